@@ -1,0 +1,47 @@
+# Works with make and Python 3.11 or later; everything else comes from the lock file.
+#   PYTHON=python3.12 make test    another interpreter
+#   TORCH=cuda make test           PyTorch's CUDA build instead of the CPU one
+
+PYTHON ?= python3
+TORCH ?= cpu
+ARGS ?=
+BIN := $(if $(filter Windows_NT,$(OS)),.venv/Scripts,.venv/bin)
+SOURCES = $(wildcard core/src metalhead/src packages/*/src integrations/*/src)
+IMPORTS = $(notdir $(patsubst %/__init__.py,%,$(wildcard $(addsuffix /*/__init__.py,$(SOURCES)))))
+
+# Nothing of the surrounding Python set-up may leak into the environment or into what runs in it.
+unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP
+export PYTHONNOUSERSITE := 1
+export TORCH
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint bench docs lock clean
+
+help: ## what there is to make
+	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
+
+setup: ## the environment in .venv, from the lock file (the others do this first)
+	@$(PYTHON) -E -s tools/set_up.py
+
+demo: setup ## run the main experiment; the result lands in experiments/dan
+	$(BIN)/torchflux run dan $(ARGS)
+
+test: setup ## every test (ARGS="-k chain" for some)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: setup ## formatting, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy $(SOURCES) tools
+
+bench: setup ## side by side with the peers
+	$(BIN)/python benchmarks/core.py $(ARGS)
+
+docs: setup ## the API pages, into site/
+	$(BIN)/pdoc --output-directory site $(IMPORTS)
+
+lock: setup ## write the lock files anew (UPGRADE=1: with the newest versions)
+	$(BIN)/python -E -s tools/lock.py $(if $(UPGRADE),--upgrade)
+
+clean: ## remove all that make has made, the environment too
+	rm -rf .venv site .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,268 @@
+"""Custom gradients: a function returns its value and its pullback."""
+
+import inspect
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import Function
+
+from ._walk import children, fmap
+
+__all__ = ["adjoint", "checkpointed", "hook", "ignore"]
+
+Rule = Callable[..., tuple[Any, Callable[..., Any]]]
+
+
+def adjoint(rule: Rule | None = None, *, of: Callable[..., Any] | None = None, jvp: Any = None) -> Any:
+    """Gives a function a gradient of your own: decorate one that returns `(y, pullback)`.
+
+    `pullback(ȳ)` takes the gradient of the result (a tensor, or a tuple where `y` is one) and returns one
+    gradient for each argument, shaped like it: a tensor, `None` for no gradient, the same nesting for a
+    tuple, list or dict (with one argument, the gradient itself will do). It holds in `backward`, in
+    `torch.func.grad`, `vmap`, `jvp`, under `torch.compile` and in any mixture of these, and it is
+    differentiated for second derivatives. Inside these transforms `rule` is called again to make the
+    pullback. What the function closes over gets no gradient: pass it as an argument.
+
+    Arguments:
+        rule: the function; it takes tensors, numbers and nestings of them.
+        of: someone else's function which this is the rule of. Every module-level name bound to that
+            function (wherever it has been imported) is bound to the new one.
+        jvp: `jvp(primals, tangents) -> tangent of y`, each a tuple of the arguments; needed only where
+            forward mode should differ from the pullback's transpose, or be faster.
+
+    Raises:
+        TypeError: the rule doesn't return a pair, an argument is a module, or the pullback returns the
+            wrong number of gradients.
+        ValueError: a gradient is not shaped like its argument, or `of` can't be found in any module.
+
+    >>> @adjoint
+    ... def clip_gradient(x):
+    ...     return x, lambda ȳ: ȳ.clamp(-1, 1)
+    >>> from torchflux import gradient
+    >>> gradient(lambda x: 5 * clip_gradient(x), torch.tensor(2.0))
+    (tensor(1.),)
+
+    Source: Zygote.jl's `@adjoint`; Innes (2018), arXiv 1810.07951.
+    """
+    if rule is None:
+        return lambda rule: adjoint(rule, of=of, jvp=jvp)
+    if not callable(rule):
+        raise TypeError(f"@adjoint takes a function that returns (y, pullback); got {rule!r}")
+
+    signature = inspect.signature(rule)
+
+    # Dynamo silently drops a custom backward that it traces under func.grad (pytorch#193279), so it is
+    # told not to look inside; the compiler behind it then meets the real thing.
+    @torch.compiler.allow_in_graph
+    def opaque(*args: Any, **kwargs: Any) -> Any:
+        if len(args) != len(signature.parameters):
+            bound = signature.bind(*args, **kwargs)
+            bound.apply_defaults()
+            args = bound.args
+        return _apply(rule, jvp, args)
+
+    @wraps(of or rule)
+    def ruled(*args: Any, **kwargs: Any) -> Any:
+        return opaque(*args, **kwargs)
+
+    ruled.__adjoint__ = rule  # type: ignore[attr-defined]  # for other transforms to find
+    if of is not None:
+        _rebind(of, ruled)
+    return ruled
+
+
+def _rebind(old: Callable[..., Any], new: Callable[..., Any]) -> None:
+    """Binds `new` to every module-level name that is bound to `old`."""
+    loaded = [module for module in list(sys.modules.values()) if hasattr(module, "__dict__")]
+    found = [(module, name) for module in loaded for name, value in list(vars(module).items()) if value is old]
+    if not found:
+        raise ValueError(f"no module has a name for {old!r}; import the module that defines it first")
+    for module, name in found:
+        setattr(module, name, new)
+
+
+def _apply(rule: Rule, jvp: Any, args: tuple[Any, ...]) -> Any:
+    """Calls a rule on any arguments: autograd sees a function of the tensors among them."""
+    call = _Call(rule, jvp, args)
+    inputs = _tensors(args)
+    if not inputs:
+        return call.run(args)[0]
+    out = _Custom.apply(call, *inputs)
+    return _fill(call.result, out if isinstance(out, tuple) else (out,))
+
+
+class _Call:
+    """One call of a rule, as a function of a flat tuple of tensors to a flat tuple of tensors."""
+
+    def __init__(self, rule: Rule, jvp: Any, args: tuple[Any, ...]) -> None:
+        self.rule, self.jvp, self.args = rule, jvp, args
+        self.result: Any = None
+        self.pullback: Any = None  # of the forward pass, where it may be kept
+
+    def run(self, args: tuple[Any, ...]) -> tuple[Any, Callable[..., Any]]:
+        """The rule's value and pullback."""
+        pair = self.rule(*args)
+        if not (isinstance(pair, tuple) and len(pair) == 2 and callable(pair[1])):
+            raise TypeError(f"{_name(self.rule)} must return (y, pullback), pullback a function; it returned {pair!r}")
+        return pair
+
+    def __call__(self, *tensors: Tensor) -> tuple[tuple[Tensor, ...], Callable[..., tuple[Any, ...]]]:
+        """The result's tensors, and the pullback to the tensors."""
+        args = _fill(self.args, tensors)
+        self.result, pullback = result, _ = self.run(args)
+        return tuple(_tensors(result)), lambda *ȳ: self.match(args, pullback(_fill(result, ȳ)))
+
+    def match(self, args: tuple[Any, ...], grads: Any) -> tuple[Any, ...]:
+        """What a pullback returned, one for each tensor of the arguments, having compared the shapes."""
+        if len(args) == 1 and not (isinstance(grads, tuple) and len(grads) == 1):
+            grads = (grads,)
+        if not isinstance(grads, tuple) or len(grads) != len(args):
+            raise TypeError(
+                f"the pullback of {_name(self.rule)} returned {grads!r}; it must return a tuple with one gradient for "
+                f"each of the {len(args)} arguments, None where there is none"
+            )
+        grads = tuple(
+            fmap(_nothing, x, leaf=_end, ties=False) if g is None else g for x, g in zip(args, grads, strict=True)
+        )
+        pairs: list[tuple[Any, Any]] = []
+        fmap(lambda x, grad: pairs.append((x, grad)), args, grads, leaf=_end, ties=False)
+        pairs = [(x, grad) for x, grad in pairs if isinstance(x, Tensor)]
+        for x, grad in pairs:
+            if grad is not None and getattr(grad, "shape", None) != x.shape:
+                given = tuple(grad.shape) if isinstance(grad, Tensor) else repr(grad)
+                raise ValueError(
+                    f"the pullback of {_name(self.rule)} returned a gradient of shape {given} for an argument of shape "
+                    f"{tuple(x.shape)}; they must be the same (sum over what was broadcast)"
+                )
+        return tuple(grad for _, grad in pairs)
+
+    def push(self, tensors: tuple[Tensor, ...], tangents: tuple[Any, ...]) -> tuple[Tensor, ...]:
+        """The tangents of the result: by the rule's `jvp`, or as the transpose of its pullback."""
+        tangents = _no_none(tensors, tangents)
+        if self.jvp is not None:
+            return tuple(_tensors(self.jvp(_fill(self.args, tensors), _fill(self.args, tangents))))
+        ys, pullback = self(*tensors)
+        zeros = [torch.zeros_like(y) for y in ys]
+        return torch.func.vjp(lambda *ȳ: _no_none(tensors, pullback(*ȳ)), *zeros)[1](tangents)
+
+
+class _Custom(Function):
+    """Calls a rule so that autograd and torch.func take the rule's pullback."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(call: _Call, *tensors: Tensor) -> Any:
+        ys, pullback = call(*tensors)
+        if not torch._C._are_functorch_transforms_active():  # inside them, values belong to one level only
+            call.pullback = pullback
+        return _pack([y.view_as(y) for y in ys])  # new aliases: y must not hold the pullback that may hold y
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.call, *tensors = inputs
+        ctx.save_for_backward(*tensors)
+        ctx.save_for_forward(*tensors)
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> Any:
+        tensors, pullback = ctx.saved_tensors, ctx.call.pullback  # reading them checks that they are unchanged
+        if pullback is None or torch.is_grad_enabled():  # to be differentiated again, it is made of the tensors
+            pullback = ctx.call(*tensors)[1]
+        return (None, *pullback(*cotangents))
+
+    @staticmethod
+    def jvp(ctx: Any, _: None, *tangents: Any) -> Any:
+        return _pack(ctx.call.push(ctx.saved_tensors, tangents))
+
+
+def _pack(tensors: Any) -> Any:
+    """autograd's way with results: one by itself, several as a tuple."""
+    return tensors[0] if len(tensors) == 1 else tuple(tensors)
+
+
+def _no_none(like: Any, values: Any) -> tuple[Tensor, ...]:
+    return tuple(torch.zeros_like(x) if v is None else v for x, v in zip(like, values, strict=True))
+
+
+def _nothing(_: Any) -> None:
+    return None
+
+
+def _end(x: Any) -> bool:
+    if isinstance(x, nn.Module):
+        raise TypeError(f"a custom gradient can't take the module {type(x).__name__}; pass the tensors that it uses")
+    return not isinstance(x, tuple | list | dict) and (isinstance(x, Tensor) or callable(x) or not children(x))
+
+
+def _tensors(tree: Any) -> list[Tensor]:
+    found: list[Any] = []
+    fmap(found.append, tree, leaf=_end, ties=False)
+    return [x for x in found if isinstance(x, Tensor)]
+
+
+def _fill(tree: Any, tensors: Any) -> Any:
+    following = iter(tensors)
+    return fmap(lambda x: next(following) if isinstance(x, Tensor) else x, tree, leaf=_end, ties=False)
+
+
+def _name(f: Any) -> str:
+    return getattr(f, "__qualname__", repr(f))
+
+
+def hook(f: Callable[[Tensor], Tensor | None], x: Tensor | None = None) -> Any:
+    """`x` itself, with `f` applied to its gradient on the way back; `f` returning `None` only looks.
+
+    `hook(f)` is a function of `x`: make it once, outside, to use it under `torch.compile`.
+
+    >>> from torchflux import gradient
+    >>> reverse = hook(lambda ȳ: -ȳ)
+    >>> gradient(lambda x: reverse(x) ** 2, torch.tensor(3.0))
+    (tensor(-6.),)
+    """
+
+    def hooked(x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+        def pullback(ȳ: Tensor) -> Tensor:
+            changed = f(ȳ)
+            return ȳ if changed is None else changed
+
+        return x, pullback
+
+    if x is None:
+        return adjoint(hooked)
+    if torch.compiler.is_compiling():
+        raise RuntimeError("hook(f, x) under torch.compile: make the hook outside (h = hook(f)) and call h(x)")
+    return _apply(hooked, None, (x,))
+
+
+def ignore(x: Any, *args: Any) -> Any:
+    """`x` as a constant, for any tree; or the result of calling `x(*args)`, as a constant.
+
+    >>> from torchflux import gradient
+    >>> gradient(lambda x: x * ignore(x) + ignore(torch.sin, x), torch.tensor(3.0))
+    (tensor(3.),)
+    """
+    if callable(x) and not isinstance(x, Tensor):
+        with torch.no_grad():
+            x = x(*args)
+    return fmap(Tensor.detach, x)
+
+
+def checkpointed(f: Callable[..., Any], *args: Any) -> Any:
+    """`f(*args)`, computed again for the gradient rather than kept in memory.
+
+    Inside `torch.func` transforms, where the tape can't be cut, it is just `f(*args)`.
+
+    >>> from torchflux import gradient
+    >>> gradient(lambda x: checkpointed(torch.sin, x), torch.tensor(0.0))
+    (tensor(1.),)
+
+    Source: Griewank & Walther (2000), doi:10.1145/347837.347846.
+    """
+    if torch._C._are_functorch_transforms_active():
+        return f(*args)
+    return torch.utils.checkpoint.checkpoint(f, *args, use_reentrant=False)

@@ -1,0 +1,154 @@
+"""Containers: models made of models. A layer is any callable."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ._treelike import Group, _set, treelike
+
+__all__ = ["Chain", "Maxout", "PairwiseFusion", "Parallel", "SkipConnection"]
+
+Layer = Callable[..., Any]
+
+
+class Layers(Group):
+    """An ordered, named collection of callables."""
+
+    def _put(self, name: str, value: Any, trains: bool = True) -> None:
+        if not callable(value):
+            hint = " (unpack it with *)" if isinstance(value, tuple | list) else ""
+            raise TypeError(f"{type(self).__name__} takes callables; part {name!r} is {value!r}{hint}")
+        super()._put(name, value, trains)
+
+
+class Chain(Layers):
+    """Calls its layers in order, each on the result of the one before.
+
+    A layer is any callable. Layers are numbered, or named by keyword; a chain is indexed, sliced (the slice
+    is a chain that shares the layers) and iterated, so that `Chain(*tower, head)` works. Several arguments
+    all go to the first layer. The keys of its `state_dict` are those of `nn.Sequential`.
+
+    >>> from torchflux import Dense, relu
+    >>> model = Chain(Dense(4, 8, relu), lambda x: 2 * x, Dense(8, 2))
+    >>> model(torch.zeros(3, 4)).shape
+    torch.Size([3, 2])
+    >>> len(model[:2]), Chain(*model, relu)[-1] is relu
+    (2, True)
+    >>> Chain(encoder=Dense(4, 2), decoder=Dense(2, 4)).decoder(torch.zeros(1, 2)).shape
+    torch.Size([1, 4])
+    """
+
+    def forward(self, *inputs: Any) -> Any:
+        """Applies all layers: the first to `inputs`, each next one to the result."""
+        layers: Iterator[Layer] = self._parts()
+        for first in layers:
+            x = first(*inputs)
+            break
+        else:
+            return inputs[0] if len(inputs) == 1 else inputs
+        for layer in layers:
+            x = layer(x)
+        return x
+
+
+class Parallel(Layers):
+    """Calls its layers side by side, and `connection` on all their results.
+
+    One input goes to every layer; several go to one layer each, or all to a single layer in turn.
+
+    >>> from torchflux import Dense
+    >>> Parallel(torch.add, Dense(3, 5), Dense(3, 5))(torch.zeros(2, 3)).shape
+    torch.Size([2, 5])
+    >>> Parallel(lambda a, b: torch.cat([a, b], -1), left=Dense(1, 2), right=Dense(3, 4))(
+    ...     torch.zeros(7, 1), torch.zeros(7, 3)
+    ... ).shape
+    torch.Size([7, 6])
+    """
+
+    def __init__(self, connection: Layer, *layers: Layer, **named: Layer) -> None:
+        super().__init__(*layers, **named)
+        _set(self, "connection", connection)
+
+    def forward(self, *inputs: Any) -> Any:
+        """Applies layer i to input i (or to the only input) and connects the results."""
+        layers = list(self._parts())
+        if len(inputs) == 1:
+            inputs = inputs * len(layers)
+        elif len(layers) == 1:
+            layers = layers * len(inputs)
+        _check_inputs(self, inputs, layers)
+        return self.connection(*(layer(x) for layer, x in zip(layers, inputs, strict=True)))
+
+
+class PairwiseFusion(Layers):
+    """Layers that each take the result of the one before, fused with an input of their own.
+
+    y₁ = layer₁(x₁), yᵢ₊₁ = layerᵢ₊₁(connection(yᵢ, xᵢ₊₁)); one input stands for all. Returns the tuple of all
+    yᵢ.
+
+    >>> double = lambda x: 2 * x
+    >>> PairwiseFusion(torch.add, double, double)(torch.tensor(1.0), torch.tensor(10.0))
+    (tensor(2.), tensor(24.))
+    """
+
+    def __init__(self, connection: Layer, *layers: Layer, **named: Layer) -> None:
+        super().__init__(*layers, **named)
+        _set(self, "connection", connection)
+
+    def forward(self, *inputs: Any) -> tuple[Any, ...]:
+        """Applies the layers in turn and returns all their results."""
+        layers = list(self._parts())
+        if len(inputs) == 1:
+            inputs = inputs * len(layers)
+        _check_inputs(self, inputs, layers)
+        results = [layers[0](inputs[0])]
+        for layer, x in zip(layers[1:], inputs[1:], strict=True):
+            results.append(layer(self.connection(results[-1], x)))
+        return tuple(results)
+
+
+@treelike
+class SkipConnection:
+    """`connection(layer(x), x)`: what the layer adds to its input.
+
+    >>> SkipConnection(torch.sin, torch.add)(torch.zeros(2))
+    tensor([0., 0.])
+    """
+
+    layer: Layer
+    connection: Layer
+
+    def __call__(self, x: Any) -> Any:
+        """Connects the layer's result and its input."""
+        return self.connection(self.layer(x), x)
+
+
+class Maxout(Layers):
+    """The element-wise maximum over its layers; `Maxout(make, n)` makes `n` of them.
+
+    >>> from torchflux import Dense
+    >>> Maxout(lambda: Dense(5, 7), 4)(torch.zeros(2, 5)).shape
+    torch.Size([2, 7])
+
+    Source: Goodfellow et al. (2013), arXiv 1302.4389.
+    """
+
+    def __init__(self, *layers: Any, **named: Layer) -> None:
+        if len(layers) == 2 and isinstance(layers[1], int):
+            layers = tuple(layers[0]() for _ in range(layers[1]))
+        super().__init__(*layers, **named)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The largest of the layers' results, element by element."""
+        results = [layer(x) for layer in self._parts()]
+        return results[0] if len(results) == 1 else torch.stack(results).amax(0)
+
+
+def _check_inputs(layers: Layers, inputs: tuple[Any, ...], parts: list[Layer]) -> None:
+    if not parts or len(inputs) != len(parts):
+        raise ValueError(
+            f"{type(layers).__name__} has {len(parts)} layers and was given {len(inputs)} inputs; "
+            "give one input, or one for each layer"
+        )

@@ -1,0 +1,146 @@
+"""What can be done with any model because it is a tree: flatten, copy, list, inspect."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ._walk import PathDict, children, fmap, named_trainables
+
+__all__ = ["activations", "destructure", "loadmodel", "modules", "state"]
+
+
+def destructure(model: Any) -> tuple[Tensor, Callable[[Tensor], Any]]:
+    """All that trains as one vector, and the function that makes a model of such a vector.
+
+    Gradients flow both ways: from the vector into the model's parameters, and from the rebuilt model into
+    its vector. Tied parameters stand in the vector once and are tied in every rebuilt model. dtypes are
+    promoted to a common one for the vector, and each part has its own again in the model.
+
+    >>> from torchflux import Dense
+    >>> flat, rebuild = destructure(Dense(3, 2))
+    >>> flat.shape, rebuild(torch.zeros(8))(torch.ones(1, 3)).tolist()
+    (torch.Size([8]), [[0.0, 0.0]])
+
+    Source: Optimisers.jl's `destructure`.
+    """
+    parts = list(named_trainables(model).values())
+    if not parts:
+        raise ValueError(f"nothing to flatten: {type(model).__name__} has nothing that trains")
+    place = {id(x): i for i, x in enumerate(parts)}
+    sizes = [x.numel() for x in parts]
+    flat = torch.cat([x.reshape(-1) for x in parts])
+
+    def rebuild(vector: Tensor) -> Any:
+        if vector.shape != flat.shape:
+            raise ValueError(
+                f"the vector has shape {tuple(vector.shape)}; this model takes {tuple(flat.shape)}"
+            )
+        pieces = vector.split(sizes)
+
+        def put(x: Tensor) -> Tensor:
+            return pieces[place[id(x)]].view(x.shape).to(x.dtype) if id(x) in place else x
+
+        return fmap(put, model)
+
+    return flat, rebuild
+
+
+def state(model: Any) -> PathDict:
+    """Every tensor of a model, buffers included, by path: what to save. The tensors are the model's own.
+
+    >>> from torchflux import Dense
+    >>> list(state(Dense(2, 3)))
+    ['weight', 'bias']
+    """
+    found = PathDict()
+    _tensors(model, "", found)
+    return found
+
+
+def _tensors(node: Any, prefix: str, found: PathDict) -> None:
+    if isinstance(node, Tensor):
+        found[prefix[:-1]] = node.detach()
+    else:
+        for key, part in children(node).items():
+            _tensors(part, f"{prefix}{key}.", found)
+
+
+def loadmodel(model: Any, source: Any) -> Any:
+    """Copies the tensors of `source` (a model, a `state`, a `state_dict`) into `model`, by path.
+
+    Returns:
+        The model.
+
+    Raises:
+        ValueError: a tensor is missing, left over or of another shape, or two that are tied in `model`
+            differ in `source`. The model is then unchanged.
+
+    >>> from torchflux import Dense
+    >>> a, b = Dense(2, 3), Dense(2, 3)
+    >>> torch.equal(loadmodel(a, b).weight, b.weight)
+    True
+    """
+    target, given = state(model), source if isinstance(source, dict) else state(source)
+    problems = [f"missing: {path}" for path in target if path not in given]
+    problems += [f"not in the model: {path}" for path in given if path not in target]
+    both = [path for path in target if path in given]
+    problems += [
+        f"{path}: shape {tuple(given[path].shape)}, the model's is {tuple(target[path].shape)}"
+        for path in both
+        if given[path].shape != target[path].shape
+    ]
+    problems += _untied(model, given) if not problems else []
+    if problems:
+        raise ValueError(f"can't load into {type(model).__name__}:\n  " + "\n  ".join(problems))
+    with torch.no_grad():
+        for path in both:
+            target[path].copy_(given[path])
+    return model
+
+
+def _untied(model: Any, given: dict[str, Tensor]) -> list[str]:
+    """The tied tensors of `model` for which `given` has different values."""
+    first: dict[tuple[int, torch.Size], str] = {}
+    problems = []
+    for path, x in state(model).items():
+        other = first.setdefault((x.data_ptr(), x.shape), path)
+        if other != path and x.numel() and not torch.equal(given[path], given[other]):
+            problems.append(f"{path} and {other} are tied in the model and differ in the source")
+    return problems
+
+
+def modules(model: Any) -> list[nn.Module]:
+    """Every module in a model, itself included, each once: e.g. to pick out the `Dense` ones.
+
+    >>> from torchflux import Chain, Dense
+    >>> [type(m).__name__ for m in modules(Chain(Dense(2, 2), torch.tanh))]
+    ['Chain', 'Dense']
+    """
+    found: dict[int, nn.Module] = {}
+
+    def visit(node: Any) -> None:
+        if isinstance(node, nn.Module):
+            if id(node) in found:
+                return
+            found[id(node)] = node
+        for part in children(node).values():
+            visit(part)
+
+    visit(model)
+    return list(found.values())
+
+
+def activations(chain: Any, x: Any) -> tuple[Any, ...]:
+    """The results of all the layers of a chain, in order; the last is what the chain returns.
+
+    >>> from torchflux import Chain
+    >>> activations(Chain(torch.exp, torch.log), torch.tensor(1.0))
+    (tensor(2.7183), tensor(1.))
+    """
+    results = []
+    for layer in chain:
+        x = layer(x)
+        results.append(x)
+    return tuple(results)

@@ -1,0 +1,120 @@
+"""Sizes without computing: what shape a model returns, and sizes that fill themselves in."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from ._walk import differentiable, children, fmap
+
+__all__ = ["Lazy", "autosize", "outputsize", "sized"]
+
+T = TypeVar("T")
+
+
+def outputsize(model: Callable[..., Any], *shapes: tuple[int, ...], dtype: torch.dtype | None = None) -> Any:
+    """The shape that `model` returns for inputs of these shapes; nothing is computed or allocated.
+
+    Arguments:
+        shapes: one for each input, batch dimension included.
+        dtype: of the inputs; the model's own, unless said otherwise (an `Embedding` wants `torch.long`).
+
+    Returns:
+        A shape; where the model returns a tree of tensors, the tree of their shapes.
+
+    >>> from torchflux import Chain, Conv, flatten
+    >>> outputsize(Chain(Conv((3, 3), 1, 8), flatten), (16, 1, 28, 28))
+    (16, 5408)
+    """
+    return _shapes(_run_on_meta(model, shapes, dtype))
+
+
+def autosize(shape: tuple[int, ...], model: T, dtype: torch.dtype | None = None) -> T:
+    """`model` with every size that was given as `...` filled in, for inputs of this shape.
+
+    >>> from torchflux import Chain, Conv, Dense, flatten, relu
+    >>> model = autosize((1, 1, 28, 28), Chain(Conv((3, 3), ..., 8, relu), flatten, Dense(..., 10)))
+    >>> model[-1].weight.shape
+    torch.Size([10, 5408])
+
+    Raises:
+        ValueError: a layer with an open size isn't reached.
+
+    Source: Flux.jl's `@autosize`.
+    """
+    _run_on_meta(model, (shape,), dtype)
+    filled = fmap(Lazy.filled, model, leaf=lambda x: isinstance(x, Lazy))
+    filled.train(getattr(model, "training", True)) if isinstance(filled, nn.Module) else None
+    return filled
+
+
+def sized(axis: int) -> Callable[[type[T]], type[T]]:
+    """Lets a layer class take `...` for the size that it can read off its input's dimension `axis`."""
+
+    def wrap(cls: Any) -> Any:
+        def __new__(cls: Any, *args: Any, **kwargs: Any) -> Any:
+            return Lazy(cls, args, kwargs, axis) if ... in args else object.__new__(cls)
+
+        cls.__new__ = __new__
+        return cls
+
+    return wrap
+
+
+class Lazy(nn.Module):
+    """A layer with an open size, until `autosize` fills it in."""
+
+    def __init__(self, cls: Any, args: tuple[Any, ...], kwargs: dict[str, Any], axis: int) -> None:
+        super().__init__()
+        self.cls, self.args, self.kwargs, self.axis = cls, args, kwargs, axis
+        self.found: dict[str, int] = {}  # shared by the copies that are run on the meta device
+
+    def __repr__(self) -> str:
+        sizes = ", ".join("..." if arg is ... else repr(arg) for arg in self.args)
+        return f"{self.cls.__name__}({sizes})"
+
+    def make(self) -> nn.Module:
+        """The layer, once its size is known."""
+        return self.cls(*(self.found["size"] if arg is ... else arg for arg in self.args), **self.kwargs)
+
+    def filled(self) -> nn.Module:
+        """The layer, or an error that says that it was never reached."""
+        if not self.found:
+            raise ValueError(f"autosize: the model did not call {self!r}, so its size is not known; give it")
+        return self.make()
+
+    def forward(self, *inputs: Any) -> Any:
+        """On the meta device, notes the size and goes on; elsewhere, asks for `autosize`."""
+        if inputs[0].device.type != "meta":
+            raise ValueError(f"{self!r} has an open size; fill it in with autosize(input_shape, model)")
+        size = inputs[0].shape[self.axis]
+        if self.found.setdefault("size", size) != size:
+            raise ValueError(f"{self!r} was called with sizes {self.found['size']} and {size}")
+        return self.make().to("meta").eval()(*inputs)
+
+
+def _run_on_meta(model: Any, shapes: tuple[tuple[int, ...], ...], dtype: torch.dtype | None) -> Any:
+    bad = [shape for shape in shapes if not isinstance(shape, tuple | list | torch.Size)]
+    if bad or not shapes:
+        raise TypeError(f"give the shape of each input as a tuple, e.g. (1, 3, 224, 224); got {bad}")
+    twin = fmap(lambda x: x.detach().to("meta"), model)
+    if isinstance(twin, nn.Module):
+        twin.eval()
+    kind = dtype or _dtype(model) or torch.get_default_dtype()
+    with torch.no_grad():
+        return twin(*(torch.empty(tuple(shape), dtype=kind, device="meta") for shape in shapes))
+
+
+def _dtype(model: Any) -> torch.dtype | None:
+    """The dtype of the first floating-point tensor in a model."""
+    if isinstance(model, Tensor):
+        return model.dtype if differentiable(model) else None
+    return next((kind for part in children(model).values() if (kind := _dtype(part)) is not None), None)
+
+
+def _shapes(y: Any) -> Any:
+    if isinstance(y, Tensor):
+        return tuple(y.shape)
+    parts = {name: _shapes(part) for name, part in children(y).items()}
+    return parts if isinstance(y, dict) else tuple(parts.values())

@@ -1,0 +1,244 @@
+"""`@treelike`: a plain annotated class becomes an `nn.Module`, and its fields the model's data."""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar, overload
+
+from torch import Tensor, nn
+
+from ._show import show
+from ._walk import children, rebuild
+
+__all__ = ["Group", "treelike"]
+
+T = TypeVar("T")
+
+
+@overload
+def treelike(cls: type[T]) -> type[T]: ...
+@overload
+def treelike(*, trainable: Iterable[str] | None = None) -> Callable[[type[T]], type[T]]: ...
+def treelike(cls: Any = None, *, trainable: Iterable[str] | None = None) -> Any:
+    """Makes an `nn.Module` out of a plain annotated class with a `__call__`.
+
+    The annotated names are its fields: parameters, modules, any callable, numbers, and tuples, lists and
+    dicts of them. A floating-point tensor becomes a parameter, any other tensor a buffer. Without an
+    `__init__` of its own the class gets a dataclass's. `state_dict` keys are the field paths
+    (`conv.0.weight`).
+
+    Arguments:
+        trainable: the fields that train; all of them, unless said otherwise. The tensors of the others
+            are buffers, and the parameters below them are frozen.
+
+    Raises:
+        TypeError: the class has no `__call__`, or `trainable` names something that is no field.
+
+    >>> import torch
+    >>> from torchflux import Dense, relu
+    >>> @treelike
+    ... class Residual:
+    ...     branch: Dense
+    ...     activation: object = relu
+    ...
+    ...     def __call__(self, x):
+    ...         return self.activation(self.branch(x) + x)
+    >>> Residual(Dense(4, 4))(torch.zeros(2, 4)).shape
+    torch.Size([2, 4])
+
+    Source: Flux v0.6, `src/treelike.jl`.
+    """
+    if cls is None:
+        return lambda cls: _module_class(cls, trainable)
+    return _module_class(cls, trainable)
+
+
+def _module_class(cls: type, trainable: Iterable[str] | None) -> type:
+    if issubclass(cls, nn.Module):
+        raise TypeError(
+            f"{cls.__name__} is an nn.Module already; @treelike takes a plain class (compose, don't inherit)"
+        )
+    if "__call__" not in {name for base in cls.__mro__[:-1] for name in vars(base)}:
+        raise TypeError(f"@treelike class {cls.__name__} has no __call__; define what calling it computes")
+    cls = dataclasses.dataclass(cls, init="__init__" not in vars(cls), repr=False, eq=False)  # type: ignore[call-overload]
+    fields = {f.name for f in dataclasses.fields(cls)}
+    trains = fields if trainable is None else set(trainable)
+    if trains - fields:
+        raise TypeError(
+            f"trainable={sorted(trains - fields)} are no fields of {cls.__name__}: {sorted(fields)}"
+        )
+    for name in fields & set(vars(cls)):
+        delattr(cls, name)  # a default left on the class would hide the parameter of the same name
+    return type(cls.__name__, (cls, Treelike), _namespace(cls, fields, trains))
+
+
+def _namespace(cls: Any, fields: set[str], trains: set[str]) -> dict[str, Any]:
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
+        nn.Module.__init__(self)
+        cls.__init__(self, *args, **kwargs)
+
+    __init__.__wrapped__ = cls.__init__  # type: ignore[attr-defined]  # for its signature
+    kept = {name: getattr(cls, name) for name in ("__module__", "__qualname__", "__doc__")}
+    return {
+        **kept,
+        "__init__": __init__,
+        "forward": cls.__call__,
+        "__call__": nn.Module.__call__,
+        "__setattr__": Treelike.__setattr__,
+        "__fields__": frozenset(fields),
+        "__trainable__": frozenset(trains),
+    }
+
+
+class Treelike(nn.Module):
+    """What every `@treelike` class is: a module whose fields may hold anything."""
+
+    __fields__: frozenset[str] = frozenset()
+    __trainable__: frozenset[str] = frozenset()
+
+    def __repr__(self) -> str:
+        return show(self)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in self.__fields__:
+            super().__setattr__(name, value)
+        else:
+            _set(self, name, value, trains=name in self.__trainable__)
+
+
+def _set(module: nn.Module, name: str, value: Any, trains: bool = True) -> None:
+    """Puts any value into a module under `name`, where the module keeps its kind."""
+    for parts in (module._parameters, module._buffers, module._modules, module.__dict__):
+        parts.pop(name, None)
+    value = _as_part(value, trains)
+    if isinstance(value, nn.Parameter):
+        module.register_parameter(name, value)
+    elif isinstance(value, nn.Module):
+        module.register_module(name, value)
+    elif isinstance(value, Tensor):
+        module.register_buffer(name, value)
+    else:
+        module.__dict__[name] = value
+
+
+def _as_part(value: Any, trains: bool) -> Any:
+    """`value` as modules can hold it: tensors become parameters, containers of parts become modules."""
+    if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
+        return nn.Parameter(value) if trains and (value.is_floating_point() or value.is_complex()) else value
+    if isinstance(value, tuple | list | dict) and _has_parts(value):
+        value = Group.of(value, trains)
+    elif not isinstance(value, nn.Module | Tensor) and callable(value) and children(value):
+        value = Closure(value)
+    if not trains and isinstance(value, nn.Module | nn.Parameter):
+        value.requires_grad_(False)
+    return value
+
+
+def _has_parts(value: Any) -> bool:
+    if isinstance(value, Tensor | nn.Module):
+        return True
+    if isinstance(value, tuple | list | dict):
+        return any(_has_parts(part) for part in children(value).values())
+    return callable(value) and bool(children(value))
+
+
+class Group(nn.Module):
+    """An ordered, named collection of anything: what a tuple, list or dict field of a model is.
+
+    Reads like the tuple, list or dict that it was made of: index, slice, iterate, `len`, `in`, unpack.
+    """
+
+    def __init__(self, *values: Any, **named: Any) -> None:
+        super().__init__()
+        self._names: tuple[str, ...] = ()
+        self._kind: type = tuple
+        if values and named:
+            raise TypeError(f"give {type(self).__name__} parts by position or by name, not both")
+        for name, value in (named or {str(i): v for i, v in enumerate(values)}).items():
+            self._put(name, value)
+
+    @classmethod
+    def of(cls, values: Any, trains: bool = True) -> "Group":
+        """The group of a tuple, list or dict."""
+        group = cls()
+        group._kind = dict if isinstance(values, dict) else type(values)
+        for name, value in children(values).items():
+            group._put(str(name), value, trains)
+        return group
+
+    def _put(self, name: str, value: Any, trains: bool = True) -> None:
+        if not name or "." in name or hasattr(self, name):
+            raise ValueError(f"{name!r} can't name a part of {type(self).__name__}: choose another name")
+        _set(self, name, value, trains)
+        self._names += (name,)
+
+    def _parts(self) -> Iterator[Any]:
+        parameters, buffers, modules, rest = self._parameters, self._buffers, self._modules, self.__dict__
+        for name in self._names:
+            for kind in (modules, parameters, buffers, rest):
+                if name in kind:
+                    yield kind[name]
+                    break
+
+    def __repr__(self) -> str:
+        return show(self)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._names) if self._kind is dict else self._parts()
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __contains__(self, item: Any) -> bool:
+        return item in self._names if self._kind is dict else any(item is part for part in self._parts())
+
+    def __getitem__(self, key: Any) -> Any:
+        if isinstance(key, slice):
+            return self._slice(key)
+        if isinstance(key, str) and key in self._names:
+            return getattr(self, key)
+        if isinstance(key, int) and -len(self) <= key < len(self):
+            return getattr(self, self._names[key])
+        error = KeyError if isinstance(key, str) else IndexError
+        raise error(f"no {key!r} in {type(self).__name__} of {len(self)}: {', '.join(self._names)}")
+
+    def _slice(self, key: slice) -> Any:
+        numbered = self._names == tuple(str(i) for i in range(len(self)))
+        parts = list(zip(self._names, self._parts(), strict=True))[key]
+        twin = rebuild(self, {})
+        for name in self._names:
+            for kind in (twin._parameters, twin._buffers, twin._modules, twin.__dict__):
+                kind.pop(name, None)
+        twin._names = ()
+        for i, (name, part) in enumerate(parts):
+            twin._put(str(i) if numbered else name, part)
+        return twin
+
+    def keys(self) -> tuple[str, ...]:
+        """The names of the parts."""
+        return self._names
+
+    def values(self) -> tuple[Any, ...]:
+        """The parts, in order."""
+        return tuple(self._parts())
+
+    def items(self) -> tuple[tuple[str, Any], ...]:
+        """Names and parts, in order."""
+        return tuple(zip(self._names, self._parts(), strict=True))
+
+
+class Closure(nn.Module):
+    """A function, partial or bound method whose parameters and modules are registered as parts."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self.__dict__["function"] = function
+        self.__dict__["held"] = children(function)
+        for name, part in self.held.items():
+            _set(self, name, part)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Calls the function with the parameters and modules that are registered now."""
+        parts = {**self._modules, **self._parameters}
+        if all(parts.get(name) is part for name, part in self.held.items()):
+            return self.function(*args, **kwargs)
+        return rebuild(self.function, parts)(*args, **kwargs)

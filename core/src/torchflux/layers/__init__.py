@@ -1,0 +1,3 @@
+"""The catalogue of layers."""
+
+from ._basic import *
