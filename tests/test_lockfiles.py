@@ -45,9 +45,7 @@ def declared() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("lock", LOCKS)
 @pytest.mark.parametrize(("place", "requirement"), declared())
-def test_every_declared_requirement_is_locked_at_an_allowed_version(
-    lock: str, place: str, requirement: str
-) -> None:
+def test_every_declared_requirement_is_locked_at_an_allowed_version(lock: str, place: str, requirement: str) -> None:
     wanted = Requirement(requirement)
     versions = pins(lock).get(canonicalize_name(wanted.name), set())
     assert versions, f"{place} declares {requirement}, which lockfiles/{lock}.txt lacks: run `make lock`"
@@ -101,9 +99,7 @@ def test_the_cpu_lock_holds_the_hashes_of_the_table() -> None:
 
 def test_both_locks_agree_and_only_the_cuda_lock_has_cuda() -> None:
     cpu, cuda = pins("cpu"), pins("cuda")
-    assert {name: cuda[name] for name in cpu if name != "torch"} == {
-        n: v for n, v in cpu.items() if n != "torch"
-    }
+    assert {name: cuda[name] for name in cpu if name != "torch"} == {n: v for n, v in cpu.items() if n != "torch"}
     extra = set(cuda) - set(cpu)
     assert {"triton", "nvidia-cudnn-cu13"} <= extra
     assert all(name == "triton" or name.startswith(("nvidia-", "cuda-")) for name in extra)

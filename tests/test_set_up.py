@@ -78,11 +78,7 @@ def test_what_the_entry_point_objects_to() -> None:
 def test_an_interpreter_without_a_locked_wheel_is_named_with_the_way_out() -> None:
     table = torch_build.read_table()
     assert table.objection("cp311-cp311-manylinux_2_28_x86_64") is None
-    for tag in (
-        "cp315-cp315-manylinux_2_28_x86_64",
-        "cp311-cp311-musllinux_x86_64",
-        "cp313-cp313t-win_amd64",
-    ):
+    for tag in ("cp315-cp315-manylinux_2_28_x86_64", "cp311-cp311-musllinux_x86_64", "cp313-cp313t-win_amd64"):
         sentence = table.objection(tag) or ""
         assert tag in sentence
         assert "PYTHON=" in sentence
@@ -223,9 +219,7 @@ def test_pytorchs_index_is_asked_for_torch_alone(plan: Plan, monkeypatch: pytest
     assert asked[asked.index("--index-url") + 1] == torch_build.CPU_INDEX
     assert {"--require-hashes", "--no-deps"} <= set(asked)
     assert asked[-1] == str(plan.venv / "torch.txt")
-    assert {line.split("==")[0] for line in Path(asked[-1]).read_text().splitlines() if "==" in line} == {
-        "torch"
-    }
+    assert {line.split("==")[0] for line in Path(asked[-1]).read_text().splitlines() if "==" in line} == {"torch"}
 
 
 def test_the_cuda_lock_needs_no_other_index(plan: Plan, commands: FakeCommands) -> None:

@@ -31,14 +31,7 @@ HEADER = """\
 CPU = "Everything that torchflux needs, with PyTorch's CPU build."
 CUDA = "Everything that torchflux needs, with PyTorch's CUDA build and the libraries that it loads."
 # Settings of uv that would let other sources than its index into the lock, or choose another torch.
-SOURCES = (
-    "UV_INDEX",
-    "UV_EXTRA_INDEX_URL",
-    "UV_FIND_LINKS",
-    "UV_TORCH_BACKEND",
-    "UV_CONSTRAINT",
-    "UV_OVERRIDE",
-)
+SOURCES = ("UV_INDEX", "UV_EXTRA_INDEX_URL", "UV_FIND_LINKS", "UV_TORCH_BACKEND", "UV_CONSTRAINT", "UV_OVERRIDE")
 
 
 def main() -> None:

@@ -177,15 +177,7 @@ AT_MINUS_INFINITY = {
     "mish": 0.0, "tanh": -1.0, "tanhshrink": -math.inf, "softshrink": -math.inf, "trelu": 0.0,
     "lisht": math.inf,
 }  # fmt: skip
-BOUNDED_ABOVE = {
-    "sigmoid": 1.0,
-    "hardsigmoid": 1,
-    "logsigmoid": 0,
-    "hardtanh": 1,
-    "relu6": 6,
-    "softsign": 1,
-    "tanh": 1,
-}
+BOUNDED_ABOVE = {"sigmoid": 1.0, "hardsigmoid": 1, "logsigmoid": 0, "hardtanh": 1, "relu6": 6, "softsign": 1, "tanh": 1}
 
 
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
@@ -329,10 +321,7 @@ def test_compiled_is_eager() -> None:
     n = torch.arange(3)
     torch.testing.assert_close(compiled(x, n), model(x, n))
     torch.testing.assert_close(
-        torch.autograd.grad(compiled(x, n), x)[0],
-        torch.autograd.grad(model(x, n), x)[0],
-        rtol=1e-5,
-        atol=1e-5,
+        torch.autograd.grad(compiled(x, n), x)[0], torch.autograd.grad(model(x, n), x)[0], rtol=1e-5, atol=1e-5
     )
 
 

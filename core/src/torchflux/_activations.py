@@ -141,11 +141,7 @@ def relu6(x: T) -> T:
 
 
 def rrelu(
-    x: T,
-    lo: float = 1 / 8,
-    hi: float = 1 / 3,
-    training: bool = False,
-    generator: torch.Generator | None = None,
+    x: T, lo: float = 1 / 8, hi: float = 1 / 3, training: bool = False, generator: torch.Generator | None = None
 ) -> T:
     """max(a x, x), where a is (lo + hi) / 2, or while training one draw from U(lo, hi) per element.
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 
-from ._walk import children, fmap
+from ._walk import fill, fmap, tensors
 
 __all__ = ["adjoint", "checkpointed", "hook", "ignore"]
 
@@ -50,9 +50,6 @@ def adjoint(rule: Rule | None = None, *, of: Callable[..., Any] | None = None, j
     """
     if rule is None:
         return lambda rule: adjoint(rule, of=of, jvp=jvp)
-    if not callable(rule):
-        raise TypeError(f"@adjoint takes a function that returns (y, pullback); got {rule!r}")
-
     signature = inspect.signature(rule)
 
     # Dynamo silently drops a custom backward that it traces under func.grad (pytorch#193279), so it is
@@ -87,12 +84,13 @@ def _rebind(old: Callable[..., Any], new: Callable[..., Any]) -> None:
 
 def _apply(rule: Rule, jvp: Any, args: tuple[Any, ...]) -> Any:
     """Calls a rule on any arguments: autograd sees a function of the tensors among them."""
-    call = _Call(rule, jvp, args)
-    inputs = _tensors(args)
+    if any(isinstance(x, nn.Module) for x in args):
+        raise TypeError(f"{_name(rule)} has a custom gradient and can't take a module; pass the tensors that it uses")
+    call, inputs = _Call(rule, jvp, args), tensors(args)
     if not inputs:
         return call.run(args)[0]
     out = _Custom.apply(call, *inputs)
-    return _fill(call.result, out if isinstance(out, tuple) else (out,))
+    return fill(call.result, out if isinstance(out, tuple) else (out,))
 
 
 class _Call:
@@ -110,44 +108,42 @@ class _Call:
             raise TypeError(f"{_name(self.rule)} must return (y, pullback), pullback a function; it returned {pair!r}")
         return pair
 
-    def __call__(self, *tensors: Tensor) -> tuple[tuple[Tensor, ...], Callable[..., tuple[Any, ...]]]:
+    def __call__(self, *xs: Tensor) -> tuple[list[Tensor], Callable[..., tuple[Any, ...]]]:
         """The result's tensors, and the pullback to the tensors."""
-        args = _fill(self.args, tensors)
+        args = fill(self.args, xs)
         self.result, pullback = result, _ = self.run(args)
-        return tuple(_tensors(result)), lambda *ȳ: self.match(args, pullback(_fill(result, ȳ)))
+        return tensors(result), lambda *ȳ: self.match(args, pullback(fill(result, ȳ)))
 
     def match(self, args: tuple[Any, ...], grads: Any) -> tuple[Any, ...]:
-        """What a pullback returned, one for each tensor of the arguments, having compared the shapes."""
-        if len(args) == 1 and not (isinstance(grads, tuple) and len(grads) == 1):
-            grads = (grads,)
-        if not isinstance(grads, tuple) or len(grads) != len(args):
+        """What a pullback returned, one for each tensor of the arguments."""
+        grads = grads if isinstance(grads, tuple) and (len(args) > 1 or len(grads) == 1) else (grads,)
+        if len(grads) != len(args):
             raise TypeError(
-                f"the pullback of {_name(self.rule)} returned {grads!r}; it must return a tuple with one gradient for "
-                f"each of the {len(args)} arguments, None where there is none"
+                f"the pullback of {_name(self.rule)} returned {len(grads)} gradients for {len(args)} arguments; it must "
+                "return a tuple with one for each, None where there is none"
             )
-        grads = tuple(
-            fmap(_nothing, x, leaf=_end, ties=False) if g is None else g for x, g in zip(args, grads, strict=True)
-        )
-        pairs: list[tuple[Any, Any]] = []
-        fmap(lambda x, grad: pairs.append((x, grad)), args, grads, leaf=_end, ties=False)
-        pairs = [(x, grad) for x, grad in pairs if isinstance(x, Tensor)]
-        for x, grad in pairs:
-            if grad is not None and getattr(grad, "shape", None) != x.shape:
-                given = tuple(grad.shape) if isinstance(grad, Tensor) else repr(grad)
-                raise ValueError(
-                    f"the pullback of {_name(self.rule)} returned a gradient of shape {given} for an argument of shape "
-                    f"{tuple(x.shape)}; they must be the same (sum over what was broadcast)"
-                )
-        return tuple(grad for _, grad in pairs)
+        found: list[Any] = []
+        for i, (x, grad) in enumerate(zip(args, grads, strict=True)):
+            grad = fmap(lambda _: None, x, ties=False) if grad is None else grad
+            fmap(lambda x, grad, i=i: found.append(self.check(i, x, grad)), x, grad, ties=False)
+        return tuple(found)
 
-    def push(self, tensors: tuple[Tensor, ...], tangents: tuple[Any, ...]) -> tuple[Tensor, ...]:
+    def check(self, i: int, x: Tensor, grad: Any) -> Any:
+        """A gradient, if it is shaped like its argument."""
+        if grad is None or (isinstance(grad, Tensor) and grad.shape == x.shape):
+            return grad
+        raise ValueError(
+            f"the pullback of {_name(self.rule)} returned {getattr(grad, 'shape', grad)} for argument {i}, of "
+            f"{x.shape}; a gradient is shaped like its argument (sum over what was broadcast)"
+        )
+
+    def push(self, xs: tuple[Tensor, ...], tangents: tuple[Any, ...]) -> Any:
         """The tangents of the result: by the rule's `jvp`, or as the transpose of its pullback."""
-        tangents = _no_none(tensors, tangents)
+        tangents = _no_none(xs, tangents)
         if self.jvp is not None:
-            return tuple(_tensors(self.jvp(_fill(self.args, tensors), _fill(self.args, tangents))))
-        ys, pullback = self(*tensors)
-        zeros = [torch.zeros_like(y) for y in ys]
-        return torch.func.vjp(lambda *ȳ: _no_none(tensors, pullback(*ȳ)), *zeros)[1](tangents)
+            return tensors(self.jvp(fill(self.args, xs), fill(self.args, tangents)))
+        ys, pullback = self(*xs)
+        return torch.func.vjp(lambda *ȳ: _no_none(xs, pullback(*ȳ)), *map(torch.zeros_like, ys))[1](tangents)
 
 
 class _Custom(Function):
@@ -156,23 +152,23 @@ class _Custom(Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(call: _Call, *tensors: Tensor) -> Any:
-        ys, pullback = call(*tensors)
+    def forward(call: _Call, *xs: Tensor) -> Any:
+        ys, pullback = call(*xs)
         if not torch._C._are_functorch_transforms_active():  # inside them, values belong to one level only
             call.pullback = pullback
         return _pack([y.view_as(y) for y in ys])  # new aliases: y must not hold the pullback that may hold y
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
-        ctx.call, *tensors = inputs
-        ctx.save_for_backward(*tensors)
-        ctx.save_for_forward(*tensors)
+        ctx.call, *xs = inputs
+        ctx.save_for_backward(*xs)
+        ctx.save_for_forward(*xs)
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> Any:
-        tensors, pullback = ctx.saved_tensors, ctx.call.pullback  # reading them checks that they are unchanged
+        xs, pullback = ctx.saved_tensors, ctx.call.pullback  # reading them checks that they are unchanged
         if pullback is None or torch.is_grad_enabled():  # to be differentiated again, it is made of the tensors
-            pullback = ctx.call(*tensors)[1]
+            pullback = ctx.call(*xs)[1]
         return (None, *pullback(*cotangents))
 
     @staticmethod
@@ -180,34 +176,13 @@ class _Custom(Function):
         return _pack(ctx.call.push(ctx.saved_tensors, tangents))
 
 
-def _pack(tensors: Any) -> Any:
+def _pack(outputs: Any) -> Any:
     """autograd's way with results: one by itself, several as a tuple."""
-    return tensors[0] if len(tensors) == 1 else tuple(tensors)
+    return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
 
 def _no_none(like: Any, values: Any) -> tuple[Tensor, ...]:
     return tuple(torch.zeros_like(x) if v is None else v for x, v in zip(like, values, strict=True))
-
-
-def _nothing(_: Any) -> None:
-    return None
-
-
-def _end(x: Any) -> bool:
-    if isinstance(x, nn.Module):
-        raise TypeError(f"a custom gradient can't take the module {type(x).__name__}; pass the tensors that it uses")
-    return not isinstance(x, tuple | list | dict) and (isinstance(x, Tensor) or callable(x) or not children(x))
-
-
-def _tensors(tree: Any) -> list[Tensor]:
-    found: list[Any] = []
-    fmap(found.append, tree, leaf=_end, ties=False)
-    return [x for x in found if isinstance(x, Tensor)]
-
-
-def _fill(tree: Any, tensors: Any) -> Any:
-    following = iter(tensors)
-    return fmap(lambda x: next(following) if isinstance(x, Tensor) else x, tree, leaf=_end, ties=False)
 
 
 def _name(f: Any) -> str:

@@ -1,6 +1,6 @@
 """Containers: models made of models. A layer is any callable."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -16,11 +16,11 @@ Layer = Callable[..., Any]
 class Layers(Group):
     """An ordered, named collection of callables."""
 
-    def _put(self, name: str, value: Any, trains: bool = True) -> None:
-        if not callable(value):
-            hint = " (unpack it with *)" if isinstance(value, tuple | list) else ""
-            raise TypeError(f"{type(self).__name__} takes callables; part {name!r} is {value!r}{hint}")
-        super()._put(name, value, trains)
+    def _fill(self, parts: dict[Any, Any], trains: bool = True) -> None:
+        for name, part in parts.items():
+            if not callable(part):
+                raise TypeError(f"{type(self).__name__} takes callables; {name} is {part!r} (unpack a list with *)")
+        super()._fill(parts, trains)
 
 
 class Chain(Layers):
@@ -40,17 +40,18 @@ class Chain(Layers):
     torch.Size([1, 4])
     """
 
-    def forward(self, *inputs: Any) -> Any:
-        """Applies all layers: the first to `inputs`, each next one to the result."""
-        layers: Iterator[Layer] = self._parts()
-        for first in layers:
-            x = first(*inputs)
-            break
-        else:
-            return inputs[0] if len(inputs) == 1 else inputs
+    def forward(self, x: Any, *more: Any) -> Any:
+        """Applies all layers: the first to all arguments, each next one to the result."""
+        layers = self._parts()
+        if more:
+            x = next(layers)(x, *more)
         for layer in layers:
             x = layer(x)
         return x
+
+    def _slice(self, key: slice) -> "Chain":
+        named = dict(list(self.items())[key])
+        return Chain(*named.values()) if "0" in self._names else Chain(**named)
 
 
 class Parallel(Layers):
@@ -71,18 +72,21 @@ class Parallel(Layers):
         super().__init__(*layers, **named)
         _set(self, "connection", connection)
 
+    def _paired(self, inputs: tuple[Any, ...]) -> list[tuple[Layer, Any]]:
+        layers = list(self._parts()) * (len(inputs) if len(self) == 1 else 1)
+        inputs = inputs * (len(layers) if len(inputs) == 1 else 1)
+        if len(inputs) != len(layers) or not layers:
+            raise ValueError(
+                f"{len(inputs)} inputs for the {len(layers)} layers of {type(self).__name__}: give one, or one each"
+            )
+        return list(zip(layers, inputs, strict=True))
+
     def forward(self, *inputs: Any) -> Any:
         """Applies layer i to input i (or to the only input) and connects the results."""
-        layers = list(self._parts())
-        if len(inputs) == 1:
-            inputs = inputs * len(layers)
-        elif len(layers) == 1:
-            layers = layers * len(inputs)
-        _check_inputs(self, inputs, layers)
-        return self.connection(*(layer(x) for layer, x in zip(layers, inputs, strict=True)))
+        return self.connection(*(layer(x) for layer, x in self._paired(inputs)))
 
 
-class PairwiseFusion(Layers):
+class PairwiseFusion(Parallel):
     """Layers that each take the result of the one before, fused with an input of their own.
 
     y₁ = layer₁(x₁), yᵢ₊₁ = layerᵢ₊₁(connection(yᵢ, xᵢ₊₁)); one input stands for all. Returns the tuple of all
@@ -93,18 +97,11 @@ class PairwiseFusion(Layers):
     (tensor(2.), tensor(24.))
     """
 
-    def __init__(self, connection: Layer, *layers: Layer, **named: Layer) -> None:
-        super().__init__(*layers, **named)
-        _set(self, "connection", connection)
-
     def forward(self, *inputs: Any) -> tuple[Any, ...]:
         """Applies the layers in turn and returns all their results."""
-        layers = list(self._parts())
-        if len(inputs) == 1:
-            inputs = inputs * len(layers)
-        _check_inputs(self, inputs, layers)
-        results = [layers[0](inputs[0])]
-        for layer, x in zip(layers[1:], inputs[1:], strict=True):
+        (first, x), *others = self._paired(inputs)
+        results = [first(x)]
+        for layer, x in others:
             results.append(layer(self.connection(results[-1], x)))
         return tuple(results)
 
@@ -144,11 +141,3 @@ class Maxout(Layers):
         """The largest of the layers' results, element by element."""
         results = [layer(x) for layer in self._parts()]
         return results[0] if len(results) == 1 else torch.stack(results).amax(0)
-
-
-def _check_inputs(layers: Layers, inputs: tuple[Any, ...], parts: list[Layer]) -> None:
-    if not parts or len(inputs) != len(parts):
-        raise ValueError(
-            f"{type(layers).__name__} has {len(parts)} layers and was given {len(inputs)} inputs; "
-            "give one input, or one for each layer"
-        )

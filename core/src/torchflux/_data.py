@@ -57,10 +57,7 @@ def onecold(y: Tensor, labels: Sequence[Any] | None = None) -> Any:
 
 
 def splitobs(
-    data: Any,
-    at: float | tuple[float, ...] = 0.7,
-    shuffle: bool = False,
-    generator: torch.Generator | None = None,
+    data: Any, at: float | tuple[float, ...] = 0.7, shuffle: bool = False, generator: torch.Generator | None = None
 ) -> tuple[Any, ...]:
     """Splits observations into parts of the given shares; the last part is what is left.
 

@@ -18,9 +18,7 @@ class Move:
     trees are made anew.
     """
 
-    def __init__(
-        self, name: str, doc: str, move: Callable[[], dict[str, Any]], floating: bool = False
-    ) -> None:
+    def __init__(self, name: str, doc: str, move: Callable[[], dict[str, Any]], floating: bool = False) -> None:
         self.__name__, self.__doc__, self.move, self.floating = name, doc, move, floating
 
     def __call__(self, tree: Any) -> Any:
@@ -47,15 +45,7 @@ def _accelerator() -> dict[str, Any]:
 
 gpu = Move("gpu", "Moves any tree to the accelerator; without one, leaves it where it is.", _accelerator)
 cpu = Move("cpu", "Moves any tree to the CPU.", lambda: {"device": "cpu"})
-f16 = Move(
-    "f16", "Any tree with float16 for its floating-point numbers.", lambda: {"dtype": torch.float16}, True
-)
-bf16 = Move(
-    "bf16", "Any tree with bfloat16 for its floating-point numbers.", lambda: {"dtype": torch.bfloat16}, True
-)
-f32 = Move(
-    "f32", "Any tree with float32 for its floating-point numbers.", lambda: {"dtype": torch.float32}, True
-)
-f64 = Move(
-    "f64", "Any tree with float64 for its floating-point numbers.", lambda: {"dtype": torch.float64}, True
-)
+f16 = Move("f16", "Any tree with float16 for its floating-point numbers.", lambda: {"dtype": torch.float16}, True)
+bf16 = Move("bf16", "Any tree with bfloat16 for its floating-point numbers.", lambda: {"dtype": torch.bfloat16}, True)
+f32 = Move("f32", "Any tree with float32 for its floating-point numbers.", lambda: {"dtype": torch.float32}, True)
+f64 = Move("f64", "Any tree with float64 for its floating-point numbers.", lambda: {"dtype": torch.float64}, True)

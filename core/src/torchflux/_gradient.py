@@ -1,7 +1,7 @@
 """Gradients of ordinary functions, recorded on PyTorch's tape, over any tree of floats, tensors and modules."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from types import FunctionType, MethodType
 from typing import Any
@@ -57,7 +57,7 @@ def withgradient(f: Function, *args: Any) -> tuple[Any, tuple[Any, ...]]:
         return _scalar(loss), aux
 
     loss, aux, sweep = _run(split, args, keep=False)
-    grads = sweep(None)
+    grads = sweep(torch.ones_like(loss) if isinstance(loss, Tensor) else torch.ones((), dtype=torch.float64))
     return ((loss, *aux) if aux else loss), grads
 
 
@@ -156,7 +156,7 @@ def _transform(f: Function, spots: "_Spots") -> tuple[Any, Any, Function]:
         return y, tensors(aux)
 
     y, pull, aux = torch.func.vjp(g, *spots.values, has_aux=True)
-    return y, fill(form[0], aux), lambda ȳ: spots.layout(pull(torch.ones_like(y) if ȳ is None else ȳ))
+    return y, fill(form[0], aux), lambda ȳ: spots.layout(pull(ȳ))
 
 
 def _record(f: Function, spots: "_Spots", keep: bool) -> tuple[Any, Any, Function]:
@@ -166,11 +166,12 @@ def _record(f: Function, spots: "_Spots", keep: bool) -> tuple[Any, Any, Functio
     higher = outer and (_level() > 0 or spots.recorded or _reaches_others(y, inputs))
 
     def sweep(ȳ: Any) -> tuple[Any, ...]:
-        outs, cotangents = _pairs(y, ȳ)
-        if not outs or not inputs:
+        pairs = [(out, seed) for out, seed in zip(tensors(y), tensors(ȳ), strict=True) if out.requires_grad]
+        if not pairs or not inputs:
             return spots.layout([None] * len(inputs))
+        outs, seeds = zip(*pairs, strict=True)
         return spots.layout(
-            torch.autograd.grad(outs, inputs, cotangents, keep or higher, create_graph=higher, allow_unused=True)
+            torch.autograd.grad(outs, inputs, seeds, keep or higher, create_graph=higher, allow_unused=True)
         )
 
     return (y, aux, sweep) if higher else (spots.settled(y), spots.settled(aux), sweep)
@@ -187,12 +188,14 @@ class _Spots:
         self.args, self.taped = tuple(map(_as_model, args)), taped
         self.values: list[Tensor] = []
         self.parameters: dict[int, int] = {}  # the place of a parameter, which may stand in several arguments
+        self.modules: list[nn.Module] = []
         self.numbers: set[int] = set()
         self.recorded = False  # whether somebody else records an argument
         self.tree = fmap(self._spot, self.args, leaf=_is_end, ties=False)
 
     def _spot(self, x: Any) -> Any:
         if isinstance(x, nn.Module):
+            self.modules.append(x)
             return PathDict({path: self._parameter(p) for path, p in named_trainables(x).items()})
         if isinstance(x, float | complex):
             self.numbers.add(len(self.values))
@@ -241,7 +244,13 @@ class _Spots:
 
     def function(self, f: Function) -> Function:
         """`f` of these arguments, as a function of the values at the spots."""
-        slots = [slot for module in _modules(self.args) for slot in _slots(module, self.parameters)]
+        owned = [
+            (part, name, p)
+            for module in self.modules
+            for part in module.modules()
+            for name, p in part._parameters.items()
+        ]
+        slots = [(part, name, self.parameters[id(p)]) for part, name, p in owned if id(p) in self.parameters]
 
         def g(*values: Tensor) -> Any:
             old = [owner._parameters[name] for owner, name, _ in slots]
@@ -279,22 +288,6 @@ def _alias(x: Tensor) -> Tensor:
     return alias
 
 
-def _modules(args: tuple[Any, ...]) -> list[nn.Module]:
-    found: list[Any] = []
-    fmap(found.append, args, leaf=_is_end, ties=False)
-    return [x for x in found if isinstance(x, nn.Module)]
-
-
-def _slots(module: nn.Module, places: dict[int, int]) -> Iterator[tuple[nn.Module, str, int]]:
-    """Every slot of a module that holds one of these parameters."""
-    for name, parameter in module._parameters.items():
-        if id(parameter) in places:
-            yield module, name, places[id(parameter)]
-    for child in module._modules.values():
-        if child is not None:
-            yield from _slots(child, places)
-
-
 def _scalar(loss: Any) -> Tensor:
     """`loss`, if a gradient can start from it."""
     if not isinstance(loss, Tensor):
@@ -308,16 +301,6 @@ def _scalar(loss: Any) -> Tensor:
             "Reduce it (mean, sum, abs), or use jacobian or pullback"
         )
     return loss
-
-
-def _pairs(y: Any, ȳ: Any) -> tuple[list[Tensor], Any]:
-    """The outputs that need a gradient, with their cotangents."""
-    if ȳ is None:
-        return [y] if y.requires_grad else [], None
-    found: list[Any] = []
-    fmap(lambda out, cotangent: found.append((out, cotangent)), y, ȳ, ties=False)
-    pairs = [(out, cotangent) for out, cotangent in found if out.requires_grad and cotangent is not None]
-    return [out for out, _ in pairs], [cotangent for _, cotangent in pairs]
 
 
 def _reaches_others(y: Any, inputs: list[Tensor]) -> bool:

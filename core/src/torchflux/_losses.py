@@ -29,9 +29,6 @@ Agg = Callable[[Tensor], Tensor]
 Dim = int | tuple[int, ...] | None
 Eps = float | None
 
-# The reductions that cross_entropy does in its own kernel.
-_REDUCTIONS = {torch.mean: "mean", torch.sum: "sum", sum: "sum"}
-
 
 def _reduce(losses: Tensor, agg: Agg) -> Tensor:
     return losses.sum() if agg is sum else agg(losses)
@@ -143,7 +140,7 @@ def crossentropy(yhat: Tensor, y: Tensor, *, dim: int = -1, eps: Eps = None, agg
 def logitcrossentropy(yhat: Tensor, y: Tensor, *, dim: int = -1, agg: Agg = mean) -> Tensor:
     """agg(-sum(y logsoftmax(yhat)) along `dim`): `crossentropy(softmax(yhat), y)`, without overflow.
 
-    y is as in `crossentropy`; indices cost no more than PyTorch's own loss. A logit of -inf masks its class
+    y is as in `crossentropy`; with indices this is one call of PyTorch's own loss. A logit of -inf masks its class
     out, and adds nothing where its target is 0.
 
     >>> logitcrossentropy(torch.tensor([[2.0, 2.0], [0.0, 1000.0]]), torch.tensor([0, 1]))
@@ -157,7 +154,8 @@ def logitcrossentropy(yhat: Tensor, y: Tensor, *, dim: int = -1, agg: Agg = mean
 
 
 def _indexed_logitcrossentropy(yhat: Tensor, y: Tensor, dim: int, agg: Agg) -> Tensor:
-    logits, classes, reduction = yhat, y.long(), _REDUCTIONS.get(agg, "none")
+    logits, classes = yhat, y.long()
+    reduction = "mean" if agg is mean else "sum" if agg is torch.sum or agg is sum else "none"
     if dim not in (-1, yhat.ndim - 1):
         logits = yhat.movedim(dim, 1)
     elif yhat.ndim > 2:  # four times as fast as PyTorch's path for more dimensions, which copies

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ._walk import PathDict, children, fmap, named_trainables
+from ._walk import PathDict, children, fmap, leaves, trainables
 
 __all__ = ["activations", "destructure", "loadmodel", "modules", "state"]
 
@@ -25,24 +25,17 @@ def destructure(model: Any) -> tuple[Tensor, Callable[[Tensor], Any]]:
 
     Source: Optimisers.jl's `destructure`.
     """
-    parts = list(named_trainables(model).values())
+    parts = trainables(model)
     if not parts:
         raise ValueError(f"nothing to flatten: {type(model).__name__} has nothing that trains")
     place = {id(x): i for i, x in enumerate(parts)}
-    sizes = [x.numel() for x in parts]
     flat = torch.cat([x.reshape(-1) for x in parts])
 
     def rebuild(vector: Tensor) -> Any:
         if vector.shape != flat.shape:
-            raise ValueError(
-                f"the vector has shape {tuple(vector.shape)}; this model takes {tuple(flat.shape)}"
-            )
-        pieces = vector.split(sizes)
-
-        def put(x: Tensor) -> Tensor:
-            return pieces[place[id(x)]].view(x.shape).to(x.dtype) if id(x) in place else x
-
-        return fmap(put, model)
+            raise ValueError(f"the vector has shape {tuple(vector.shape)}; this model takes {tuple(flat.shape)}")
+        pieces = vector.split([x.numel() for x in parts])
+        return fmap(lambda x: pieces[place[id(x)]].view(x.shape).to(x.dtype) if id(x) in place else x, model)
 
     return flat, rebuild
 
@@ -54,17 +47,12 @@ def state(model: Any) -> PathDict:
     >>> list(state(Dense(2, 3)))
     ['weight', 'bias']
     """
-    found = PathDict()
-    _tensors(model, "", found)
-    return found
+    return PathDict({path: x.detach() for path, x in named_tensors(model).items()})
 
 
-def _tensors(node: Any, prefix: str, found: PathDict) -> None:
-    if isinstance(node, Tensor):
-        found[prefix[:-1]] = node.detach()
-    else:
-        for key, part in children(node).items():
-            _tensors(part, f"{prefix}{key}.", found)
+def named_tensors(model: Any) -> dict[str, Tensor]:
+    """Every tensor of a tree by path, under each path that it has."""
+    return {path: x for path, x in leaves(model) if isinstance(x, Tensor)}
 
 
 def loadmodel(model: Any, source: Any) -> Any:
@@ -83,32 +71,24 @@ def loadmodel(model: Any, source: Any) -> Any:
     True
     """
     target, given = state(model), source if isinstance(source, dict) else state(source)
-    problems = [f"missing: {path}" for path in target if path not in given]
-    problems += [f"not in the model: {path}" for path in given if path not in target]
-    both = [path for path in target if path in given]
-    problems += [
-        f"{path}: shape {tuple(given[path].shape)}, the model's is {tuple(target[path].shape)}"
-        for path in both
-        if given[path].shape != target[path].shape
-    ]
-    problems += _untied(model, given) if not problems else []
-    if problems:
-        raise ValueError(f"can't load into {type(model).__name__}:\n  " + "\n  ".join(problems))
-    with torch.no_grad():
-        for path in both:
-            target[path].copy_(given[path])
-    return model
-
-
-def _untied(model: Any, given: dict[str, Tensor]) -> list[str]:
-    """The tied tensors of `model` for which `given` has different values."""
-    first: dict[tuple[int, torch.Size], str] = {}
-    problems = []
-    for path, x in state(model).items():
-        other = first.setdefault((x.data_ptr(), x.shape), path)
-        if other != path and x.numel() and not torch.equal(given[path], given[other]):
+    problems = [f"missing: {path}" for path in target.keys() - given.keys()]
+    problems += [f"not in the model: {path}" for path in given.keys() - target.keys()]
+    first: dict[int, str] = {}
+    for path, x in named_tensors(model).items():
+        if path in given and given[path].shape != x.shape:
+            problems.append(f"{path}: shape {tuple(given[path].shape)}, the model's is {tuple(x.shape)}")
+        elif (
+            (other := first.setdefault(id(x), path)) != path
+            and not problems
+            and not torch.equal(given[path], given[other])
+        ):
             problems.append(f"{path} and {other} are tied in the model and differ in the source")
-    return problems
+    if problems:
+        raise ValueError(f"can't load into {type(model).__name__}:\n  " + "\n  ".join(sorted(problems)))
+    with torch.no_grad():
+        for path, x in target.items():
+            x.copy_(given[path])
+    return model
 
 
 def modules(model: Any) -> list[nn.Module]:
@@ -118,18 +98,8 @@ def modules(model: Any) -> list[nn.Module]:
     >>> [type(m).__name__ for m in modules(Chain(Dense(2, 2), torch.tanh))]
     ['Chain', 'Dense']
     """
-    found: dict[int, nn.Module] = {}
-
-    def visit(node: Any) -> None:
-        if isinstance(node, nn.Module):
-            if id(node) in found:
-                return
-            found[id(node)] = node
-        for part in children(node).values():
-            visit(part)
-
-    visit(model)
-    return list(found.values())
+    parts = [module for part in children(model).values() for module in modules(part)]
+    return list(dict.fromkeys([model, *parts] if isinstance(model, nn.Module) else parts))
 
 
 def activations(chain: Any, x: Any) -> tuple[Any, ...]:

@@ -1,8 +1,8 @@
 """Optimisers: a rule is two short methods, its state a tree laid out like the model."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from dataclasses import dataclass, fields, replace
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ class Rule:
 
     A rule of your own is a dataclass with `init(x) -> state` and `apply(state, x, dx) -> (state, dx)`, where
     the `dx` that comes back is what `update` subtracts from `x` (`None` leaves `x` alone this time). Both
-    work on one tensor. Called with tensors first, as in the paper, a rule makes an `Optimiser`:
+    work on one real tensor (of a complex parameter they see real and imaginary parts). Called with tensors first, as in the paper, a rule makes an `Optimiser`:
     `opt = Adam(trainables(model), 0.01)`.
 
     >>> @dataclass
@@ -37,9 +37,12 @@ class Rule:
             return Optimiser(cls(*args[1:], **kwargs), args[0])
         return super().__new__(cls)
 
+    slots: ClassVar[tuple[str, ...]] = ()
+    """The names of a state that starts as zeros like `x`."""
+
     def init(self, x: Tensor) -> Any:
         """The state to start from: a tree of tensors."""
-        return ()
+        return {name: torch.zeros_like(x) for name in self.slots}
 
     def apply(self, state: Any, x: Tensor, dx: Tensor) -> tuple[Any, Tensor | None]:
         """The new state, and what to subtract from `x`."""
@@ -81,7 +84,7 @@ def setup(rule: Any, model: Any) -> PathDict:
             f"nothing to train in {type(model).__name__}: no parameter with requires_grad, no floating-point "
             "tensor (thaw it, or make its tensors fields of a @treelike class)"
         )
-    return PathDict({path: Leaf(rule, rule.init(x)) for path, x in found.items()})
+    return PathDict({path: Leaf(rule, rule.init(_real(x.detach()))) for path, x in found.items()})
 
 
 def update(state: Any, model: Any, grads: Any) -> tuple[Any, Any]:
@@ -103,45 +106,39 @@ def update(state: Any, model: Any, grads: Any) -> tuple[Any, Any]:
     {'w': tensor([0., 0.])}
     """
     if isinstance(grads, tuple) and not isinstance(model, tuple):
-        raise TypeError(
-            "update takes the model's gradient, not the tuple of all gradients: grads, = gradient(...)"
-        )
+        raise TypeError("update takes the model's gradient, not the tuple of all gradients: grads, = gradient(...)")
     params = named_trainables(model)
     slopes = grads if isinstance(grads, PathDict) else dict(leaves(grads))
     if isinstance(state, torch.optim.Optimizer):
-        _torch_step(state, params, slopes)
-    else:
-        _check_paths(state, params, slopes)
-        _step([(leaf, params[path], slopes.get(path)) for path, leaf in state.items() if path in params])
+        for path, x in params.items():
+            x.grad = slopes.get(path)
+        state.step()
+        state.zero_grad()
+        return state, model
+    unknown = [path for path, dx in slopes.items() if dx is not None and path in params and path not in state]
+    if unknown:
+        raise ValueError(
+            f"no optimiser state for {unknown} (there is for {list(state)}); call setup again once a model has changed"
+        )
+    _step((leaf, params[path], slopes.get(path)) for path, leaf in state.items() if path in params)
     return state, model
 
 
 def _step(triples: Iterable[tuple[Leaf, Tensor, Tensor | None]]) -> None:
     groups: dict[int, tuple[list[Leaf], list[Tensor], list[Tensor]]] = {}
-    for leaf, x, dx in triples:
-        if dx is not None and not leaf.frozen:
-            group = groups.setdefault(id(leaf.rule), ([], [], []))
-            for part, value in zip(group, (leaf, x, dx), strict=True):
-                part.append(value)
     with torch.no_grad():
-        for leaves_, xs, dxs in groups.values():
-            leaves_[0].rule.step(leaves_, xs, dxs)
+        for leaf, x, dx in triples:
+            if dx is not None and not leaf.frozen:
+                same, xs, dxs = groups.setdefault(id(leaf.rule), ([], [], []))
+                same.append(leaf)
+                xs.append(_real(x))
+                dxs.append(_real(dx))
+        for same, xs, dxs in groups.values():
+            same[0].rule.step(same, xs, dxs)
 
 
-def _torch_step(optimiser: torch.optim.Optimizer, params: dict[str, Tensor], slopes: Any) -> None:
-    for path, x in params.items():
-        x.grad = slopes.get(path)
-    optimiser.step()
-    optimiser.zero_grad(set_to_none=True)
-
-
-def _check_paths(state: Any, params: Any, slopes: Any) -> None:
-    unknown = [path for path, dx in slopes.items() if isinstance(dx, Tensor) and path not in state]
-    if unknown:
-        raise ValueError(
-            f"gradients for {unknown} have no optimiser state (it has {list(state)}); "
-            "was setup called on this model, and since it was last changed?"
-        )
+def _real(x: Tensor) -> Tensor:
+    return torch.view_as_real(x) if x.is_complex() else x
 
 
 class Optimiser:
@@ -161,9 +158,7 @@ class Optimiser:
         self.params = [params] if isinstance(params, Tensor) else list(params)
         untrained = [type(x).__name__ for x in self.params if not (isinstance(x, Tensor) and x.requires_grad)]
         if untrained or not self.params:
-            raise ValueError(
-                f"an optimiser takes tensors with requires_grad, e.g. trainables(model); got {untrained}"
-            )
+            raise ValueError(f"an optimiser takes tensors with requires_grad, e.g. trainables(model); got {untrained}")
         self.state = setup(rule, self.params)
 
     def __call__(self) -> None:
@@ -177,18 +172,15 @@ class Optimiser:
 class OptimiserChain(Rule):
     """Rules one after the other: each changes the gradient that the one before made of it.
 
-    >>> from torchflux import Adam, ClipNorm, WeightDecay
-    >>> OptimiserChain(ClipNorm(1.0), WeightDecay(1e-4), Adam())
-    OptimiserChain(ClipNorm(limit=1.0, ...), WeightDecay(decay=0.0001), Adam(eta=0.001, ...))
+    >>> from torchflux import Adam, WeightDecay
+    >>> OptimiserChain(WeightDecay(1e-4), Adam())
+    OptimiserChain(rules=(WeightDecay(decay=0.0001), Adam(eta=0.001, ...)))
     """
 
-    rules: tuple[Rule, ...] = field(default=())
+    rules: tuple[Rule, ...]
 
     def __init__(self, *rules: Rule) -> None:
         self.rules = rules
-
-    def __repr__(self) -> str:
-        return f"OptimiserChain({', '.join(map(repr, self.rules))})"
 
     def init(self, x: Tensor) -> Any:
         """The states of the rules."""
@@ -198,24 +190,24 @@ class OptimiserChain(Rule):
         """Applies the rules in turn, until one says to wait."""
         change: Tensor | None = dx
         for i, rule in enumerate(self.rules):
-            if change is None:
-                break
-            state[i], change = rule.apply(state[i], x, change)
+            if change is not None:
+                state[i], change = rule.apply(state[i], x, change)
         return state, change
 
     def step(self, leaves: list[Leaf], xs: list[Tensor], dxs: list[Tensor]) -> None:
         """All rules but the last tensor by tensor; the last as it likes, with its fused kernel if any."""
         *first, last = self.rules
-        head, ready = OptimiserChain(*first), []
+        ready = []
         for leaf, x, dx in zip(leaves, xs, dxs, strict=True):
-            _, change = head.apply(leaf.state, x, dx)
+            *states, state = leaf.state
+            states, change = OptimiserChain(*first).apply(states, x, dx)
+            leaf.state = [*states, state]
             if change is not None:
-                ready.append((leaf, Leaf(last, leaf.state[-1]), x, change))
+                ready.append((leaf, Leaf(last, state), x, change))
         if ready:
-            whole, tails, xs, dxs = (list(part) for part in zip(*ready, strict=True))  # type: ignore[assignment]
-            last.step(tails, xs, dxs)  # type: ignore[arg-type]
-            for leaf, tail in zip(whole, tails, strict=True):
-                leaf.state[-1] = tail.state  # type: ignore[union-attr]
+            last.step(*(list(part) for part in list(zip(*ready, strict=True))[1:]))
+        for leaf, tail, _, _ in ready:
+            leaf.state[-1] = tail.state
 
 
 def adjust(state: Any, eta: float | None = None, **hyper: Any) -> None:
@@ -232,25 +224,24 @@ def adjust(state: Any, eta: float | None = None, **hyper: Any) -> None:
     made: dict[int, Rule] = {}  # leaves that share a rule go on sharing one
     for leaf in _leaves(state):
         if id(leaf.rule) not in made:
-            made[id(leaf.rule)], missing = _adjusted(leaf.rule, wanted)
-            if missing:
-                raise ValueError(f"{leaf.rule!r} has no hyper-parameter {', '.join(sorted(missing))}")
+            made[id(leaf.rule)], known = _adjusted(leaf.rule, wanted)
+            if wanted.keys() - known:
+                raise ValueError(f"{leaf.rule!r} has no hyper-parameter {', '.join(sorted(wanted.keys() - known))}")
     for leaf in _leaves(state):
         leaf.rule = made[id(leaf.rule)]
 
 
-def _adjusted(rule: Rule, wanted: dict[str, Any]) -> tuple[Rule, set[str]]:
+def _adjusted(rule: Any, wanted: dict[str, Any]) -> tuple[Any, set[str]]:
+    """The rule with the wanted hyper-parameters that it has, and their names."""
     if isinstance(rule, OptimiserChain):
         parts = [_adjusted(part, wanted) for part in rule.rules]
-        missing = set.intersection(*(lacks for _, lacks in parts))
-        return OptimiserChain(*(part for part, _ in parts)), missing
-    names = {f.name for f in fields(rule)}  # type: ignore[arg-type]
-    return replace(rule, **{k: v for k, v in wanted.items() if k in names}), set(wanted) - names  # type: ignore[type-var]
+        return OptimiserChain(*(part for part, _ in parts)), set().union(*(known for _, known in parts))
+    known = {field.name for field in fields(rule)} & wanted.keys()
+    return replace(rule, **{name: wanted[name] for name in known}), known
 
 
 def _leaves(state: Any) -> list[Leaf]:
-    if isinstance(state, Optimiser):
-        state = state.state
+    state = state.state if isinstance(state, Optimiser) else state
     return [state] if isinstance(state, Leaf) else list(state.values())
 
 
@@ -272,18 +263,13 @@ def thaw(part: Any) -> None:
 
 
 def _set_frozen(part: Any, frozen: bool) -> None:
-    if isinstance(part, nn.Module):
-        _set_frozen_module(part, frozen)
-    else:
+    if not isinstance(part, nn.Module):
         for leaf in _leaves(part):
             leaf.frozen = frozen
-
-
-def _set_frozen_module(module: nn.Module, frozen: bool) -> None:
-    fixed = getattr(module, "__fields__", frozenset()) - getattr(module, "__trainable__", frozenset())
-    for name, parameter in module._parameters.items():
-        if parameter is not None and (frozen or name not in fixed):
-            parameter.requires_grad_(not frozen)
-    for name, child in module._modules.items():
-        if child is not None and (frozen or name not in fixed):
-            _set_frozen_module(child, frozen)
+        return
+    fixed = getattr(part, "__fields__", frozenset()) - getattr(part, "__trainable__", frozenset())
+    for name, value in {**part._parameters, **part._modules}.items():
+        if isinstance(value, nn.Module) and (frozen or name not in fixed):
+            _set_frozen(value, frozen)
+        elif value is not None and (frozen or name not in fixed):
+            value.requires_grad_(not frozen)

@@ -46,21 +46,17 @@ class Momentum(Rule):
     Source: Polyak (1964), doi:10.1016/0041-5553(64)90137-5.
     """
 
+    slots = ("velocity",)
     eta: float = 0.01
     rho: float = 0.9
 
-    def init(self, x: Tensor) -> State:
-        """The velocity."""
-        return torch.zeros_like(x)
-
     def apply(self, state: State, x: Tensor, dx: Tensor) -> tuple[State, Tensor]:
         """The new velocity."""
-        state.mul_(self.rho).add_(dx, alpha=self.eta)
-        return state, state
+        return state, state["velocity"].mul_(self.rho).add_(dx, alpha=self.eta).clone()
 
     def step(self, leaves: list[Leaf], xs: list[Tensor], dxs: list[Tensor]) -> None:
         """All parameters at once."""
-        velocities = [leaf.state for leaf in leaves]
+        velocities = [leaf.state["velocity"] for leaf in leaves]
         torch._foreach_mul_(velocities, self.rho)
         torch._foreach_add_(velocities, dxs, alpha=self.eta)
         torch._foreach_sub_(xs, velocities)
@@ -73,17 +69,13 @@ class Nesterov(Rule):
     Source: Sutskever et al. (2013), PMLR 28(3):1139.
     """
 
+    slots = ("velocity",)
     eta: float = 0.001
     rho: float = 0.9
 
-    def init(self, x: Tensor) -> State:
-        """The velocity."""
-        return torch.zeros_like(x)
-
     def apply(self, state: State, x: Tensor, dx: Tensor) -> tuple[State, Tensor]:
         """ρ v' + η dx, with v' = ρ v + η dx."""
-        state.mul_(self.rho).add_(dx, alpha=self.eta)
-        return state, self.rho * state + self.eta * dx
+        return state, self.rho * state["velocity"].mul_(self.rho).add_(dx, alpha=self.eta) + self.eta * dx
 
 
 @dataclass
@@ -93,21 +85,18 @@ class RMSProp(Rule):
     Source: Tieleman & Hinton (2012), Coursera lecture 6e; centred: Graves (2013), arXiv 1308.0850.
     """
 
+    slots = ("square", "mean")
     eta: float = 0.001
     rho: float = 0.9
     epsilon: float = 1e-8
     centred: bool = False
 
-    def init(self, x: Tensor) -> State:
-        """The running mean square, and mean."""
-        return {"square": _real_zeros(x), "mean": torch.zeros_like(x) if self.centred else None}
-
     def apply(self, state: State, x: Tensor, dx: Tensor) -> tuple[State, Tensor]:
         """η dx / (√(E|dx|² - |E dx|²) + ε)."""
-        variance = state["square"].lerp_(_abs2(dx), 1 - self.rho)
+        variance = state["square"].lerp_(dx.square(), 1 - self.rho)
         if self.centred:
-            variance = variance - _abs2(state["mean"].lerp_(dx, 1 - self.rho))
-        return state, self.eta * dx / (variance.clamp_min(0).sqrt() + self.epsilon)
+            variance = (variance - state["mean"].lerp_(dx, 1 - self.rho).square()).clamp_min(0)
+        return state, self.eta * dx / (variance.sqrt() + self.epsilon)
 
 
 @dataclass
@@ -129,9 +118,7 @@ class Rprop(Rule):
         """length · sign(dx), and nothing just after a change of sign."""
         shrink, grow = self.factors
         same = (dx * state["before"]).sign()
-        state["length"].mul_(torch.where(same > 0, grow, torch.where(same < 0, shrink, 1.0))).clamp_(
-            *self.limits
-        )
+        state["length"].mul_(torch.where(same > 0, grow, torch.where(same < 0, shrink, 1.0))).clamp_(*self.limits)
         state["before"].copy_(torch.where(same < 0, 0.0, dx))
         return state, state["length"] * state["before"].sign()
 
@@ -143,23 +130,20 @@ class Adam(Rule):
     Source: Kingma & Ba (2015), arXiv 1412.6980.
     """
 
+    slots = ("m", "v")
     eta: float = 0.001
     beta: tuple[float, float] = (0.9, 0.999)
     epsilon: float = 1e-8
 
     def init(self, x: Tensor) -> State:
-        """The number of steps and both moments."""
-        return {
-            "step": torch.zeros((), dtype=torch.float32, device=x.device),
-            "m": torch.zeros_like(x),
-            "v": _real_zeros(x),
-        }
+        """The moments and the number of steps."""
+        return super().init(x) | {"step": torch.zeros((), device=x.device)}
 
     def moments(self, state: State, dx: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Moves the moments on: m, v, and the step number."""
         t = state["step"].add_(1)
         m = state["m"].lerp_(dx, 1 - self.beta[0])
-        v = state["v"].lerp_(_abs2(dx), 1 - self.beta[1])
+        v = state["v"].lerp_(dx.square(), 1 - self.beta[1])
         return m, v, t
 
     def apply(self, state: State, x: Tensor, dx: Tensor) -> tuple[State, Tensor]:
@@ -170,28 +154,14 @@ class Adam(Rule):
 
     def step(self, leaves: list[Leaf], xs: list[Tensor], dxs: list[Tensor]) -> None:
         """All parameters at once, by PyTorch's fused kernel."""
-        if torch.compiler.is_compiling() or any(x.is_complex() for x in xs):
+        if torch.compiler.is_compiling():
             return super().step(leaves, xs, dxs)  # the compiler fuses the formula itself
-        return self.fused(leaves, xs, dxs)
-
-    def fused(self, leaves: list[Leaf], xs: list[Tensor], dxs: list[Tensor], amsgrad: bool = False) -> None:
-        """PyTorch's kernel on the states of these leaves."""
-        states = [leaf.state for leaf in leaves]
-        adam(
-            xs,
-            dxs,
-            [s["m"] for s in states],
-            [s["v"] for s in states],
-            [s["vmax"] for s in states] if amsgrad else [],
-            [s["step"] for s in states],
-            fused=True,
-            amsgrad=amsgrad,
-            beta1=self.beta[0],
-            beta2=self.beta[1],
-            lr=self.eta,
-            weight_decay=0.0,
-            eps=self.epsilon,
-            maximize=False,
+        states, amsgrad = [leaf.state for leaf in leaves], "vmax" in self.slots
+        m, v, vmax, steps = ([s[name] for s in states if name in s] for name in ("m", "v", "vmax", "step"))
+        b1, b2 = self.beta
+        kinds = {"fused": True, "amsgrad": amsgrad, "maximize": False}
+        return adam(
+            xs, dxs, m, v, vmax, steps, **kinds, lr=self.eta, beta1=b1, beta2=b2, eps=self.epsilon, weight_decay=0
         )
 
 
@@ -215,10 +185,12 @@ class AdamW(Adam):
         state, change = super().apply(state, x, dx)
         return state, change + self.shrink * x
 
-    def fused(self, leaves: list[Leaf], xs: list[Tensor], dxs: list[Tensor], amsgrad: bool = False) -> None:
+    def step(self, leaves: list[Leaf], xs: list[Tensor], dxs: list[Tensor]) -> None:
         """The decay, then Adam's kernel."""
+        if torch.compiler.is_compiling():
+            return Rule.step(self, leaves, xs, dxs)
         torch._foreach_mul_(xs, 1 - self.shrink)
-        super().fused(leaves, xs, dxs)
+        return super().step(leaves, xs, dxs)
 
 
 @dataclass
@@ -228,9 +200,7 @@ class AMSGrad(Adam):
     Source: Reddi et al. (2018), arXiv 1904.09237.
     """
 
-    def init(self, x: Tensor) -> State:
-        """Adam's state and the largest second moment."""
-        return super().init(x) | {"vmax": _real_zeros(x)}
+    slots = ("m", "v", "vmax")
 
     def apply(self, state: State, x: Tensor, dx: Tensor) -> tuple[State, Tensor]:
         """η m̂ / (√v̂max + ε)."""
@@ -238,10 +208,6 @@ class AMSGrad(Adam):
         largest = torch.maximum(state["vmax"], v, out=state["vmax"])
         scale = (largest / (1 - self.beta[1] ** t)).sqrt() + self.epsilon
         return state, self.eta * (m / (1 - self.beta[0] ** t)) / scale
-
-    def fused(self, leaves: list[Leaf], xs: list[Tensor], dxs: list[Tensor], amsgrad: bool = True) -> None:
-        """Adam's kernel with its amsgrad switch."""
-        super().fused(leaves, xs, dxs, amsgrad=True)
 
 
 @dataclass
@@ -306,11 +272,8 @@ class OAdam(Adam):
     Source: Daskalakis et al. (2018), arXiv 1711.00141.
     """
 
+    slots = ("m", "v", "before")
     beta: tuple[float, float] = (0.5, 0.9)
-
-    def init(self, x: Tensor) -> State:
-        """Adam's state and the step before."""
-        return super().init(x) | {"before": torch.zeros_like(x)}
 
     def apply(self, state: State, x: Tensor, dx: Tensor) -> tuple[State, Tensor]:
         """2 Δₜ - Δₜ₋₁."""
@@ -335,7 +298,7 @@ class AdaBelief(Adam):
         """η m̂ / (√ŝ + ε)."""
         t = state["step"].add_(1)
         m = state["m"].lerp_(dx, 1 - self.beta[0])
-        s = state["v"].lerp_(_abs2(dx - m), 1 - self.beta[1]).add_(self.epsilon)
+        s = state["v"].lerp_((dx - m).square(), 1 - self.beta[1]).add_(self.epsilon)
         scale = (s / (1 - self.beta[1] ** t)).sqrt() + self.epsilon
         return state, self.eta * (m / (1 - self.beta[0] ** t)) / scale
 
@@ -349,16 +312,13 @@ class AdaGrad(Rule):
     Source: Duchi et al. (2011), JMLR 12:2121.
     """
 
+    slots = ("sum",)
     eta: float = 0.1
     epsilon: float = 1e-8
 
-    def init(self, x: Tensor) -> State:
-        """The sum of squares."""
-        return _real_zeros(x)
-
     def apply(self, state: State, x: Tensor, dx: Tensor) -> tuple[State, Tensor]:
         """η dx / (√Σ|dx|² + ε)."""
-        return state, self.eta * dx / (state.add_(_abs2(dx)).sqrt() + self.epsilon)
+        return state, self.eta * dx / (state["sum"].add_(dx.square()).sqrt() + self.epsilon)
 
 
 @dataclass
@@ -368,18 +328,15 @@ class AdaDelta(Rule):
     Source: Zeiler (2012), arXiv 1212.5701.
     """
 
+    slots = ("gradients", "steps")
     rho: float = 0.9
     epsilon: float = 1e-6
 
-    def init(self, x: Tensor) -> State:
-        """The running mean squares of gradients and of steps."""
-        return {"gradients": _real_zeros(x), "steps": _real_zeros(x)}
-
     def apply(self, state: State, x: Tensor, dx: Tensor) -> tuple[State, Tensor]:
         """dx √(E|Δ|² + ε) / √(E|dx|² + ε)."""
-        square = state["gradients"].lerp_(_abs2(dx), 1 - self.rho)
+        square = state["gradients"].lerp_(dx.square(), 1 - self.rho)
         change = dx * ((state["steps"] + self.epsilon) / (square + self.epsilon)).sqrt()
-        state["steps"].lerp_(_abs2(change), 1 - self.rho)
+        state["steps"].lerp_(change.square(), 1 - self.rho)
         return state, change
 
 
@@ -390,17 +347,15 @@ class Lion(Rule):
     Source: Chen et al. (2023), arXiv 2302.06675.
     """
 
+    slots = ("m",)
     eta: float = 0.001
     beta: tuple[float, float] = (0.9, 0.99)
 
-    def init(self, x: Tensor) -> State:
-        """The momentum."""
-        return torch.zeros_like(x)
-
     def apply(self, state: State, x: Tensor, dx: Tensor) -> tuple[State, Tensor]:
         """η sign(β₁ m + (1-β₁) dx)."""
-        change = self.eta * torch.lerp(dx, state, self.beta[0]).sgn()
-        return state.lerp_(dx, 1 - self.beta[1]), change
+        change = self.eta * torch.lerp(dx, state["m"], self.beta[0]).sign()
+        state["m"].lerp_(dx, 1 - self.beta[1])
+        return state, change
 
 
 @dataclass
@@ -422,7 +377,7 @@ class SignDecay(Rule):
 
     def apply(self, state: State, x: Tensor, dx: Tensor) -> tuple[State, Tensor]:
         """dx + decay · sign(x)."""
-        return state, dx + self.decay * x.sgn()
+        return state, dx + self.decay * x.sign()
 
 
 @dataclass
@@ -451,7 +406,7 @@ class ClipNorm(Rule):
     def apply(self, state: State, x: Tensor, dx: Tensor) -> tuple[State, Tensor]:
         """The scaled gradient."""
         norm = torch.linalg.vector_norm(dx, self.p)
-        if self.throw and not torch.isfinite(norm):
+        if self.throw and not torch.compiler.is_compiling() and not torch.isfinite(norm):
             raise ValueError(f"the gradient of a parameter of shape {tuple(x.shape)} has norm {norm.item()}")
         return state, dx * (self.limit / norm).clamp_max(1)
 
@@ -475,11 +430,3 @@ class AccumGrad(Rule):
         state["sum"].zero_()
         state["count"].zero_()
         return state, mean
-
-
-def _abs2(x: Tensor) -> Tensor:
-    return x.abs().square() if x.is_complex() else x.square()
-
-
-def _real_zeros(x: Tensor) -> Tensor:
-    return torch.zeros_like(x.real if x.is_complex() else x)

@@ -22,106 +22,67 @@ def show(model: Any) -> str:
     >>> from torchflux import Chain, Dense, relu
     >>> print(show(Chain(Dense(784, 32, relu), Dense(32, 10))))
     Chain(
-      0: Dense(weight 32×784, bias 32, relu),                     # 25,120 parameters
-      1: Dense(weight 10×32, bias 10, identity),                  # 330 parameters
-    )                                                             # 25,450 parameters in 4 arrays, 99.4 KiB
+      0: Dense(weight 32×784, bias 32, relu)                      # 25,120 parameters
+      1: Dense(weight 10×32, bias 10, identity)                   # 330 parameters
+    )                                                             # 25,450 parameters, 99.41 KiB
     """
     lines = list(_lines(model, "", ""))
-    if len(lines) == 1:
-        return lines[0].rstrip(",")
-    lines[-1] = f"{lines[-1].rstrip(','):<{WIDTH}}  # {_total(model)}"
-    return "\n".join(lines)
+    if isinstance(model, nn.Module):
+        unique = {id(x): x for _, x in leaves(model) if isinstance(x, Tensor)}.values()
+        count = sum(x.numel() for x in unique if isinstance(x, nn.Parameter))
+        lines[-1] = (lines[-1][0], f"{count:,} parameters, {_bytes(sum(x.nbytes for x in unique))}")
+    return "\n".join(f"{text:<{WIDTH}}  # {note}" if note else text for text, note in lines)
 
 
-def _lines(node: Any, name: str, indent: str) -> Iterator[str]:
+def _lines(node: Any, name: str, indent: str) -> Iterator[tuple[str, str]]:
+    """The lines of a node, each with its note."""
     label = f"{indent}{name}: " if name else indent
-    inner = {key: part for key, part in children(node).items() if children(part) or _is_group(part)}
-    if not inner:
-        note = _note(node)
-        yield f"{label}{_brief(node)},".ljust(WIDTH) + f"  # {note}" if note else f"{label}{_brief(node)},"
+    parts = _parts(node)
+    if not any(isinstance(part, nn.Module) for part in parts.values()):
+        words = [_brief(key, part) for key, part in parts.items() if part is not None]
+        whole = parts or isinstance(node, nn.Module)
+        yield label + (f"{_title(node)}({', '.join(words)})" if whole else _brief("", node)), _note(node)
         return
-    yield f"{label}{_title(node)}("
-    for key, part in _parts(node).items():
+    yield f"{label}{_title(node)}(", ""
+    for key, part in parts.items():
         yield from _lines(part, str(key), indent + "  ")
-    yield f"{indent}),"
-
-
-def _is_group(node: Any) -> bool:
-    return isinstance(node, nn.Module) and type(node).__name__ == "Group"
+    yield f"{indent})", ""
 
 
 def _title(node: Any) -> str:
-    kind = getattr(node, "_kind", None)
-    return kind.__name__ if type(node).__name__ == "Group" and kind else type(node).__name__
+    return getattr(node, "_kind", type(node)).__name__ if type(node).__name__ == "Group" else type(node).__name__
 
 
 def _parts(node: Any) -> dict[str, Any]:
-    """All that a node shows: its tree parts, and the functions and numbers among its fields, in order."""
-    if hasattr(node, "_names"):
-        parts = dict(zip(node._names, node._parts(), strict=True))
-        rest = {key: part for key, part in children(node).items() if key not in parts}
-        return {**parts, **rest}
-    fields = getattr(node, "__dataclass_fields__", None) or children(node)
-    return {name: getattr(node, name) for name in fields} if isinstance(node, nn.Module) else children(node)
+    """All that a node shows: its parts, and the functions and numbers among its fields, in order."""
+    own = getattr(node, "_names", None) or getattr(node, "__dataclass_fields__", ())
+    return {name: getattr(node, name) for name in own} | children(node)
 
 
-def _brief(node: Any) -> str:
-    """A node without inner nodes, on one line: `Dense(weight 10×32, bias 10, relu)`."""
-    if isinstance(node, Tensor):
-        return _shape(node)
-    if not isinstance(node, nn.Module):
-        return getattr(node, "__name__", None) or repr(node)
-    words = [_field(name, part) for name, part in _parts(node).items() if part is not None]
-    return f"{_title(node)}({', '.join(words)})"
-
-
-def _field(name: str, part: Any) -> str:
+def _brief(name: str, part: Any) -> str:
+    """A part without parts, in a word or two: `weight 10×32`, `relu`, `stride=2`."""
     if isinstance(part, Tensor):
-        return f"{name} {_shape(part)}"
+        kind = "" if part.dtype == torch.float32 else f" {str(part.dtype).removeprefix('torch.')}"
+        return f"{name} {'×'.join(map(str, part.shape)) or 'scalar'}{kind}".strip()
     if callable(part):
-        return _brief(part)
-    return f"{name}={part!r}"
-
-
-def _shape(x: Tensor) -> str:
-    kind = "" if x.dtype == torch.float32 else f" {str(x.dtype).removeprefix('torch.')}"
-    return ("×".join(map(str, x.shape)) or "scalar") + kind
+        return getattr(part, "__name__", None) or repr(part)
+    return f"{name}={part!r}" if name else repr(part)
 
 
 def _note(node: Any) -> str:
+    """How many parameters, and what looks wrong with them."""
     parameters = [x for _, x in leaves(node) if isinstance(x, nn.Parameter)]
-    if not parameters:
-        return ""
-    words = [f"{sum(x.numel() for x in parameters):,} parameters", *_warnings(parameters)]
-    return ", ".join(words)
-
-
-def _warnings(parameters: list[nn.Parameter]) -> Iterator[str]:
-    if not any(x.requires_grad for x in parameters):
-        yield "frozen"
-    real = [x.detach() for x in parameters if x.numel() and not x.is_meta]
-    if any(x.isnan().any() for x in real):
-        yield "some NaN"
-    if any(x.isinf().any() for x in real):
-        yield "some Inf"
-    if real and not any(x.any() for x in real):
-        yield "all zero"
-
-
-def _total(model: Any) -> str:
-    unique = {id(x): x for _, x in leaves(model) if isinstance(x, Tensor)}.values()
-    parameters = [x for x in unique if isinstance(x, nn.Parameter)]
-    frozen = sum(x.numel() for x in parameters if not x.requires_grad)
-    buffers = sum(x.numel() for x in unique if not isinstance(x, nn.Parameter))
-    words = [f"{sum(x.numel() for x in parameters):,} parameters in {len(parameters)} arrays"]
-    words += [f"{frozen:,} frozen"] if frozen else []
-    words += [f"{buffers:,} in buffers"] if buffers else []
-    return ", ".join([*words, _bytes(sum(x.nbytes for x in unique))])
+    values = [x.detach() for x in parameters if x.numel() and not x.is_meta]
+    flags = {
+        "frozen": not any(x.requires_grad for x in parameters),
+        "some NaN": any(x.isnan().any() for x in values),
+        "some Inf": any(x.isinf().any() for x in values),
+        "all zero": bool(values) and not any(x.any() for x in values),
+    }
+    words = [f"{sum(x.numel() for x in parameters):,} parameters", *(word for word, true in flags.items() if true)]
+    return ", ".join(words) if parameters else ""
 
 
 def _bytes(n: int) -> str:
-    size, units = float(n), iter(["bytes", "KiB", "MiB", "GiB", "TiB"])
-    unit = next(units)
-    while size >= 1024:
-        size, unit = size / 1024, next(units)
-    return f"{size:.4g} {unit}"
+    power = max(n.bit_length() - 1, 0) // 10
+    return f"{n / 1024**power:.4g} {('bytes', 'KiB', 'MiB', 'GiB', 'TiB')[power]}"

@@ -12,9 +12,7 @@ from ._optimise import update
 __all__ = ["early_stopping", "patience", "plateau", "throttle", "train"]
 
 
-def train(
-    loss: Callable[..., Any], model: Any, data: Iterable[Any], state: Any, *, progress: bool = True
-) -> float:
+def train(loss: Callable[..., Any], model: Any, data: Iterable[Any], state: Any, *, progress: bool = True) -> float:
     """One pass over the data: a gradient step on `loss(model, *batch)` for each batch.
 
     Arguments:
@@ -55,11 +53,7 @@ def train(
 
 
 def throttle(
-    f: Callable[..., Any],
-    seconds: float,
-    *,
-    leading: bool = True,
-    clock: Callable[[], float] = time.monotonic,
+    f: Callable[..., Any], seconds: float, *, leading: bool = True, clock: Callable[[], float] = time.monotonic
 ) -> Callable[..., Any]:
     """`f`, called at most once in so many seconds; other calls return `None`.
 

@@ -2,7 +2,8 @@
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, TypeVar, overload
+from functools import partial, wraps
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -11,13 +12,7 @@ from ._walk import children, rebuild
 
 __all__ = ["Group", "treelike"]
 
-T = TypeVar("T")
 
-
-@overload
-def treelike(cls: type[T]) -> type[T]: ...
-@overload
-def treelike(*, trainable: Iterable[str] | None = None) -> Callable[[type[T]], type[T]]: ...
 def treelike(cls: Any = None, *, trainable: Iterable[str] | None = None) -> Any:
     """Makes an `nn.Module` out of a plain annotated class with a `__call__`.
 
@@ -47,46 +42,32 @@ def treelike(cls: Any = None, *, trainable: Iterable[str] | None = None) -> Any:
 
     Source: Flux v0.6, `src/treelike.jl`.
     """
-    if cls is None:
-        return lambda cls: _module_class(cls, trainable)
-    return _module_class(cls, trainable)
+    return partial(_module_class, trainable=trainable) if cls is None else _module_class(cls, trainable)
 
 
-def _module_class(cls: type, trainable: Iterable[str] | None) -> type:
+def _module_class(cls: Any, trainable: Iterable[str] | None) -> Any:
     if issubclass(cls, nn.Module):
-        raise TypeError(
-            f"{cls.__name__} is an nn.Module already; @treelike takes a plain class (compose, don't inherit)"
-        )
-    if "__call__" not in {name for base in cls.__mro__[:-1] for name in vars(base)}:
+        raise TypeError(f"{cls.__name__} is an nn.Module already; @treelike takes a plain class (compose them instead)")
+    if not any("__call__" in vars(base) for base in cls.__mro__):
         raise TypeError(f"@treelike class {cls.__name__} has no __call__; define what calling it computes")
-    cls = dataclasses.dataclass(cls, init="__init__" not in vars(cls), repr=False, eq=False)  # type: ignore[call-overload]
-    fields = {f.name for f in dataclasses.fields(cls)}
-    trains = fields if trainable is None else set(trainable)
+    dataclasses.dataclass(cls, init="__init__" not in vars(cls), repr=False, eq=False)
+    fields = frozenset(field.name for field in dataclasses.fields(cls))
+    trains = fields if trainable is None else frozenset(trainable)
     if trains - fields:
         raise TypeError(
-            f"trainable={sorted(trains - fields)} are no fields of {cls.__name__}: {sorted(fields)}"
+            f"trainable={sorted(trains - fields)} are no fields of {cls.__name__}, which has {sorted(fields)}"
         )
-    for name in fields & set(vars(cls)):
+    for name in fields & vars(cls).keys():
         delattr(cls, name)  # a default left on the class would hide the parameter of the same name
-    return type(cls.__name__, (cls, Treelike), _namespace(cls, fields, trains))
 
-
-def _namespace(cls: Any, fields: set[str], trains: set[str]) -> dict[str, Any]:
+    @wraps(cls.__init__)
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
         nn.Module.__init__(self)
         cls.__init__(self, *args, **kwargs)
 
-    __init__.__wrapped__ = cls.__init__  # type: ignore[attr-defined]  # for its signature
-    kept = {name: getattr(cls, name) for name in ("__module__", "__qualname__", "__doc__")}
-    return {
-        **kept,
-        "__init__": __init__,
-        "forward": cls.__call__,
-        "__call__": nn.Module.__call__,
-        "__setattr__": Treelike.__setattr__,
-        "__fields__": frozenset(fields),
-        "__trainable__": frozenset(trains),
-    }
+    names = {name: getattr(cls, name) for name in ("__module__", "__qualname__", "__doc__")}
+    calls = {"__init__": __init__, "forward": cls.__call__, "__call__": nn.Module.__call__}
+    return type(cls.__name__, (cls, Treelike), {**names, **calls, "__fields__": fields, "__trainable__": trains})
 
 
 class Treelike(nn.Module):
@@ -99,10 +80,10 @@ class Treelike(nn.Module):
         return show(self)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name not in self.__fields__:
-            super().__setattr__(name, value)
-        else:
+        if name in self.__fields__:
             _set(self, name, value, trains=name in self.__trainable__)
+        else:
+            super().__setattr__(name, value)
 
 
 def _set(module: nn.Module, name: str, value: Any, trains: bool = True) -> None:
@@ -153,65 +134,52 @@ class Group(nn.Module):
         self._kind: type = tuple
         if values and named:
             raise TypeError(f"give {type(self).__name__} parts by position or by name, not both")
-        for name, value in (named or {str(i): v for i, v in enumerate(values)}).items():
-            self._put(name, value)
+        self._fill(children(values) or named)
 
     @classmethod
     def of(cls, values: Any, trains: bool = True) -> "Group":
         """The group of a tuple, list or dict."""
         group = cls()
-        group._kind = dict if isinstance(values, dict) else type(values)
-        for name, value in children(values).items():
-            group._put(str(name), value, trains)
+        group._kind = type(values)
+        group._fill(children(values), trains)
         return group
 
-    def _put(self, name: str, value: Any, trains: bool = True) -> None:
-        if not name or "." in name or hasattr(self, name):
-            raise ValueError(f"{name!r} can't name a part of {type(self).__name__}: choose another name")
-        _set(self, name, value, trains)
-        self._names += (name,)
+    def _fill(self, parts: dict[Any, Any], trains: bool = True) -> None:
+        for name in map(str, parts):
+            if not name or "." in name or hasattr(self, name):
+                raise ValueError(f"{name!r} can't name a part of {type(self).__name__}: choose another name")
+        for name, value in parts.items():
+            _set(self, str(name), value, trains)
+        self._names = tuple(map(str, parts))
 
     def _parts(self) -> Iterator[Any]:
-        parameters, buffers, modules, rest = self._parameters, self._buffers, self._modules, self.__dict__
+        modules = self._modules
         for name in self._names:
-            for kind in (modules, parameters, buffers, rest):
-                if name in kind:
-                    yield kind[name]
-                    break
+            yield modules[name] if name in modules else getattr(self, name)
 
     def __repr__(self) -> str:
         return show(self)
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self._names) if self._kind is dict else self._parts()
+        return iter(self._names) if issubclass(self._kind, dict) else self._parts()
 
     def __len__(self) -> int:
         return len(self._names)
 
     def __contains__(self, item: Any) -> bool:
-        return item in self._names if self._kind is dict else any(item is part for part in self._parts())
+        return item in iter(self) if issubclass(self._kind, dict) else any(item is part for part in self._parts())
 
     def __getitem__(self, key: Any) -> Any:
         if isinstance(key, slice):
             return self._slice(key)
-        if isinstance(key, str) and key in self._names:
-            return getattr(self, key)
-        if isinstance(key, int) and -len(self) <= key < len(self):
-            return getattr(self, self._names[key])
-        error = KeyError if isinstance(key, str) else IndexError
-        raise error(f"no {key!r} in {type(self).__name__} of {len(self)}: {', '.join(self._names)}")
+        try:
+            return getattr(self, self._names[self._names.index(key) if isinstance(key, str) else key])
+        except (ValueError, IndexError):
+            error = KeyError if isinstance(key, str) else IndexError
+            raise error(f"no {key!r} in {type(self).__name__} of {', '.join(self._names) or 'nothing'}") from None
 
     def _slice(self, key: slice) -> Any:
-        numbered = self._names == tuple(str(i) for i in range(len(self)))
-        parts = list(zip(self._names, self._parts(), strict=True))[key]
-        twin = rebuild(self, {})
-        for name in self._names:
-            for kind in (twin._parameters, twin._buffers, twin._modules, twin.__dict__):
-                kind.pop(name, None)
-        twin._names = ()
-        for i, (name, part) in enumerate(parts):
-            twin._put(str(i) if numbered else name, part)
-        return twin
+        return self._kind(list(self._parts())[key])
 
     def keys(self) -> tuple[str, ...]:
         """The names of the parts."""

@@ -2,14 +2,13 @@
 
 A *tree* is any nesting of tuples, lists, dicts, dataclasses, modules and closures. `children` names the
 parts of a node and `rebuild` makes the node again from new parts; whatever is structural in this library
-(moving, counting, flattening, saving, differentiating) is written with these two. Register a type of your
-own with `children.register` and `rebuild.register`.
+(moving, counting, flattening, saving, differentiating) is written with these two.
 """
 
 import copy
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial, singledispatch
+from functools import partial
 from types import CellType, FunctionType, MethodType
 from typing import Any
 
@@ -22,149 +21,93 @@ Tree = Any
 """Any nesting of tuples, lists, dicts, dataclasses, modules and closures."""
 
 
-@singledispatch
 def children(node: Tree) -> dict[Any, Tree]:
     """The parts of a tree node by name; empty for a leaf.
 
-    >>> children({"a": 1, "b": (2, 3)})
-    {'a': 1, 'b': (2, 3)}
+    Those of a function, a `partial` or a bound method are the parameters and modules that it holds on to; what
+    else it closes over is its data.
+
+    >>> children({"a": 1, "b": (2, 3)}), children((4, 5))
+    ({'a': 1, 'b': (2, 3)}, {0: 4, 1: 5})
     """
+    if isinstance(node, dict):
+        return dict(node)
+    if isinstance(node, tuple | list):
+        return dict(enumerate(node))
+    if isinstance(node, nn.Module):
+        parts = {**node._parameters, **node._buffers, **node._modules}
+        return {name: part for name, part in parts.items() if part is not None}
+    if isinstance(node, FunctionType | MethodType | partial):
+        return {name: part for name, part in _held(node).items() if part is not node and _holds_parameters(part)}
     if dataclasses.is_dataclass(node) and not isinstance(node, type):
-        return {f.name: getattr(node, f.name) for f in dataclasses.fields(node) if hasattr(node, f.name)}
+        return {field.name: getattr(node, field.name) for field in dataclasses.fields(node)}
     return {}
 
 
-@singledispatch
 def rebuild(node: Tree, new: dict[Any, Tree]) -> Tree:
     """`node` again, with its parts replaced by `new` (named as `children` names them).
 
     >>> rebuild([1, 2], {0: "a", 1: "b"})
     ['a', 'b']
     """
-    twin = copy.copy(node)
-    for name, value in new.items():
-        object.__setattr__(twin, name, value)
-    return twin
-
-
-@children.register(tuple)
-@children.register(list)
-def _(node: tuple | list) -> dict[int, Tree]:
-    return dict(enumerate(node))
-
-
-@rebuild.register(tuple)
-def _(node: tuple, new: dict[int, Tree]) -> tuple:
-    return type(node)(*new.values()) if hasattr(node, "_fields") else type(node)(new.values())
-
-
-@rebuild.register(list)
-def _(node: list, new: dict[int, Tree]) -> list:
-    return type(node)(new.values())
-
-
-@children.register(dict)
-def _(node: dict) -> dict[Any, Tree]:
-    return dict(node)
-
-
-@rebuild.register(dict)
-def _(node: dict, new: dict[Any, Tree]) -> dict:
+    if isinstance(node, tuple | list):
+        return type(node)(*new.values()) if hasattr(node, "_fields") else type(node)(new.values())
+    if isinstance(node, FunctionType | MethodType | partial):
+        return _rebuild_callable(node, {**_held(node), **new})
     if type(node) is dict:
         return {**node, **new}
-    twin = copy.copy(node)  # keeps what else a subclass holds
-    dict.update(twin, new)
-    return twin
-
-
-@children.register(nn.Module)
-def _(node: nn.Module) -> dict[str, Tree]:
-    parts = {**node._parameters, **node._buffers, **node._modules}
-    return {name: part for name, part in parts.items() if part is not None}
-
-
-@rebuild.register(nn.Module)
-def _(node: nn.Module, new: dict[str, Tree]) -> nn.Module:
-    twin = object.__new__(type(node))
-    twin.__dict__ = node.__dict__.copy()
-    for kind in ("_parameters", "_buffers", "_modules"):
-        old = node.__dict__[kind]
-        twin.__dict__[kind] = {name: _like(part, new.get(name, part)) for name, part in old.items()}
+    twin = object.__new__(type(node)) if isinstance(node, nn.Module) else copy.copy(node)
+    if isinstance(node, nn.Module):
+        twin.__dict__ = {**node.__dict__}
+        for kind in ("_parameters", "_buffers", "_modules"):
+            old = node.__dict__[kind]
+            twin.__dict__[kind] = {name: _like(part, new.get(name, part)) for name, part in old.items()}
+    elif isinstance(node, dict):
+        dict.update(twin, new)
+    else:
+        for name, value in new.items():
+            object.__setattr__(twin, name, value)
     return twin
 
 
 def _like(old: Tree, new: Tree) -> Tree:
     """A parameter's successor is a parameter too, unless a gradient flows through it."""
-    if not isinstance(old, nn.Parameter) or not isinstance(new, Tensor) or isinstance(new, nn.Parameter):
-        return new
-    return new if new.grad_fn is not None else nn.Parameter(new, old.requires_grad and differentiable(new))
+    if isinstance(old, nn.Parameter) and isinstance(new, Tensor) and new.grad_fn is None:
+        return new if isinstance(new, nn.Parameter) else nn.Parameter(new, old.requires_grad and differentiable(new))
+    return new
 
 
-# Callables: what a closure, a partial or a bound method holds on to. Only parameters and modules count:
-# a function may also close over its data.
+def _held(f: Any) -> dict[str, Any]:
+    """All that a function, partial or bound method holds on to."""
+    if isinstance(f, partial):
+        return {"func": f.func}
+    if isinstance(f, MethodType):
+        return {"self": f.__self__}
+    cells = zip(f.__code__.co_freevars, f.__closure__ or (), strict=True)
+    return {name: cell.cell_contents for name, cell in cells if cell != CellType()}  # an empty one is yet unbound
 
 
-@children.register(FunctionType)
-def _(node: FunctionType) -> dict[str, Tree]:
-    cells = zip(node.__code__.co_freevars, node.__closure__ or (), strict=True)
-    held = {name: _contents(cell) for name, cell in cells}
-    return {name: part for name, part in held.items() if part is not node and _holds_parameters(part)}
-
-
-@rebuild.register(FunctionType)
-def _(node: FunctionType, new: dict[str, Tree]) -> FunctionType:
-    old = zip(node.__code__.co_freevars, node.__closure__ or (), strict=True)
-    cells = tuple(CellType(new[name]) if name in new else cell for name, cell in old)
-    twin = FunctionType(node.__code__, node.__globals__, node.__name__, node.__defaults__, cells)
-    twin.__kwdefaults__ = node.__kwdefaults__
+def _rebuild_callable(f: Any, held: dict[str, Any]) -> Any:
+    if isinstance(f, partial):
+        return partial(held["func"], *f.args, **f.keywords)
+    if isinstance(f, MethodType):
+        return MethodType(f.__func__, held["self"])
+    cells = tuple(CellType(held[name]) if name in held else CellType() for name in f.__code__.co_freevars)
+    twin = FunctionType(f.__code__, f.__globals__, f.__name__, f.__defaults__, cells)
+    twin.__kwdefaults__ = f.__kwdefaults__
     return twin
 
 
-@children.register(partial)
-def _(node: partial) -> dict[str, Tree]:
-    parts = {"func": node.func, **{f"arg{i}": arg for i, arg in enumerate(node.args)}, **node.keywords}
-    return {name: part for name, part in parts.items() if _holds_parameters(part)}
-
-
-@rebuild.register(partial)
-def _(node: partial, new: dict[str, Tree]) -> partial:
-    args = [new.get(f"arg{i}", arg) for i, arg in enumerate(node.args)]
-    keywords = {name: new.get(name, value) for name, value in node.keywords.items()}
-    return partial(new.get("func", node.func), *args, **keywords)
-
-
-@children.register(MethodType)
-def _(node: MethodType) -> dict[str, Tree]:
-    return {"self": node.__self__} if _holds_parameters(node.__self__) else {}
-
-
-@rebuild.register(MethodType)
-def _(node: MethodType, new: dict[str, Tree]) -> MethodType:
-    return MethodType(node.__func__, new["self"])
-
-
-def _contents(cell: CellType) -> Tree:
-    try:
-        return cell.cell_contents
-    except ValueError:  # the variable has not been bound yet
-        return None
-
-
 def _holds_parameters(part: Tree) -> bool:
-    if isinstance(part, nn.Parameter | nn.Module):
-        return True
-    return isinstance(part, FunctionType | MethodType | partial) and bool(children(part))
+    callable_ = isinstance(part, FunctionType | MethodType | partial)
+    return isinstance(part, nn.Parameter | nn.Module) or (callable_ and bool(children(part)))
 
 
 # The walks.
 
 
 def fmap(
-    f: Callable[..., Any],
-    tree: Tree,
-    *rest: Tree,
-    leaf: Callable[[Any], bool] = torch.is_tensor,
-    ties: bool = True,
+    f: Callable[..., Any], tree: Tree, *rest: Tree, leaf: Callable[[Any], bool] = torch.is_tensor, ties: bool = True
 ) -> Tree:
     """`tree` again with `f` applied to its leaves (tensors, unless `leaf` says otherwise).
 
