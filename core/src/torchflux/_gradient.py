@@ -196,7 +196,7 @@ class _Spots:
     def _spot(self, x: Any) -> Any:
         if isinstance(x, nn.Module):
             self.modules.append(x)
-            return PathDict({path: self._parameter(p) for path, p in named_trainables(x).items()})
+            return PathDict(zip((named := named_trainables(x)), map(self._parameter, named.values()), strict=True))
         if isinstance(x, float | complex):
             self.numbers.add(len(self.values))
             x = torch.tensor(x, dtype=torch.complex128 if isinstance(x, complex) else torch.float64)
@@ -226,7 +226,7 @@ class _Spots:
 
         def put(i: Any) -> Any:
             if isinstance(i, PathDict):
-                return PathDict({path: put(j) for path, j in i.items()})
+                return PathDict({path: results[j] for path, j in i.items()})
             number = i in self.numbers and isinstance(results[i], Tensor) and results[i].ndim == 0
             return results[i].item() if number and not results[i].requires_grad else results[i]
 
@@ -306,16 +306,16 @@ def _scalar(loss: Any) -> Tensor:
 def _reaches_others(y: Any, inputs: list[Tensor]) -> bool:
     """Whether anything but the inputs that y depends on requires a gradient."""
     ours = {id(x) for x in inputs}
-    stack, seen = [out.grad_fn for out in tensors(y)], set()
+    stack, seen = [out.grad_fn for out in tensors(y)], {None}
     while stack:
         node = stack.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        stack += [parent for parent, _ in node.next_functions]
-        leaf = None if node.next_functions else getattr(node, "variable", None)
-        if leaf is not None and id(leaf) not in ours and not hasattr(leaf, "is_alias"):
-            return True
+        if node not in seen:
+            seen.add(node)
+            if parents := node.next_functions:
+                stack += [parent for parent, _ in parents]
+            elif (leaf := getattr(node, "variable", None)) is not None and id(leaf) not in ours:
+                if not hasattr(leaf, "is_alias"):
+                    return True
     return False
 
 

@@ -125,11 +125,11 @@ def update(state: Any, model: Any, grads: Any) -> tuple[Any, Any]:
 
 
 def _step(triples: Iterable[tuple[Leaf, Tensor, Tensor | None]]) -> None:
-    groups: dict[int, tuple[list[Leaf], list[Tensor], list[Tensor]]] = {}
+    groups: dict[Any, tuple[list[Leaf], list[Tensor], list[Tensor]]] = {}  # as PyTorch's fused kernels want them
     with torch.no_grad():
         for leaf, x, dx in triples:
             if dx is not None and not leaf.frozen:
-                same, xs, dxs = groups.setdefault(id(leaf.rule), ([], [], []))
+                same, xs, dxs = groups.setdefault((id(leaf.rule), x.dtype, x.device), ([], [], []))
                 same.append(leaf)
                 xs.append(_real(x))
                 dxs.append(_real(dx))
@@ -267,9 +267,9 @@ def _set_frozen(part: Any, frozen: bool) -> None:
         for leaf in _leaves(part):
             leaf.frozen = frozen
         return
-    fixed = getattr(part, "__fields__", frozenset()) - getattr(part, "__trainable__", frozenset())
+    trains = getattr(part, "_trains", lambda name: True)
     for name, value in {**part._parameters, **part._modules}.items():
-        if isinstance(value, nn.Module) and (frozen or name not in fixed):
+        if isinstance(value, nn.Module) and (frozen or trains(name)):
             _set_frozen(value, frozen)
-        elif value is not None and (frozen or name not in fixed):
+        elif value is not None and (frozen or trains(name)):
             value.requires_grad_(not frozen)

@@ -16,17 +16,18 @@ __all__ = ["Group", "treelike"]
 def treelike(cls: Any = None, *, trainable: Iterable[str] | None = None) -> Any:
     """Makes an `nn.Module` out of a plain annotated class with a `__call__`.
 
-    The annotated names are its fields: parameters, modules, any callable, numbers, and tuples, lists and
-    dicts of them. A floating-point tensor becomes a parameter, any other tensor a buffer. Without an
-    `__init__` of its own the class gets a dataclass's. `state_dict` keys are the field paths
-    (`conv.0.weight`).
+    Its fields are the annotated names and whatever its own `__init__` assigns: parameters, modules, any
+    callable, numbers, and tuples, lists and dicts of them. A floating-point tensor becomes a parameter, any
+    other tensor a buffer. Without an `__init__` of its own the class gets a dataclass's. `state_dict` keys are
+    the field paths (`conv.0.weight`).
 
     Arguments:
         trainable: the fields that train; all of them, unless said otherwise. The tensors of the others
             are buffers, and the parameters below them are frozen.
 
     Raises:
-        TypeError: the class has no `__call__`, or `trainable` names something that is no field.
+        TypeError: the class has no `__call__` or is a module already; or, when it is first called, `trainable`
+            names something that is no field.
 
     >>> import torch
     >>> from torchflux import Dense, relu
@@ -51,39 +52,44 @@ def _module_class(cls: Any, trainable: Iterable[str] | None) -> Any:
     if not any("__call__" in vars(base) for base in cls.__mro__):
         raise TypeError(f"@treelike class {cls.__name__} has no __call__; define what calling it computes")
     dataclasses.dataclass(cls, init="__init__" not in vars(cls), repr=False, eq=False)
-    fields = frozenset(field.name for field in dataclasses.fields(cls))
-    trains = fields if trainable is None else frozenset(trainable)
-    if trains - fields:
-        raise TypeError(
-            f"trainable={sorted(trains - fields)} are no fields of {cls.__name__}, which has {sorted(fields)}"
-        )
+    fields = [field.name for field in dataclasses.fields(cls)]
     for name in fields & vars(cls).keys():
         delattr(cls, name)  # a default left on the class would hide the parameter of the same name
 
     @wraps(cls.__init__)
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
         nn.Module.__init__(self)
+        self.__dict__.update(_fields=dict.fromkeys(fields), _building=True)
         cls.__init__(self, *args, **kwargs)
+        self.__dict__["_building"] = False
+        if set(trainable or ()) - self._fields.keys():
+            raise TypeError(f"trainable={trainable} of {cls.__name__} must be among its fields: {[*self._fields]}")
 
     names = {name: getattr(cls, name) for name in ("__module__", "__qualname__", "__doc__")}
     calls = {"__init__": __init__, "forward": cls.__call__, "__call__": nn.Module.__call__}
-    return type(cls.__name__, (cls, Treelike), {**names, **calls, "__fields__": fields, "__trainable__": trains})
+    return type(cls.__name__, (cls, Treelike), {**names, **calls, "_trainable": trainable})
 
 
 class Treelike(nn.Module):
     """What every `@treelike` class is: a module whose fields may hold anything."""
 
-    __fields__: frozenset[str] = frozenset()
-    __trainable__: frozenset[str] = frozenset()
+    _fields: dict[str, None]
+    _building = False
+    _trainable: Iterable[str] | None = None
 
     def __repr__(self) -> str:
         return show(self)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name in self.__fields__:
-            _set(self, name, value, trains=name in self.__trainable__)
+        if self._building:
+            self._fields[name] = None
+        if name in self._fields:
+            _set(self, name, value, self._trains(name))
         else:
             super().__setattr__(name, value)
+
+    def _trains(self, name: str) -> bool:
+        return self._trainable is None or name in self._trainable
 
 
 def _set(module: nn.Module, name: str, value: Any, trains: bool = True) -> None:

@@ -58,7 +58,7 @@ def rebuild(node: Tree, new: dict[Any, Tree]) -> Tree:
         return {**node, **new}
     twin = object.__new__(type(node)) if isinstance(node, nn.Module) else copy.copy(node)
     if isinstance(node, nn.Module):
-        twin.__dict__ = {**node.__dict__}
+        twin.__dict__.update(node.__dict__)
         for kind in ("_parameters", "_buffers", "_modules"):
             old = node.__dict__[kind]
             twin.__dict__[kind] = {name: _like(part, new.get(name, part)) for name, part in old.items()}

@@ -16,6 +16,7 @@ __all__ = ["Bilinear", "Dense", "Embedding", "EmbeddingBag", "Scale", "flatten"]
 
 Activation = Callable[[Tensor], Tensor]
 Init = Callable[..., Tensor]
+Pair = tuple[int, int]
 
 
 @sized(axis=-1)
@@ -36,10 +37,6 @@ class Dense:
     >>> Dense(4, 2, relu)(torch.zeros(8, 4)).shape
     torch.Size([8, 2])
     """
-
-    weight: Tensor
-    bias: Tensor | None
-    activation: Activation
 
     def __init__(
         self, nin: int, nout: int, activation: Activation = identity, *, bias: bool = True, init: Init = glorot_uniform
@@ -72,10 +69,6 @@ class Scale:
     Source: Flux.jl's `Scale`.
     """
 
-    weight: Tensor
-    bias: Tensor | None
-    activation: Activation
-
     def __init__(self, *size: int | Activation, bias: bool = True, init: Init = ones) -> None:
         shape, self.activation = sizes_and_activation("Scale", size)
         self.weight = init(*shape)
@@ -88,10 +81,10 @@ class Scale:
 
 def sizes_and_activation(name: str, args: tuple[Any, ...]) -> tuple[tuple[int, ...], Activation]:
     """Parts `(3, 4, relu)` into `(3, 4)` and `relu`."""
-    *sizes, last = *args, *(() if args and callable(args[-1]) else (identity,))
+    sizes, activation = (args[:-1], args[-1]) if args and callable(args[-1]) else (args, identity)
     if not sizes or not all(isinstance(n, int) for n in sizes):
-        raise ValueError(f"{name} takes sizes one by one and then, perhaps, an activation, as in {name}(3, 4); got {args}")
-    return tuple(sizes), last
+        raise ValueError(f"{name} takes sizes and then, perhaps, an activation, as in {name}(3, 4, relu); got {args}")
+    return sizes, activation
 
 
 @treelike
@@ -113,18 +106,8 @@ class Bilinear:
     Source: Flux.jl's `Bilinear`; `torch.nn.Bilinear`.
     """
 
-    weight: Tensor
-    bias: Tensor | None
-    activation: Activation
-
     def __init__(
-        self,
-        nin: tuple[int, int],
-        nout: int,
-        activation: Activation = identity,
-        *,
-        bias: bool = True,
-        init: Init = glorot_uniform,
+        self, nin: Pair, nout: int, activation: Activation = identity, *, bias: bool = True, init: Init = glorot_uniform
     ) -> None:
         self.weight = init(nout, *nin)
         self.bias = zeros(nout) if bias else None
@@ -158,16 +141,11 @@ class Embedding:
     Source: Flux.jl's `Embedding`; Bengio et al. (2003), A neural probabilistic language model, JMLR 3.
     """
 
-    weight: Tensor
-    padding_idx: int | None
-
     def __init__(self, nin: int, nout: int, *, init: Init = randn, padding_idx: int | None = None) -> None:
-        weight = init(nin, nout)
-        if padding_idx is not None:
-            weight = weight.clone()
-            weight[padding_idx] = 0
-        self.weight = weight
+        self.weight = init(nin, nout)
         self.padding_idx = padding_idx
+        if padding_idx is not None:
+            self.weight.data[padding_idx] = 0
 
     def __call__(self, x: Tensor) -> Tensor:
         """Looks the indices up, or multiplies one-hot vectors with the table."""
@@ -202,9 +180,6 @@ class EmbeddingBag:
 
     Source: Flux.jl's `EmbeddingBag`; `torch.nn.EmbeddingBag`.
     """
-
-    weight: Tensor
-    reduction: str
 
     def __init__(self, nin: int, nout: int, reduction: str = "mean", *, init: Init = randn) -> None:
         if reduction not in _REDUCTIONS:

@@ -4,7 +4,6 @@ Layouts are PyTorch's: (batch, channels, *spatial), and what is called convoluti
 `CrossCor`; Flux's `Conv` flips the kernel).
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch.nn.functional as F
@@ -15,7 +14,7 @@ from .._init import glorot_uniform, zeros
 from .._outputsize import Lazy, sized
 from .._treelike import treelike
 from ._basic import Activation, Init
-from ._padding import Pad, SamePad, Sizes, per_dimension, spatial, split_padding
+from ._padding import Pad, SamePad, Sizes, each, spatial, split_padding
 
 __all__ = ["Conv", "ConvTranspose", "DepthwiseConv"]
 
@@ -23,18 +22,8 @@ _CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 _CONV_TRANSPOSE = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
 
 
-@dataclass(init=False, repr=False, eq=False)
 class _Convolution:
     """What a convolution and its transpose have in common."""
-
-    weight: Tensor
-    bias: Tensor | None
-    activation: Activation
-    stride: Sizes
-    padding: Sizes
-    uneven: Sizes  # the padding beyond `padding`, or `()`
-    dilation: Sizes
-    groups: int
 
     def __init__(
         self,
@@ -53,12 +42,12 @@ class _Convolution:
         n = len(spatial(kernel, f"the kernel of {type(self).__name__}"))
         if nin % groups or nout % groups:
             raise ValueError(f"groups={groups} must divide the channels in and out; they are {nin} and {nout}")
-        self.stride, self.dilation = per_dimension(stride, n, "stride"), per_dimension(dilation, n, "dilation")
-        overlap = [d * (k - 1) for k, d in zip(kernel, self.dilation, strict=True)]
-        self.padding, self.uneven = split_padding(pad, overlap)
         self.weight = init(nout, nin // groups, *kernel)
         self.bias = zeros(nout) if bias else None
         self.activation, self.groups = activation, groups
+        self.stride, self.dilation = each(stride, n), each(dilation, n)
+        overlap = [d * (k - 1) for k, d in zip(kernel, self.dilation, strict=False)]
+        self.padding, self.uneven = split_padding(pad, overlap)  # uneven: what `padding` can't express, or ()
 
 
 @sized(axis=1)
@@ -115,25 +104,15 @@ class ConvTranspose(_Convolution):
     Source: Zeiler et al. (2010), doi:10.1109/CVPR.2010.5539957.
     """
 
-    outpad: Sizes
-
     def __init__(
-        self,
-        kernel: Sizes,
-        nin: int,
-        nout: int,
-        activation: Activation = identity,
-        *,
-        outpad: int | Sizes = 0,
-        bias: bool = True,
-        **options: Any,
+        self, kernel: Sizes, nin: int, nout: int, *activation: Any, outpad: Any = 0, bias: bool = True, **options: Any
     ) -> None:
-        _Convolution.__init__(self, kernel, nout, nin, activation, bias=False, **options)
+        _Convolution.__init__(self, kernel, nout, nin, *activation, bias=False, **options)
         self.bias = zeros(nout) if bias else None
         self.uneven = tuple(-n for n in self.uneven)
         if isinstance(options.get("pad"), SamePad):
             outpad = tuple(s - 1 for s in self.stride)
-        self.outpad = per_dimension(outpad, len(kernel), "outpad")
+        self.outpad = each(outpad, len(kernel))
 
     def __call__(self, x: Tensor) -> Tensor:
         """Applies the layer."""
@@ -142,7 +121,7 @@ class ConvTranspose(_Convolution):
         return self.activation(F.pad(y, self.uneven) if self.uneven else y)
 
 
-def DepthwiseConv(kernel: Sizes, nin: int, nout: int, activation: Activation = identity, **options: Any) -> Any:
+def DepthwiseConv(kernel: Sizes, nin: Any, nout: int, *activation: Any, **options: Any) -> Any:
     """A convolution of each channel by itself: `Conv` with groups = nin.
 
     x: (batch, nin, *spatial) → (batch, nout, *spatial'); nout is a multiple of nin.
@@ -153,5 +132,5 @@ def DepthwiseConv(kernel: Sizes, nin: int, nout: int, activation: Activation = i
     Source: Chollet (2017), arXiv 1610.02357.
     """
     if nin is ...:
-        return Lazy(DepthwiseConv, (kernel, nin, nout, activation), options, 1)
-    return Conv(kernel, nin, nout, activation, groups=nin, **options)
+        return Lazy(DepthwiseConv, (kernel, nin, nout, *activation), options, 1)
+    return Conv(kernel, nin, nout, *activation, groups=nin, **options)

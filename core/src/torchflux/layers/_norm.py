@@ -48,7 +48,7 @@ class _Dropout:
 
     def kept(self, x: Tensor) -> Tensor:
         """A mask that is True with probability 1 - p, drawn along `dims` and shared along the others."""
-        dims = range(x.ndim) if self.dims is None else (self.dims,) if isinstance(self.dims, int) else self.dims
+        dims = (self.dims,) if isinstance(self.dims, int) else range(x.ndim) if self.dims is None else self.dims
         varies = {d % x.ndim for d in dims}
         shape = [n if d in varies else 1 for d, n in enumerate(x.shape)]
         return torch.rand(shape, device=x.device, generator=self.generator) >= self.p
@@ -84,7 +84,7 @@ class Dropout(_Dropout):
             return x
         if self.dims is None and self.generator is None:
             return F.dropout(x, self.p)
-        return x * self.kept(x) * (1 / (1 - self.p) if self.p < 1 else 0.0)
+        return x * (self.kept(x).to(x.dtype) * (1 / (1 - self.p) if self.p < 1 else 0.0))
 
 
 @treelike
@@ -139,16 +139,10 @@ class LayerNorm:
     Source: Ba, Kiros and Hinton (2016), arXiv 1607.06450.
     """
 
-    weight: Tensor | None
-    bias: Tensor | None
-    activation: Activation
-    size: tuple[int, ...]
-    eps: float
-
     def __init__(self, *size: int | Activation, affine: bool = True, eps: float = 1e-5) -> None:
-        self.size, self.activation = sizes_and_activation("LayerNorm", size)
+        self.size, activation = sizes_and_activation("LayerNorm", size)
         self.weight, self.bias = _affine(self.size, affine)
-        self.eps = eps
+        self.activation, self.eps = activation, eps
 
     def __call__(self, x: Tensor) -> Tensor:
         """Applies the layer."""
@@ -175,12 +169,6 @@ class GroupNorm:
     Source: Wu and He (2018), arXiv 1803.08494.
     """
 
-    weight: Tensor | None
-    bias: Tensor | None
-    activation: Activation
-    groups: int
-    eps: float
-
     def __init__(
         self, channels: int, groups: int, activation: Activation = identity, *, affine: bool = True, eps: float = 1e-5
     ) -> None:
@@ -205,44 +193,39 @@ class _RunningNorm:
     track_stats: bool = True
     eps: float = 1e-5
     momentum: float = 0.1
-    weight: Tensor | None = field(init=False)
-    bias: Tensor | None = field(init=False)
-    running_mean: Any = field(init=False)
-    running_var: Any = field(init=False)
-    num_batches_tracked: Any = field(init=False)
     training: ClassVar[bool]  # nn.Module's
     normalise: ClassVar[Callable[..., Tensor]]
-    statistics: ClassVar[Callable[[Tensor], tuple[Tensor, ...]]]
+    pooled: ClassVar[tuple[int, ...]]  # the dimensions that statistics are of, besides the spatial ones
 
     def __post_init__(self) -> None:
         self.weight, self.bias = _affine((self.channels,), self.affine)
         self.running_mean = zeros(self.channels) if self.track_stats else None
         self.running_var = ones(self.channels) if self.track_stats else None
-        self.num_batches_tracked = torch.tensor(0) if self.track_stats else None
+        self.num_batches_tracked: Any = torch.tensor(0) if self.track_stats else None
 
     def __call__(self, x: Tensor) -> Tensor:
         """Applies the layer; in training, moves the running statistics."""
         if x.ndim < 2 or x.shape[1] != self.channels:
-            name, n, shape = type(self).__name__, self.channels, tuple(x.shape)
-            raise ValueError(f"{name} of {n} channels takes (batch, {n}, ...), and was given {shape}")
-        mean, var, momentum = self.running_mean, self.running_var, self.momentum
-        tracks = self.training and mean is not None
-        if tracks and torch._C._are_functorch_transforms_active():
-            y = self.normalise(x, None, None, self.weight, self.bias, True, 0.0, self.eps)
-            _track(self, *self.statistics(x.detach().to(mean.dtype)))
-        else:
-            own = self.training or mean is None
-            y = self.normalise(x, mean, var, self.weight, self.bias, own, momentum, self.eps)
-            if tracks:
-                self.num_batches_tracked.add_(1)
-        return self.activation(y.to(x.dtype))  # under vmap, normalising in half precision gives float32
+            shape, given = f"(batch, {self.channels}, ...)", tuple(x.shape)
+            raise ValueError(f"this {type(self).__name__} takes {shape}, and was given {given}")
+        moves = self.training and self.track_stats
+        inside = moves and torch._C._are_functorch_transforms_active()
+        mean, var = (None, None) if inside else (self.running_mean, self.running_var)
+        own = self.training or not self.track_stats
+        y = self.normalise(x, mean, var, self.weight, self.bias, own, self.momentum, self.eps)
+        if inside:
+            _move(self, x.detach())
+        elif moves:
+            self.num_batches_tracked.add_(1)
+        return self.activation(y.to(x.dtype))  # under vmap, half precision comes out as float32
 
 
-def _track(layer: Any, var: Tensor, mean: Tensor) -> None:
+def _move(norm: Any, x: Tensor) -> None:
     """Moves the running statistics inside of `torch.func` transforms."""
-    _write(layer.running_mean, layer.running_mean.lerp(mean, layer.momentum))
-    _write(layer.running_var, layer.running_var.lerp(var, layer.momentum))
-    _write(layer.num_batches_tracked, layer.num_batches_tracked + 1)
+    var, mean = torch.var_mean(x.to(norm.running_mean.dtype), (*norm.pooled, *range(2, x.ndim)))
+    for buffer, value in ((norm.running_mean, mean), (norm.running_var, var)):
+        _write(buffer, buffer.lerp(value.reshape(-1, norm.channels).mean(0), norm.momentum))
+    _write(norm.num_batches_tracked, norm.num_batches_tracked + 1)
 
 
 class _Write(Function):
@@ -308,11 +291,7 @@ class BatchNorm(_RunningNorm):
     """
 
     normalise = staticmethod(F.batch_norm)
-
-    @staticmethod
-    def statistics(x: Tensor) -> tuple[Tensor, ...]:
-        """Variance and mean of each channel."""
-        return torch.var_mean(x, (0, *range(2, x.ndim)))
+    pooled = (0,)
 
 
 @sized(axis=1)
@@ -334,12 +313,7 @@ class InstanceNorm(_RunningNorm):
     affine: bool = False
     track_stats: bool = False
     normalise = staticmethod(F.instance_norm)
-
-    @staticmethod
-    def statistics(x: Tensor) -> tuple[Tensor, ...]:
-        """Variance and mean of each channel, averaged over the batch."""
-        var, mean = torch.var_mean(x, tuple(range(2, x.ndim)))
-        return var.mean(0), mean.mean(0)
+    pooled = ()
 
 
 @treelike
@@ -362,20 +336,14 @@ class WeightNorm:
     Source: Salimans and Kingma (2016), arXiv 1602.07868.
     """
 
-    layer: nn.Module
-    g: Tensor
-    v: Tensor
-    which: str
-    others: tuple[int, ...]
-
     def __init__(self, layer: nn.Module, which: str = "weight", dim: int = 0) -> None:
         weight = layer._parameters.get(which)
         if weight is None:
             raise ValueError(f"{type(layer).__name__} has no parameter {which!r}; it has {[*layer._parameters]}")
-        self.which, self.others = which, tuple(d for d in range(weight.ndim) if d != dim % weight.ndim)
+        self.others = tuple(d for d in range(weight.ndim) if d != dim % weight.ndim)
         self.g = torch.linalg.vector_norm(weight.detach(), dim=self.others, keepdim=True)
         self.v = weight.detach().clone()
-        self.layer = rebuild(layer, {})
+        self.layer, self.which = rebuild(layer, {}), which
         self.layer._parameters[which] = None
 
     def weight(self) -> Tensor:
@@ -386,7 +354,7 @@ class WeightNorm:
         """Applies a copy of the layer that has the weight."""
         layer = self.layer
         twin = object.__new__(type(layer))
-        twin.__dict__ = {**layer.__dict__, "_parameters": {**layer._parameters, self.which: self.weight()}}
+        twin.__dict__.update(layer.__dict__, _parameters={**layer._parameters, self.which: self.weight()})
         return twin(*inputs)
 
     def plain(self) -> nn.Module:

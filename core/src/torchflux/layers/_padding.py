@@ -1,12 +1,10 @@
 """How far a sliding window reaches over the edges of its input."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 __all__ = ["SamePad"]
 
 
-@dataclass(frozen=True)
 class SamePad:
     """As `pad` of a convolution or pooling: ceil(size / stride) results per dimension, whatever the kernel.
 
@@ -34,13 +32,9 @@ def spatial(sizes: Sizes, name: str) -> Sizes:
     return tuple(sizes)
 
 
-def per_dimension(value: int | Sequence[int], n: int, name: str) -> Sizes:
-    """`value` for each of `n` dimensions."""
-    values = (value,) * n if isinstance(value, int) else tuple(value)
-    if len(values) != n:
-        sides = f", or {2 * n} (before and after, for each dimension)" if name == "pad" else ""
-        raise ValueError(f"{name}={value} does not fit a window of {n} dimensions: give an int, or {n} of them{sides}")
-    return values
+def each(value: int | Sequence[int], n: int) -> Sizes:
+    """`value` for each of `n` dimensions (of a wrong number of them PyTorch complains)."""
+    return (value,) * n if isinstance(value, int) else tuple(value)
 
 
 def split_padding(pad: Pad, same: Sequence[int]) -> tuple[Sizes, Sizes]:
@@ -55,6 +49,6 @@ def split_padding(pad: Pad, same: Sequence[int]) -> tuple[Sizes, Sizes]:
     elif isinstance(pad, Sequence) and len(pad) == 2 * len(same):
         sides = list(zip(pad[::2], pad[1::2], strict=True))
     else:
-        sides = [(p, p) for p in per_dimension(pad, len(same), "pad")]
+        return each(pad, len(same)), ()
     rest = tuple(p - min(side) for side in reversed(sides) for p in side)
     return tuple(min(side) for side in sides), rest if any(rest) else ()

@@ -1,34 +1,28 @@
 """Pooling: the maximum or mean over windows of the spatial dimensions of (batch, channels, *spatial)."""
 
-from dataclasses import dataclass
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from .._treelike import treelike
-from ._padding import Pad, Sizes, per_dimension, spatial, split_padding
+from ._padding import Pad, Sizes, each, spatial, split_padding
 
 __all__ = ["AdaptiveMaxPool", "AdaptiveMeanPool", "GlobalMaxPool", "GlobalMeanPool", "MaxPool", "MeanPool"]
 
 _MAX = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
 _MEAN = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
-_ADAPTIVE_MAX = {1: F.adaptive_max_pool1d, 2: F.adaptive_max_pool2d, 3: F.adaptive_max_pool3d}
-_ADAPTIVE_MEAN = {1: F.adaptive_avg_pool1d, 2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}
+_ADAPTIVE_MAX: Any = {1: F.adaptive_max_pool1d, 2: F.adaptive_max_pool2d, 3: F.adaptive_max_pool3d}
+_ADAPTIVE_MEAN: Any = {1: F.adaptive_avg_pool1d, 2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}
 
 
-@dataclass(init=False, repr=False, eq=False)
 class _Window:
-    """The fields of both kinds of pooling."""
-
-    window: Sizes
-    stride: Sizes
-    padding: Sizes
-    uneven: Sizes  # the padding beyond `padding`, or `()`
+    """What both kinds of pooling have in common."""
 
     def __init__(self, window: Sizes, *, pad: Pad = 0, stride: int | Sizes | None = None) -> None:
         self.window = spatial(window, f"the window of {type(self).__name__}")
-        self.stride = self.window if stride is None else per_dimension(stride, len(window), "stride")
-        self.padding, self.uneven = split_padding(pad, [k - 1 for k in self.window])
+        self.stride = self.window if stride is None else each(stride, len(window))
+        self.padding, self.uneven = split_padding(pad, [k - 1 for k in self.window])  # as in _conv.py
 
 
 @treelike

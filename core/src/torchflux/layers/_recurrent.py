@@ -5,7 +5,6 @@ The state is always an argument and a result; nothing is remembered between call
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -20,18 +19,13 @@ from ._basic import Activation, Init
 
 __all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNCell", "Recurrence", "initialstates"]
 
-Pair = tuple[Tensor, Tensor]
 
-
-@dataclass(init=False, repr=False, eq=False)
 class _Cell:
-    """The parameters of a cell, gate after gate as in PyTorch."""
+    """What cells have in common: parameters, gate after gate as in PyTorch, and how a step begins and ends."""
 
-    weight_ih: Tensor
-    weight_hh: Tensor
-    bias_ih: Tensor | None
-    bias_hh: Tensor | None
     gates: ClassVar[int]
+    step: ClassVar[Callable[..., Any]]
+    fused: ClassVar[Any] = None  # PyTorch's function for the whole step, if there is one
 
     def __init__(
         self,
@@ -44,15 +38,19 @@ class _Cell:
     ) -> None:
         n = self.gates * nout
         self.weight_ih, self.weight_hh = init_kernel(n, nin), init_recurrent_kernel(n, nout)
-        self.bias_ih, self.bias_hh = (zeros(n), zeros(n)) if bias else (None, None)
+        self.bias_ih = zeros(n) if bias else None
+        self.bias_hh = zeros(n) if bias else None
 
-    def parameters_in_order(self) -> tuple[Tensor | None, ...]:
-        """As PyTorch's kernels take them."""
-        return self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh
-
-    def project(self, x: Tensor, h: Tensor) -> Pair:
-        """W_ih x + b_ih and W_hh h + b_hh."""
-        return F.linear(x, self.weight_ih, self.bias_ih), F.linear(h, self.weight_hh, self.bias_hh)
+    def __call__(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        """Makes one step."""
+        state = initialstates(self, *x.shape[:-1]) if state is None else state
+        if self.fused and x.ndim == 2 and _fusable():
+            state = self.fused(x, state, self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
+        else:
+            h = state[0] if isinstance(state, tuple) else state
+            from_x, from_h = F.linear(x, self.weight_ih, self.bias_ih), F.linear(h, self.weight_hh, self.bias_hh)
+            state = self.step(from_x, from_h, state)
+        return state[0] if isinstance(state, tuple) else state, state
 
 
 @sized(axis=-1)
@@ -76,23 +74,15 @@ class RNNCell(_Cell):
     Source: Elman (1990), doi:10.1207/s15516709cog1402_1.
     """
 
-    activation: Activation
     gates = 1
 
     def __init__(self, nin: int, nout: int, activation: Activation = tanh, **options: Any) -> None:
         _Cell.__init__(self, nin, nout, **options)
         self.activation = activation
 
-    def __call__(self, x: Tensor, state: Tensor | None = None) -> Pair:
-        """Makes one step."""
-        from_x, from_h = self.project(x, initialstates(self, *x.shape[:-1]) if state is None else state)
-        h = self.activation(from_x + from_h)
-        return h, h
-
-    @property
-    def kernel(self) -> Any:
-        """PyTorch's function for a whole sequence, if there is one."""
-        return next((kernel for f, kernel in _RNN if f is self.activation), None)
+    def step(self, from_x: Tensor, from_h: Tensor, h: Tensor) -> Tensor:
+        """h' from W_ih x + b_ih and W_hh h + b_hh."""
+        return self.activation(from_x + from_h)
 
 
 @sized(axis=-1)
@@ -118,21 +108,14 @@ class LSTMCell(_Cell):
     Source: Hochreiter and Schmidhuber (1997), doi:10.1162/neco.1997.9.8.1735; Gers et al. (2000).
     """
 
-    gates = 4
-    kernel = staticmethod(torch.lstm)
     __init__ = _Cell.__init__
+    gates, fused = 4, staticmethod(torch.lstm_cell)
 
-    def __call__(self, x: Tensor, state: Pair | None = None) -> tuple[Tensor, Pair]:
-        """Makes one step."""
-        h, c = initialstates(self, *x.shape[:-1]) if state is None else state
-        if x.ndim == 2 and _fusable():
-            h, c = torch.lstm_cell(x, (h, c), *self.parameters_in_order())
-        else:
-            from_x, from_h = self.project(x, h)
-            i, f, g, o = (from_x + from_h).chunk(4, -1)
-            c = f.sigmoid() * c + i.sigmoid() * g.tanh()
-            h = o.sigmoid() * c.tanh()
-        return h, (h, c)
+    def step(self, from_x: Tensor, from_h: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """(h', c') from W_ih x + b_ih and W_hh h + b_hh."""
+        i, f, g, o = (from_x + from_h).chunk(4, -1)
+        c = f.sigmoid() * state[1] + i.sigmoid() * g.tanh()
+        return o.sigmoid() * c.tanh(), c
 
 
 @sized(axis=-1)
@@ -159,24 +142,24 @@ class GRUCell(_Cell):
     Source: Cho et al. (2014), arXiv 1406.1078.
     """
 
-    gates = 3
-    kernel = staticmethod(torch.gru)
     __init__ = _Cell.__init__
+    gates, fused = 3, staticmethod(torch.gru_cell)
 
-    def __call__(self, x: Tensor, state: Tensor | None = None) -> Pair:
-        """Makes one step."""
-        h = initialstates(self, *x.shape[:-1]) if state is None else state
-        if x.ndim == 2 and _fusable():
-            h = torch.gru_cell(x, h, *self.parameters_in_order())
-        else:
-            from_x, from_h = self.project(x, h)
-            (xr, xz, xn), (hr, hz, hn) = from_x.chunk(3, -1), from_h.chunk(3, -1)
-            n = torch.tanh(xn + (xr + hr).sigmoid() * hn)
-            h = n + (xz + hz).sigmoid() * (h - n)
-        return h, h
+    def step(self, from_x: Tensor, from_h: Tensor, h: Tensor) -> Tensor:
+        """h' from W_ih x + b_ih and W_hh h + b_hh."""
+        (xr, xz, xn), (hr, hz, hn) = from_x.chunk(3, -1), from_h.chunk(3, -1)
+        n = torch.tanh(xn + (xr + hr).sigmoid() * hn)
+        return n + (xz + hz).sigmoid() * (h - n)
 
 
 _RNN = ((tanh, torch.rnn_tanh), (torch.tanh, torch.rnn_tanh), (relu, torch.rnn_relu), (torch.relu, torch.rnn_relu))
+
+
+def _sequence_kernel(cell: Any) -> Any:
+    """PyTorch's function for all steps of a cell, if there is one."""
+    if isinstance(cell, RNNCell):
+        return next((kernel for activation, kernel in _RNN if activation is cell.activation), None)
+    return torch.lstm if isinstance(cell, LSTMCell) else torch.gru if isinstance(cell, GRUCell) else None
 
 
 def _fusable() -> bool:
@@ -198,8 +181,8 @@ def initialstates(cell: Any, *batch: int) -> Any:
 class Recurrence:
     """Lifts a cell, `cell(x, state) -> (y, state)`, from one step to whole sequences.
 
-    For the cells of this module all steps are one call of PyTorch's kernel, which can't be differentiated
-    twice; inside `torch.func` transforms and `torch.compile`, and for any other cell, they are a loop.
+    For the cells of this module all steps are one call of PyTorch's kernel (cuDNN's can't be differentiated
+    twice); inside `torch.func` transforms and `torch.compile`, and for any other cell, they are a loop.
 
     Arguments:
         cell: any such callable; it is called with `state=None` at first, unless a state is given.
@@ -208,23 +191,22 @@ class Recurrence:
     x: (batch, time, nin) or (time, nin), state: as the cell's → (batch, time, nout) or (time, nout); a pair of
     it and the state with `return_state`. Loads the state_dict of a one-layer `nn.RNN`, `nn.LSTM` or `nn.GRU`.
 
-    >>> cumsum = Recurrence(lambda x, state: 2 * (x if state is None else state + x,))
-    >>> cumsum(torch.ones(3, 1)).flatten()
+    >>> def cumsum(x, state):
+    ...     total = x if state is None else x + state
+    ...     return total, total
+    >>> Recurrence(cumsum)(torch.ones(3, 1)).flatten()
     tensor([1., 2., 3.])
 
     Source: Flux.jl's `Recurrence`.
     """
 
-    cell: Callable[..., tuple[Tensor, Any]]
-    return_state: bool = False
+    def __init__(self, cell: Callable[..., tuple[Tensor, Any]], *, return_state: bool = False) -> None:
+        self.cell, self.return_state = cell, return_state
 
     def __call__(self, x: Tensor, state: Any = None) -> Any:
         """Makes a step for each element of the sequence."""
-        kernel = self.cell.kernel if isinstance(self.cell, _Cell) else None
-        if kernel is not None and x.ndim in (2, 3) and _fusable():
-            y, state = _at_once(kernel, self.cell, x, state)
-        else:
-            y, state = _step_by_step(self.cell, x, state)
+        kernel = _sequence_kernel(self.cell) if x.ndim in (2, 3) and _fusable() else None
+        y, state = _at_once(kernel, self.cell, x, state) if kernel else _step_by_step(self.cell, x, state)
         return (y, state) if self.return_state else y
 
     def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *args: Any) -> None:
@@ -241,27 +223,56 @@ def _step_by_step(cell: Callable[..., Any], x: Tensor, state: Any) -> tuple[Tens
     return torch.stack(ys, -2), state
 
 
-def _at_once(kernel: Callable[..., Any], cell: Any, x: Tensor, state: Any) -> tuple[Tensor, Any]:
+def _at_once(kernel: Any, cell: Any, x: Tensor, state: Any) -> tuple[Tensor, Any]:
     state = initialstates(cell, *x.shape[:-2]) if state is None else state
-    parameters = [p for p in cell.parameters_in_order() if p is not None]
-    layered = tuple(h.reshape(1, -1, h.shape[-1]) for h in (state if kernel is torch.lstm else (state,)))
-    hx = layered if kernel is torch.lstm else layered[0]
-    # One layer, no dropout, training if there is a gradient to keep, one direction, batch first.
-    y, *last = kernel(
-        x.reshape(-1, *x.shape[-2:]), hx, parameters, len(parameters) == 4, 1, 0.0, torch.is_grad_enabled(), False, True
-    )
-    ...
+    states = state if isinstance(state, tuple) else (state,)
+    hidden = [h.reshape(1, -1, h.shape[-1]) for h in states]
+    parameters = [p for p in (cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh) if p is not None]
+    # One layer, no dropout, "training" if there is a gradient to keep, one direction, batch first.
+    options = (len(parameters) == 4, 1, 0.0, torch.is_grad_enabled(), False, True)
+    batch = x if x.ndim == 3 else x[None]
+    y, *last = kernel(batch, hidden if len(hidden) == 2 else hidden[0], parameters, *options)
+    last = tuple(new.reshape(old.shape) for new, old in zip(last, states, strict=True))
+    return y.reshape(*x.shape[:-1], y.shape[-1]), last if isinstance(state, tuple) else last[0]
 
 
 def RNN(
     nin: int, nout: int, activation: Activation = tanh, *, return_state: bool = False, **options: Any
 ) -> Recurrence:
-    return Recurrence(RNNCell(nin, nout, activation, **options), return_state)
+    """`Recurrence` of an `RNNCell`, to which the other options go.
+
+    x: (batch, time, nin) or (time, nin) → the same with nout
+
+    >>> RNN(3, 5, relu)(torch.zeros(2, 7, 3)).shape
+    torch.Size([2, 7, 5])
+
+    Source: Elman (1990), doi:10.1207/s15516709cog1402_1.
+    """
+    return Recurrence(RNNCell(nin, nout, activation, **options), return_state=return_state)
 
 
 def LSTM(nin: int, nout: int, *, return_state: bool = False, **options: Any) -> Recurrence:
-    return Recurrence(LSTMCell(nin, nout, **options), return_state)
+    """`Recurrence` of an `LSTMCell`, to which the other options go.
+
+    x: (batch, time, nin) or (time, nin) → the same with nout
+
+    >>> y, (h, c) = LSTM(3, 5, return_state=True)(torch.zeros(2, 7, 3))
+    >>> y.shape, h.shape, c.shape
+    (torch.Size([2, 7, 5]), torch.Size([2, 5]), torch.Size([2, 5]))
+
+    Source: Hochreiter and Schmidhuber (1997), doi:10.1162/neco.1997.9.8.1735.
+    """
+    return Recurrence(LSTMCell(nin, nout, **options), return_state=return_state)
 
 
 def GRU(nin: int, nout: int, *, return_state: bool = False, **options: Any) -> Recurrence:
-    return Recurrence(GRUCell(nin, nout, **options), return_state)
+    """`Recurrence` of a `GRUCell`, to which the other options go.
+
+    x: (batch, time, nin) or (time, nin) → the same with nout
+
+    >>> GRU(3, 5)(torch.zeros(2, 7, 3)).shape
+    torch.Size([2, 7, 5])
+
+    Source: Cho et al. (2014), arXiv 1406.1078.
+    """
+    return Recurrence(GRUCell(nin, nout, **options), return_state=return_state)

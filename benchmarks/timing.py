@@ -1,0 +1,41 @@
+"""Timing side by side: peers take turns inside one process, so that a slow moment of the machine hits all of them."""
+
+import statistics
+import time
+from collections.abc import Callable
+
+
+def alternate(peers: dict[str, Callable[[], object]], rounds: int = 25, spell: float = 0.02) -> dict[str, list[float]]:
+    """Seconds per call of each peer, one number a round; a round gives each peer `spell` seconds in turn."""
+    calls = {name: _calls_in(peer, spell) for name, peer in peers.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in peers}
+    for _ in range(rounds):
+        for name, peer in peers.items():
+            start = time.perf_counter()
+            for _ in range(calls[name]):
+                peer()
+            seconds[name].append((time.perf_counter() - start) / calls[name])
+    return seconds
+
+
+def _calls_in(peer: Callable[[], object], spell: float) -> int:
+    """How many calls fill a spell, after a warm-up."""
+    for _ in range(20):
+        peer()
+    start = time.perf_counter()
+    for _ in range(5):
+        peer()
+    return max(1, int(5 * spell / (time.perf_counter() - start)))
+
+
+def table(title: str, seconds: dict[str, list[float]], base: str) -> None:
+    """Prints medians with quartiles, and the median over the rounds of each peer's ratio to `base`."""
+    print(f"\n### {title}\n\n| peer | median | quartiles | ratio to {base} |\n|---|---:|---:|---:|")
+    for name, times in seconds.items():
+        low, middle, high = statistics.quantiles(times, n=4)
+        ratio = statistics.median(a / b for a, b in zip(times, seconds[base], strict=True))
+        print(f"| {name} | {_micro(middle)} | {_micro(low)}–{_micro(high)} | {ratio:.2f} |")
+
+
+def _micro(seconds: float) -> str:
+    return f"{seconds * 1e6:,.1f} µs"
