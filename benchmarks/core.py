@@ -126,7 +126,9 @@ def compare(name: str, make, compiled: bool) -> None:
     }
     if compiled:
         steps["nn.Sequential, compiled step"] = torch.compile(torch_step(copy.deepcopy(theirs), x, y))
-        steps["Chain, compiled step (one graph)"] = torch.compile(explicit_step(copy.deepcopy(ours), x, y), fullgraph=True)
+        steps["Chain, compiled step (one graph)"] = torch.compile(
+            explicit_step(copy.deepcopy(ours), x, y), fullgraph=True
+        )
     check_steps(steps, ours)
     table(f"{name}: a whole training step with Adam", alternate(steps), "nn.Sequential, Adam(fused=True)")
 

@@ -21,6 +21,7 @@ from torchflux import (
     gradient,
     hook,
     identity,
+    logitbinarycrossentropy,
     logitcrossentropy,
     mse,
     onehotbatch,
@@ -148,12 +149,21 @@ def test_listing_4_word_for_word():
         features = shared(x)
         y_c_hat = classifier[1:](features)
         y_d_hat = adversary(features)
-        c_loss = logitcrossentropy(y_c_hat, y_c)
-        d_loss = lam * logitcrossentropy(y_d_hat, 1 - y_d)
+        c_loss = logitcrossentropy(y_c_hat, y_c) + lam * logitcrossentropy(y_d_hat, 1 - y_d)
+        d_loss = logitcrossentropy(y_d_hat, y_d)
         back(c_loss, retain=True)
         back(d_loss)
         opt()
     assert all(torch.isfinite(x).all() and not torch.equal(x, before[k]) for k, x in classifier.state_dict().items())
+
+
+def test_listing_4_literal_rewards_the_head_for_a_blurred_answer():
+    """At the head's logit the sum's gradient is (1 + λ)p - (y + λ(1 - y)): no competition, a common optimum."""
+    lam, y = 0.25, torch.tensor(1.0)
+    best = (y + lam * (1 - y)) / (1 + lam)
+    logit = torch.logit(best)
+    (slope,) = gradient(lambda z: logitbinarycrossentropy(z, y) + lam * logitbinarycrossentropy(z, 1 - y), logit)
+    torch.testing.assert_close(slope, torch.tensor(0.0), atol=1e-6, rtol=0)
 
 
 def test_listing_4_two_sweeps_accumulate_the_gradient_of_the_sum():
@@ -198,9 +208,7 @@ def alphago_zero(board=5, planes=3, channels=8, height=2):
         Dense(board**2, channels, relu),
         Dense(channels, 1, tanh),
     )
-    policy = Chain(
-        Conv((1, 1), channels, 2), BatchNorm(2, relu), flatten, Dense(2 * board**2, board**2 + 1), softmax
-    )
+    policy = Chain(Conv((1, 1), channels, 2), BatchNorm(2, relu), flatten, Dense(2 * board**2, board**2 + 1), softmax)
     return base, value, policy
 
 
@@ -233,7 +241,7 @@ def test_listing_5_learns_a_position():
 
 
 def test_listing_5_each_parameter_gets_a_gradient():
-    base, value, policy = models = alphago_zero()
+    models = alphago_zero()
     x = torch.randn(4, 3, 5, 5)
     (grads,) = gradient(lambda m: mse(m[1](m[0](x)), torch.zeros(4, 1)) + m[2](m[0](x))[:, 0].sum(), models)
     assert all(slope is not None and torch.isfinite(slope).all() for part in grads for slope in part.values())

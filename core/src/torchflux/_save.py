@@ -1,5 +1,6 @@
 """Checkpoints: one safetensors file, written whole or not at all; no pickle is read or written."""
 
+import dataclasses
 import json
 import os
 import random
@@ -13,8 +14,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from ._model import loadmodel, state
-from ._optimise import Leaf, Optimiser
-from ._walk import PathDict, children, leaves, rebuild, tensors
+from ._optimise import Optimiser, Rule
+from ._walk import PathDict, children, rebuild
 
 __all__ = ["load", "save"]
 
@@ -46,18 +47,8 @@ def save(path: str | os.PathLike[str], *, step: int = 0, **trees: Any) -> None:
     (7, [0.5, 0.25])
     """
     arrays: dict[str, Tensor] = {}
-    ties: dict[str, str] = {}
-    plain: dict[str, Any] = {}
-    for name, tree in {"step": step, **trees, "rng": _rng_state()}.items():
-        named = _named(tree)
-        plain[name] = {key: x for key, x in named.items() if not isinstance(x, Tensor)} if tensors(named) else tree
-        first: dict[int, str] = {}
-        for key, x in named.items():
-            if isinstance(x, Tensor):
-                full = f"{name}/{key}"
-                ties[full] = first.setdefault(id(x), full)  # tied tensors are stored once
-                arrays[ties[full]] = x.detach().cpu().contiguous().clone()
-    _write(Path(path), arrays, {"torchflux": json.dumps({"format": FORMAT, "plain": plain, "ties": ties})})
+    forms = {name: _encode(x, name, arrays, {}) for name, x in {"step": step, **trees, "rng": _rng_state()}.items()}
+    _write(Path(path), arrays, {"torchflux": json.dumps({"format": FORMAT, "trees": forms})})
 
 
 def load(path: str | os.PathLike[str], *, rng: bool = False, **into: Any) -> dict[str, Any]:
@@ -68,15 +59,14 @@ def load(path: str | os.PathLike[str], *, rng: bool = False, **into: Any) -> dic
         into: models, optimiser states, generators and trees of tensors to load into.
 
     Returns:
-        The step and every tree that isn't loaded into anything: one that holds tensors as a `PathDict`, any other
-        as JSON keeps it (tuples become lists).
+        The step and every tree that isn't loaded into anything; of a model its `state`.
 
     Raises:
         ValueError: the file is cut short, is not one of ours, or doesn't fit what it is loaded into.
         FileNotFoundError: there is no such file.
     """
-    plain, arrays = _read(Path(path))
-    kept = {name: PathDict({**tree, **arrays[name]}) if name in arrays else tree for name, tree in plain.items()}
+    forms, arrays = _read(Path(path))
+    kept = {name: _decode(form, arrays) for name, form in forms.items()}
     for name, target in into.items():
         if name not in kept:
             raise ValueError(f"{path} holds no {name!r}; it holds {', '.join(kept)}")
@@ -86,7 +76,7 @@ def load(path: str | os.PathLike[str], *, rng: bool = False, **into: Any) -> dic
             raise ValueError(f"{name!r} in {path} doesn't fit what it is loaded into: {error}") from error
     generators = kept.pop("rng")
     if rng:
-        _set_rng_state(generators)
+        _set_rng_state(**generators)
     return kept
 
 
@@ -103,95 +93,100 @@ def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> 
         raise
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, dict[str, Tensor]]]:
-    """What isn't tensors, by tree, and the tensors, by tree and path."""
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint at {path}")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             content = json.loads((file.metadata() or {}).get("torchflux", "{}"))
-            stored = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # not a dict
+            arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # not a dict
     except safetensors.SafetensorError as error:
         raise ValueError(f"{path} is no safetensors file, or is cut short ({error})") from error
     if content.get("format") != FORMAT:
-        raise ValueError(
-            f"{path} was not written by torchflux.save; for the weights in any other safetensors file use "
-            "loadmodel(model, safetensors.torch.load_file(path))"
+        hint = "loadmodel(model, safetensors.torch.load_file(path)) takes the weights of any other safetensors file"
+        raise ValueError(f"{path} was not written by torchflux.save; {hint}")
+    return content["trees"], arrays
+
+
+# The form of a tree is written as JSON, with its tensors by name. A dataclass (the optimiser's leaves and rules) is
+# written by its fields; it comes back as a dict, and is loaded into one of its kind.
+
+
+def _encode(x: Any, path: str, arrays: dict[str, Tensor], seen: dict[int, str]) -> Any:
+    if isinstance(x, bool | int | float | str | None):
+        return x
+    if isinstance(x := x.get_state() if isinstance(x, torch.Generator) else x, Tensor):
+        name = seen.setdefault(id(x), path)  # tied tensors are stored once
+        arrays[name] = x.detach().cpu().contiguous().clone()
+        return {"tensor": name}
+    if isinstance(x, tuple | list):
+        return {type(x).__name__: [_encode(part, f"{path}/{i}", arrays, seen) for i, part in enumerate(x)]}
+    if not isinstance(parts := _as_dict(x), dict):
+        raise TypeError(
+            f"can't save {path}: {type(x).__name__} is no tensor, number, string, module or nesting of these"
         )
-    arrays: dict[str, dict[str, Tensor]] = {}
-    for full, key in content["ties"].items():
-        name, _, path_in_tree = full.partition("/")
-        arrays.setdefault(name, {})[path_in_tree] = stored[key]
-    return content["plain"], arrays
+    return {"dict": [[key, _encode(part, f"{path}/{key}", arrays, seen)] for key, part in parts.items()]}
 
 
-def _named(tree: Any) -> dict[str, Any]:
-    """The tensors, numbers and strings of a tree by path."""
-    if isinstance(tree, torch.optim.Optimizer):
-        content = tree.state_dict()
-        return {**dict(leaves(content["state"], "state")), "param_groups": content["param_groups"]}
-    if isinstance(tree, nn.Module):
-        return state(tree)
-    if isinstance(tree, torch.Generator):
-        return {"state": tree.get_state()}
-    return dict(leaves(tree.state if isinstance(tree, Optimiser) else tree))
+def _as_dict(x: Any) -> Any:
+    """Models, optimisers and dataclasses as dicts."""
+    if isinstance(x, nn.Module):
+        return state(x)
+    if isinstance(x, torch.optim.Optimizer):
+        return x.state_dict()
+    return x.state if isinstance(x, Optimiser) else children(x) if dataclasses.is_dataclass(x) else x
 
 
-def _put(target: Any, values: Any) -> None:
-    """Puts saved values into an object, in place."""
+def _decode(form: Any, arrays: dict[str, Tensor]) -> Any:
+    if not isinstance(form, dict):
+        return form
+    ((kind, content),) = form.items()
+    if kind == "tensor":
+        return arrays[content]
+    if kind == "dict":
+        return PathDict({key: _decode(part, arrays) for key, part in content})
+    return (tuple if kind == "tuple" else list)(_decode(part, arrays) for part in content)
+
+
+def _put(target: Any, value: Any) -> None:
+    """Puts what was saved into an object, in place."""
     if isinstance(target, nn.Module):
-        loadmodel(target, values)
+        loadmodel(target, value)
     elif isinstance(target, torch.Generator):
-        target.set_state(values["state"])
+        target.set_state(value)
     elif isinstance(target, torch.optim.Optimizer):
-        groups = values.pop("param_groups")
-        slots: dict[int, Any] = {}
-        for path, x in values.items():
-            _, index, name = path.split(".", 2)
-            slots.setdefault(int(index), {})[name] = x
-        target.load_state_dict({"state": slots, "param_groups": groups})
+        target.load_state_dict(value)
     else:
-        _refill(target.state if isinstance(target, Optimiser) else target, values)
+        target = target.state if isinstance(target, Optimiser) else target
+        new = _like(target, value, [])
+        if isinstance(target, dict):
+            target.update(new)
 
 
-def _refill(target: Any, values: dict[str, Any]) -> None:
-    expected = dict(leaves(target)).keys()
-    if expected != values.keys():
-        raise ValueError(f"missing {sorted(expected - values.keys())}, left over {sorted(values.keys() - expected)}")
-    new = _refilled(target, "", values)
-    if isinstance(target, dict):
-        target.update(new)
-    rules: list[Any] = []  # equal rules are shared, so that their parameters are updated together
-    for leaf in (part for part in children(target).values() if isinstance(part, Leaf)):
-        if leaf.rule not in rules:
-            rules.append(leaf.rule)
-        leaf.rule = rules[rules.index(leaf.rule)]
-
-
-def _refilled(tree: Any, path: str, values: dict[str, Any]) -> Any:
-    if isinstance(tree, Tensor):
-        if tree.shape != values[path].shape:
-            raise ValueError(f"{path} has shape {tuple(tree.shape)}, the saved one {tuple(values[path].shape)}")
-        with torch.no_grad():
-            return tree.copy_(values[path])
-    parts = children(tree)
-    if not parts:
-        return values.get(path, tree)
-    prefix = f"{path}." if path else ""
-    return rebuild(tree, {key: _refilled(part, f"{prefix}{key}", values) for key, part in parts.items()})
+def _like(old: Any, value: Any, rules: list[Any]) -> Any:
+    """`value` in the shape of `old`; tensors are copied in place, and equal rules shared, as `update` wants them."""
+    if isinstance(old, Tensor):
+        if old.shape != value.shape:
+            raise ValueError(f"a tensor of shape {tuple(value.shape)} for one of shape {tuple(old.shape)}")
+        return old.detach().copy_(value)
+    parts, values = children(old), children(value)
+    if parts.keys() != values.keys():
+        raise ValueError(f"{list(values)} was saved, {list(parts)} is expected")
+    new = rebuild(old, {key: _like(part, values[key], rules) for key, part in parts.items()}) if parts else value
+    if isinstance(new, Rule):
+        rules += [] if new in rules else [new]
+        return rules[rules.index(new)]
+    return new
 
 
 def _rng_state() -> dict[str, Any]:
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
     version, words, gauss = random.getstate()
-    python = {"version": version, "words": torch.tensor(words), "gauss": gauss}
-    return {"torch": torch.get_rng_state(), "cuda": cuda, "python": python}
+    return {"cpu": torch.get_rng_state(), "cuda": cuda, "python": (version, torch.tensor(words), gauss)}
 
 
-def _set_rng_state(state: PathDict) -> None:
-    torch.set_rng_state(state["torch"])
-    python = state["python"]
-    random.setstate((python["version"], tuple(python["words"].tolist()), python["gauss"]))
-    cuda = [x for path, x in state.items() if path.startswith("cuda.")]
+def _set_rng_state(cpu: Tensor, cuda: list[Tensor], python: tuple[int, Tensor, float | None]) -> None:
+    torch.set_rng_state(cpu)
+    random.setstate((python[0], tuple(python[1].tolist()), python[2]))
     if cuda and len(cuda) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(cuda)

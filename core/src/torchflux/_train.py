@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable
+from operator import sub
 from typing import Any
 
 from tqdm import tqdm
@@ -10,6 +11,10 @@ from ._gradient import withgradient
 from ._optimise import update
 
 __all__ = ["early_stopping", "patience", "plateau", "throttle", "train"]
+
+
+Score = Callable[..., float]
+Distance = Callable[[float, float], float]
 
 
 def train(loss: Callable[..., Any], model: Any, data: Iterable[Any], state: Any, *, progress: bool = True) -> float:
@@ -40,10 +45,8 @@ def train(loss: Callable[..., Any], model: Any, data: Iterable[Any], state: Any,
         value, (grads, *_) = withgradient(loss, model, *args)
         number = float(value[0] if isinstance(value, tuple) else value)
         if not -float("inf") < number < float("inf"):
-            raise FloatingPointError(
-                f"the loss of batch {i} is {number}; training stopped before using it. Look at this batch, "
-                "lower the learning rate or clip the gradient (ClipNorm)"
-            )
+            advice = "look at this batch, lower the learning rate or clip the gradient (ClipNorm)"
+            raise FloatingPointError(f"the loss of batch {i} is {number}; training stopped before using it: {advice}")
         update(state, model, grads)
         total, count = total + number, count + 1
         bar.set_postfix(loss=f"{number:.4g}", refresh=False)
@@ -58,21 +61,18 @@ def throttle(
     """`f`, called at most once in so many seconds; other calls return `None`.
 
     Arguments:
-        leading: whether the very first call goes through.
+        leading: whether the first call goes through at once; else only `seconds` from now.
 
     >>> times = iter([0.0, 1.0, 5.0])
     >>> tick = throttle(lambda: "ran", 3.0, clock=lambda: next(times))
     >>> tick(), tick(), tick()
     ('ran', None, 'ran')
     """
-    last: float | None = None
+    last = -float("inf") if leading else clock()
 
     def throttled(*args: Any, **kwargs: Any) -> Any:
         nonlocal last
-        now = clock()
-        if last is None and not leading:
-            last = now
-        if last is not None and now - last < seconds:
+        if (now := clock()) - last < seconds:
             return None
         last = now
         return f(*args, **kwargs)
@@ -98,12 +98,7 @@ def patience(predicate: Callable[..., bool], wait: int) -> Callable[..., bool]:
 
 
 def early_stopping(
-    f: Callable[..., float],
-    delay: int,
-    *,
-    distance: Callable[[float, float], float] = lambda best, now: best - now,
-    init_score: float = float("inf"),
-    min_dist: float = 0.0,
+    f: Score, delay: int, *, distance: Distance = sub, init_score: float = float("inf"), min_dist: float = 0.0
 ) -> Callable[..., bool]:
     """True once the score `f(...)` hasn't improved on its best by more than `min_dist` for `delay` calls.
 
@@ -127,13 +122,12 @@ def early_stopping(
     return patience(stuck, delay)
 
 
+def _gap(before: float, now: float) -> float:
+    return abs(before - now)
+
+
 def plateau(
-    f: Callable[..., float],
-    width: int,
-    *,
-    distance: Callable[[float, float], float] = lambda before, now: abs(before - now),
-    init_score: float = float("inf"),
-    min_dist: float = 1e-6,
+    f: Score, width: int, *, distance: Distance = _gap, init_score: float = float("inf"), min_dist: float = 1e-6
 ) -> Callable[..., bool]:
     """True once the score `f(...)` has moved by less than `min_dist` from call to call `width` times in a row.
 

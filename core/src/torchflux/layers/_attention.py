@@ -31,7 +31,8 @@ class MultiHeadAttention:
         mask: bool, True where q may look at k, broadcast to the same; see `causal_mask`. A q that may look at
             nothing gets zeros for its heads.
         return_weights: whether α is the weights, (..., nheads, q_len, kv_len), rather than `None`. It is off,
-            other than in Flux, because PyTorch's fast kernels never make them.
+            other than in Flux, because PyTorch's fast kernels never make them; with it, and inside `torch.func`
+            transforms, plain operations are used, which have second derivatives.
 
     Loads the state_dict of `nn.MultiheadAttention` (but for `bias_k` and `bias_v`).
 

@@ -115,7 +115,9 @@ class Bilinear:
 
     def __call__(self, x1: Tensor, x2: Tensor | None = None) -> Tensor:
         """Applies the layer to two inputs, or to one in both places."""
-        return self.activation(F.bilinear(x1, x1 if x2 is None else x2, self.weight, self.bias))
+        # Not F.bilinear, which vmap has no rule for, and whose gradient takes several times as long.
+        y = (torch.einsum("...i,kij->...kj", x1, self.weight) * (x1 if x2 is None else x2).unsqueeze(-2)).sum(-1)
+        return self.activation(y if self.bias is None else y + self.bias)
 
 
 @treelike
@@ -169,7 +171,8 @@ class EmbeddingBag:
 
     x: (batch, n) of an integer dtype → (batch, nout); (n,), one bag → (nout,); a list of `batch` bags, each a
     list or tensor of indices → (batch, nout); (total,) with offsets (batch,), where each bag begins →
-    (batch, nout). An empty bag gives zeros.
+    (batch, nout). An empty bag gives zeros. The fused kernel has no second derivative; inside `torch.func`
+    transforms a (batch, n) is looked up and reduced without it.
 
     >>> import torch
     >>> bag = EmbeddingBag(10, 4, "sum", init=torch.ones)

@@ -1,0 +1,427 @@
+"""Dropout and normalisation: what masks share, whose statistics are whose, and BatchNorm inside transforms."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, stack_module_state, vmap
+
+from torchflux import Chain
+from torchflux.layers import (
+    AlphaDropout,
+    BatchNorm,
+    Conv,
+    Dense,
+    Dropout,
+    GroupNorm,
+    InstanceNorm,
+    LayerNorm,
+    LSTMCell,
+    WeightNorm,
+    remove_weight_norms,
+)
+
+# torch.func.jvp and Inductor import parts of torch.jit the first time.
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+# --- dropout -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [{}, {"generator": seeded()}], ids=["global", "generator"])
+@pytest.mark.parametrize("layer", [Dropout, AlphaDropout])
+def test_dropout_keeps_mean_and_drops_its_share(layer: Any, options: dict) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(200_000).add(1 if layer is Dropout else 0)
+    y = layer(0.3, **options)(x)
+    dropped = y == y.mode().values
+    assert dropped.float().mean().item() == pytest.approx(0.3, abs=0.01)
+    assert y.mean().item() == pytest.approx(x.mean().item(), abs=0.02)
+    if layer is AlphaDropout:
+        assert y.var().item() == pytest.approx(1, abs=0.02)
+        torch.testing.assert_close(y[~dropped] - y[~dropped].mean(), 0.8677 * (x[~dropped] - x[~dropped].mean()), **LOOSE)
+    else:
+        torch.testing.assert_close(y[~dropped], x[~dropped] / 0.7)
+
+
+LOOSE = {"rtol": 1e-3, "atol": 1e-3}
+
+
+@pytest.mark.parametrize("dims", [(0, 1), (1,), 1, (-1,), (0, -1)])
+def test_the_mask_varies_along_dims_and_is_shared_along_the_others(dims: Any) -> None:
+    y = Dropout(0.5, dims=dims, generator=seeded())(torch.ones(8, 16, 4, 8))
+    varying = {d % 4 for d in (dims if isinstance(dims, tuple) else (dims,))}
+    for d in range(4):
+        shared = bool((y == y.narrow(d, 0, 1)).all())
+        assert shared == (d not in varying)
+    assert set(y.unique().tolist()) == {0.0, 2.0}
+
+
+def test_dropout_is_on_while_training_or_as_told() -> None:
+    x = torch.ones(1000)
+    for layer in (Dropout(0.5), AlphaDropout(0.5)):
+        assert not torch.equal(layer(x), x)
+        assert layer.eval()(x) is x
+    assert not torch.equal(Dropout(0.5, active=True).eval()(x), x)
+    assert Dropout(0.5, active=False)(x) is x
+
+
+@pytest.mark.parametrize("layer", [Dropout, AlphaDropout])
+def test_dropout_at_the_ends(layer: Any) -> None:
+    x = torch.randn(10, requires_grad=True)
+    for options in ({}, {"generator": seeded()}):
+        torch.testing.assert_close(layer(0.0, **options)(x), x)
+        y = layer(1.0, **options)(x)
+        assert y.tolist() == [0.0] * 10
+        assert torch.autograd.grad(y.sum(), x)[0].tolist() == [0.0] * 10
+    with pytest.raises(ValueError, match=r"takes a probability, 0 <= p <= 1; got 1\.5"):
+        layer(1.5)
+
+
+def test_dropout_is_reproducible_from_its_generator() -> None:
+    x = torch.ones(100)
+    first, second = (Dropout(0.5, generator=seeded(3))(x) for _ in range(2))
+    assert torch.equal(first, second)
+    layer = Dropout(0.5, generator=seeded(3))
+    copied = copy.deepcopy(layer)
+    assert torch.equal(copied(x), layer(x))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("layer", [Dropout(0.5, dims=(0,)), Dropout(0.5), AlphaDropout(0.5)], ids=repr)
+def test_dropout_keeps_the_dtype_and_draws_lane_by_lane(layer: Any, dtype: torch.dtype) -> None:
+    x = torch.ones(2, 64, dtype=dtype)
+    assert layer(x).dtype == dtype
+    y = vmap(layer, randomness="different")(x)
+    assert y.dtype == dtype
+    assert not torch.equal(y[0], y[1])
+
+
+# --- layer, group and instance normalisation ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("layer", "dims"),
+    [(LayerNorm(4, 5), (2, 3)), (LayerNorm(5), (3,)), (InstanceNorm(6), (2, 3)), (GroupNorm(6, 1), (1, 2, 3))],
+    ids=repr,
+)
+def test_normalisation_in_closed_form(layer: Any, dims: tuple[int, ...]) -> None:
+    x = 3 * torch.randn(2, 6, 4, 5, dtype=torch.float64) + 2
+    var, mean = torch.var_mean(x, dims, keepdim=True, correction=0)
+    torch.testing.assert_close(layer.double()(x), (x - mean) / (var + 1e-5).sqrt())
+
+
+def test_activations_come_last() -> None:
+    x = torch.randn(2, 4, 3)
+    for make in (lambda *σ: LayerNorm(3, *σ), lambda *σ: GroupNorm(4, 2, *σ), lambda *σ: BatchNorm(4, *σ)):
+        torch.testing.assert_close(make(torch.relu)(x), make()(x).relu())
+
+
+def test_groups_divide_the_channels() -> None:
+    with pytest.raises(ValueError, match="equal groups; groups=4 and channels=6"):
+        GroupNorm(6, 4)
+
+
+def test_layer_norm_takes_sizes() -> None:
+    with pytest.raises(ValueError, match="LayerNorm takes sizes"):
+        LayerNorm(torch.relu)
+
+
+# --- BatchNorm: the whole table of ways to run it, against nn.BatchNorm2d run plainly -----------------------
+
+X = 2 * torch.randn(6, 3, 4, 4, generator=seeded()) + torch.tensor([1.0, -2.0, 0.5]).reshape(3, 1, 1)
+Buffers = dict[str, Tensor]
+
+
+def twin(seed: int = 0) -> nn.BatchNorm2d:
+    """PyTorch's layer, away from its starting point."""
+    layer, g = nn.BatchNorm2d(3), seeded(seed)
+    for value in (layer.weight.data, layer.bias.data, layer.running_mean, layer.running_var):
+        value.copy_(torch.rand(3, generator=g) + 0.5)
+    layer.num_batches_tracked.fill_(7)  # type: ignore[operator]
+    return layer
+
+
+def ours(seed: int = 0) -> Any:
+    layer = BatchNorm(3)
+    layer.load_state_dict(twin(seed).state_dict(), strict=True)
+    return layer
+
+
+def buffers(layer: nn.Module) -> Buffers:
+    return {name: buffer.clone() for name, buffer in layer.named_buffers()}
+
+
+def loss_of(layer: nn.Module) -> Callable[..., Tensor]:
+    def loss(state: dict[str, Tensor], x: Tensor) -> Tensor:
+        return functional_call(layer, state, (x,)).pow(3).mean()
+
+    return loss
+
+
+def plainly(layer: nn.Module, x: Tensor) -> tuple[dict[str, Tensor], Buffers]:
+    """Gradients and buffers of a training step by PyTorch's tape."""
+    y = layer(x).pow(3).mean()
+    gradients = torch.autograd.grad(y, [*layer.parameters()])
+    return dict(zip([name for name, _ in layer.named_parameters()], gradients, strict=True)), buffers(layer)
+
+
+def detached(layer: nn.Module) -> dict[str, Tensor]:
+    return {name: p.detach() for name, p in layer.named_parameters()}
+
+
+def compiled(f: Any) -> Any:
+    return torch.compile(f, fullgraph=True, backend="aot_eager")
+
+
+def as_is(f: Any) -> Any:
+    return f
+
+
+close = torch.testing.assert_close
+
+
+def in_backward(how: Any, layer: nn.Module, x: Tensor) -> tuple[dict[str, Tensor], Buffers]:
+    return plainly_with(how(layer), layer, x)
+
+
+def plainly_with(f: Any, layer: nn.Module, x: Tensor) -> tuple[dict[str, Tensor], Buffers]:
+    names, parameters = zip(*layer.named_parameters(), strict=True)
+    gradients = torch.autograd.grad(f(x).pow(3).mean(), parameters)
+    return dict(zip(names, gradients, strict=True)), buffers(layer)
+
+
+def in_func_grad(how: Any, layer: nn.Module, x: Tensor) -> tuple[dict[str, Tensor], Buffers]:
+    return how(grad(loss_of(layer)))(detached(layer), x), buffers(layer)
+
+
+@pytest.mark.parametrize("how", [as_is, compiled])
+@pytest.mark.parametrize("way", [in_backward, in_func_grad])
+def test_batch_norm_trains_as_pytorchs(way: Any, how: Any) -> None:
+    gradients, after = way(how, ours(), X)
+    expected, expected_after = plainly(twin(), X)
+    close(gradients, expected)
+    close(after, expected_after)
+
+
+def test_inductor_compiles_the_gradient_of_batch_norm() -> None:
+    layer = ours()
+    gradients = torch.compile(grad(loss_of(layer)), fullgraph=True)(detached(layer), X)
+    expected, after = plainly(twin(), X)
+    close(gradients, expected)
+    close(buffers(layer), after)
+
+
+@pytest.mark.parametrize("how", [as_is, compiled])
+def test_members_of_an_ensemble_keep_their_own_statistics(how: Any) -> None:
+    members = [ours(seed) for seed in range(3)]
+    parameters, stacked = stack_module_state(members)
+
+    def gradient(p: dict[str, Tensor], b: Buffers) -> dict[str, Tensor]:
+        return grad(lambda p: functional_call(members[0], (p, b), (X,)).pow(3).mean())(p)
+
+    gradients = how(vmap(gradient))(parameters, stacked)
+    alone = [plainly(twin(seed), X) for seed in range(3)]
+    close(gradients, {name: torch.stack([g[name] for g, _ in alone]) for name in gradients})
+    close(stacked, {name: torch.stack([b[name] for _, b in alone]) for name in stacked})
+
+
+@pytest.mark.parametrize("how", [as_is, compiled])
+def test_shared_statistics_become_the_mean_of_what_each_lane_makes_of_them(how: Any) -> None:
+    layer = ours()
+    gradient = grad(lambda state, x: loss_of(layer)(state, x[None]))
+    gradients = how(vmap(gradient, in_dims=(None, 0)))(detached(layer), X)
+    alone = [plainly(twin(), x[None]) for x in X]
+    close(gradients, {name: torch.stack([g[name] for g, _ in alone]) for name in gradients})
+    expected = {name: torch.stack([b[name] for _, b in alone]) for name in buffers(layer)}
+    close(buffers(layer), {name: b.mean(0) if b.is_floating_point() else b[0] for name, b in expected.items()})
+
+
+@pytest.mark.parametrize("transform", [jacrev, jacfwd, hessian])
+def test_batch_norm_inside_jacobians(transform: Any) -> None:
+    layer = ours()
+    transform(loss_of(layer))(detached(layer), X)
+    close(buffers(layer), plainly(twin(), X)[1])
+
+
+def test_batch_norm_inside_jvp() -> None:
+    layer, other, v = ours(), twin().train(), torch.randn_like(X)
+    y, tangent = jvp(layer, (X,), (v,))
+    close(buffers(layer), plainly(other, X)[1])
+    h = 1e-3
+    close(tangent, (twin()(X + h * v) - twin()(X - h * v)) / (2 * h), rtol=1e-2, atol=1e-2)
+    close(y, twin()(X))
+
+
+def test_batch_norm_inside_a_network_inside_transforms() -> None:
+    torch.manual_seed(0)
+    model = Chain(Conv((3, 3), 3, 4), BatchNorm(4, torch.relu), Conv((1, 1), 4, 2), BatchNorm(2))
+    plain = copy.deepcopy(model)
+    expected = plainly(plain, X)
+    close(grad(loss_of(model))(detached(model), X), expected[0])
+    close(buffers(model), expected[1])
+
+
+def test_second_derivatives_move_the_statistics_once() -> None:
+    layer = ours()
+
+    def norm(state: dict[str, Tensor]) -> Tensor:
+        return torch.stack([g.square().sum() for g in grad(loss_of(layer))(state, X).values()]).sum()
+
+    grad(norm)(detached(layer))
+    close(buffers(layer), plainly(twin(), X)[1])
+
+
+@pytest.mark.parametrize("wrong", ["momentum", "biased", "eps"])
+def test_the_comparison_can_fail(wrong: str) -> None:
+    """Canaries: a layer with another momentum, another correction or another eps is told apart."""
+    layer = ours()
+    if wrong == "momentum":
+        layer.momentum = 0.11
+    if wrong == "eps":
+        layer.eps = 1e-2
+    gradients, after = in_func_grad(as_is, layer, X)
+    if wrong == "biased":
+        count = X.numel() / 3
+        after["running_var"] = 0.9 * twin().running_var + (after["running_var"] - 0.9 * twin().running_var) * (
+            (count - 1) / count
+        )
+    with pytest.raises(AssertionError):
+        close((gradients, after), plainly(twin(), X))
+
+
+def test_pytorchs_own_layer_does_not_train_inside_transforms() -> None:
+    """The reason for all this: pytorch#85533. Where it is mended, `_Write` can go."""
+    with pytest.raises(RuntimeError, match="in-place"):
+        grad(loss_of(twin()))(detached(twin()), X)
+
+
+def test_outside_of_training_the_running_statistics_are_used_and_kept() -> None:
+    layer, other = ours().eval(), twin().eval()
+    before = buffers(layer)
+    close(vmap(lambda x: layer(x[None])[0])(X), other(X))
+    close(in_func_grad(as_is, layer, X), (plainly(other, X)[0], before))
+
+
+def test_without_statistics_the_batchs_own_are_always_used() -> None:
+    layer, other = BatchNorm(3, affine=False, track_stats=False), nn.BatchNorm2d(3, affine=False, track_running_stats=False)
+    assert not layer.state_dict()
+    close(layer(X), other(X))
+    close(layer.eval()(X), other.eval()(X))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("inside", [False, True], ids=["eager", "func.grad of vmap"])
+def test_half_precision_keeps_float32_statistics(dtype: torch.dtype, inside: bool) -> None:
+    layer, x = ours(), X.to(dtype)
+    kinds = []
+
+    def run(x: Tensor) -> Tensor:
+        y = layer(x)
+        kinds.append(y.dtype)
+        return y.float().sum()
+
+    grad(lambda x: vmap(run)(x[None]).sum())(x) if inside else run(x)
+    assert kinds == [dtype]
+    expected = twin()
+    expected(x.float())
+    assert layer.running_mean.dtype == layer.running_var.dtype == torch.float32
+    close(buffers(layer), buffers(expected), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["eager", "vmap"])
+def test_one_value_per_channel_is_refused_in_training(inside: bool) -> None:
+    layer, x = ours(), torch.randn(1, 3)
+    before = buffers(layer)
+    with pytest.raises(ValueError, match="more than 1 value per channel when training"):
+        vmap(layer)(x[None]) if inside else layer(x)
+    close(buffers(layer), before)
+    assert layer.eval()(x).shape == (1, 3)
+
+
+@pytest.mark.parametrize("layer", [BatchNorm(3), InstanceNorm(3)], ids=["BatchNorm", "InstanceNorm"])
+@pytest.mark.parametrize("shape", [(2, 4, 5), (3,)])
+def test_another_number_of_channels_is_refused(layer: Any, shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"takes \(batch, 3, \.\.\.\), and was given \("):
+        layer(torch.zeros(shape))
+
+
+@pytest.mark.parametrize("way", [in_backward, in_func_grad])
+def test_instance_norm_tracks_as_pytorchs(way: Any) -> None:
+    layer, other = InstanceNorm(3, affine=True, track_stats=True), nn.InstanceNorm2d(3, affine=True, track_running_stats=True)
+    gradients, after = way(as_is, layer, X)
+    expected, expected_after = plainly(other, X)
+    close(gradients, expected)
+    assert after.pop("num_batches_tracked") == 1  # PyTorch's stays at 0
+    close(after, {name: expected_after[name] for name in after})
+
+
+def test_statistics_are_no_parameters() -> None:
+    layer = BatchNorm(3)
+    assert [name for name, _ in layer.named_parameters()] == ["weight", "bias"]
+    assert list(layer.state_dict()) == list(nn.BatchNorm2d(3).state_dict())
+
+
+# --- WeightNorm --------------------------------------------------------------------------------------------
+
+
+def weight_normed(dim: int = 0) -> tuple[nn.Module, nn.Module]:
+    layer, other = Dense(3, 4), nn.Linear(3, 4)
+    other.load_state_dict(layer.state_dict())
+    return WeightNorm(layer, dim=dim), nn.utils.parametrizations.weight_norm(other, dim=dim)
+
+
+@pytest.mark.parametrize("dim", [0, 1])
+def test_weight_norm_is_pytorchs(dim: int) -> None:
+    mine, theirs = weight_normed(dim)
+    x = torch.randn(2, 3)
+    close(mine(x), theirs(x))
+    mine(x).square().sum().backward()
+    theirs(x).square().sum().backward()
+    original = theirs.parametrizations["weight"]  # type: ignore[index]
+    close(mine.g.grad, original.original0.grad)
+    close(mine.v.grad, original.original1.grad)
+
+
+def test_weight_norm_leaves_its_layer_alone_and_gives_it_back() -> None:
+    layer = Dense(3, 4)
+    model = Chain(WeightNorm(layer), torch.relu, Chain(WeightNorm(WeightNorm_of_conv())))
+    assert list(layer.state_dict()) == ["weight", "bias"]
+    plain = remove_weight_norms(model)
+    assert list(plain.state_dict()) == ["0.weight", "0.bias", "2.0.weight", "2.0.bias"]
+    close(plain[0](torch.ones(1, 3)), model[0](torch.ones(1, 3)))
+    assert type(plain[0]) is Dense
+    assert isinstance(plain[0].weight, nn.Parameter)
+    assert any(isinstance(part, WeightNorm) for part in model)
+
+
+def WeightNorm_of_conv() -> Any:
+    return Conv((3,), 2, 2)
+
+
+def test_weight_norm_of_any_parameter_of_any_layer() -> None:
+    cell = LSTMCell(3, 4)
+    layer, x = WeightNorm(cell, "weight_hh"), torch.randn(2, 3)
+    close(layer(x)[0], cell(x)[0])
+    layer.g.data.mul_(2)
+    close(remove_weight_norms(layer).weight_hh, 2 * cell.weight_hh)
+    with pytest.raises(ValueError, match=r"Dense has no parameter 'wieght'; it has \['weight', 'bias'\]"):
+        WeightNorm(Dense(3, 4), "wieght")
+
+
+def test_the_length_and_the_direction_train_apart() -> None:
+    layer, _ = weight_normed()
+    layer.v.data.mul_(7)
+    close(layer.weight().norm(dim=1, keepdim=True), layer.g)
+    gradient = torch.autograd.grad(layer(torch.randn(2, 3)).square().sum(), layer.v)[0]
+    close((gradient * layer.v).sum(1), torch.zeros(4), rtol=0, atol=1e-6)
+
+
