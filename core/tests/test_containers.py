@@ -210,6 +210,18 @@ def test_a_closure_that_stands_twice_trains_once(x):
     torch.testing.assert_close(model(x), 2 * (2 * x + 1) + 1)
 
 
+def renamed(name):
+    namespace = {}
+    exec(f"def make({name}):\n    return lambda x: {name}(x) + 1", namespace)
+    return namespace["make"]
+
+
+@pytest.mark.parametrize("name", ["layer", "function", "held", "call", "_x"])
+def test_the_name_of_a_closures_variable_does_not_matter(name, x):
+    layer = nn.Linear(2, 2)
+    torch.testing.assert_close(Chain(renamed(name)(layer))(x), layer(x) + 1)
+
+
 def test_a_closure_moves_to_another_dtype_with_its_chain(x):
     assert Chain(affine()).to(torch.float64)(x.double()).dtype == torch.float64
 

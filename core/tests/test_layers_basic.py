@@ -71,7 +71,7 @@ def test_all_forms_of_bags(reduction: str) -> None:
     bags = [[1, 2, 3], [7], [4, 4]]
     rows = [layer.weight[torch.tensor(bag)] for bag in bags]
     reduced = torch.stack([row.amax(0) if reduction == "max" else getattr(row, reduction)(0) for row in rows])
-    flat, offsets = torch.tensor(sum(bags, [])), torch.tensor([0, 3, 4])
+    flat, offsets = torch.tensor([i for bag in bags for i in bag]), torch.tensor([0, 3, 4])
     for y in (layer(bags), layer([torch.tensor(bag) for bag in bags]), layer(flat, offsets)):
         torch.testing.assert_close(y, reduced)
     torch.testing.assert_close(layer(torch.tensor(bags[0])), reduced[0])

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, grad, hessian, jacfwd, jacrev, jvp, stack_module_state, vmap
 
@@ -29,6 +28,9 @@ from torchflux.layers import (
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")
 
 
+close = torch.testing.assert_close
+
+
 def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
@@ -36,23 +38,21 @@ def seeded(seed: int = 0) -> torch.Generator:
 # --- dropout -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("options", [{}, {"generator": seeded()}], ids=["global", "generator"])
+@pytest.mark.parametrize("options", [{}, {"generator": seeded(5)}], ids=["global", "generator"])
 @pytest.mark.parametrize("layer", [Dropout, AlphaDropout])
-def test_dropout_keeps_mean_and_drops_its_share(layer: Any, options: dict) -> None:
+def test_dropout_keeps_the_mean_and_drops_its_share(layer: Any, options: dict) -> None:
     torch.manual_seed(0)
     x = torch.randn(200_000).add(1 if layer is Dropout else 0)
     y = layer(0.3, **options)(x)
     dropped = y == y.mode().values
     assert dropped.float().mean().item() == pytest.approx(0.3, abs=0.01)
     assert y.mean().item() == pytest.approx(x.mean().item(), abs=0.02)
-    if layer is AlphaDropout:
-        assert y.var().item() == pytest.approx(1, abs=0.02)
-        torch.testing.assert_close(y[~dropped] - y[~dropped].mean(), 0.8677 * (x[~dropped] - x[~dropped].mean()), **LOOSE)
+    if layer is Dropout:
+        close(y[~dropped], x[~dropped] / 0.7)
     else:
-        torch.testing.assert_close(y[~dropped], x[~dropped] / 0.7)
-
-
-LOOSE = {"rtol": 1e-3, "atol": 1e-3}
+        assert y.var().item() == pytest.approx(1, abs=0.02)
+        slope = (0.7 * (1 + 0.3 * 1.7580993408473766**2)) ** -0.5  # Klambauer et al., section 2
+        close(y[~dropped] - y[~dropped].mean(), slope * (x[~dropped] - x[~dropped].mean()), rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("dims", [(0, 1), (1,), 1, (-1,), (0, -1)])
@@ -167,13 +167,6 @@ def loss_of(layer: nn.Module) -> Callable[..., Tensor]:
     return loss
 
 
-def plainly(layer: nn.Module, x: Tensor) -> tuple[dict[str, Tensor], Buffers]:
-    """Gradients and buffers of a training step by PyTorch's tape."""
-    y = layer(x).pow(3).mean()
-    gradients = torch.autograd.grad(y, [*layer.parameters()])
-    return dict(zip([name for name, _ in layer.named_parameters()], gradients, strict=True)), buffers(layer)
-
-
 def detached(layer: nn.Module) -> dict[str, Tensor]:
     return {name: p.detach() for name, p in layer.named_parameters()}
 
@@ -186,17 +179,15 @@ def as_is(f: Any) -> Any:
     return f
 
 
-close = torch.testing.assert_close
-
-
 def in_backward(how: Any, layer: nn.Module, x: Tensor) -> tuple[dict[str, Tensor], Buffers]:
-    return plainly_with(how(layer), layer, x)
-
-
-def plainly_with(f: Any, layer: nn.Module, x: Tensor) -> tuple[dict[str, Tensor], Buffers]:
+    """Gradients and buffers of a training step by PyTorch's tape."""
     names, parameters = zip(*layer.named_parameters(), strict=True)
-    gradients = torch.autograd.grad(f(x).pow(3).mean(), parameters)
+    gradients = torch.autograd.grad(how(layer)(x).pow(3).mean(), parameters)
     return dict(zip(names, gradients, strict=True)), buffers(layer)
+
+
+def plainly(layer: nn.Module, x: Tensor) -> tuple[dict[str, Tensor], Buffers]:
+    return in_backward(as_is, layer, x)
 
 
 def in_func_grad(how: Any, layer: nn.Module, x: Tensor) -> tuple[dict[str, Tensor], Buffers]:
@@ -290,10 +281,8 @@ def test_the_comparison_can_fail(wrong: str) -> None:
         layer.eps = 1e-2
     gradients, after = in_func_grad(as_is, layer, X)
     if wrong == "biased":
-        count = X.numel() / 3
-        after["running_var"] = 0.9 * twin().running_var + (after["running_var"] - 0.9 * twin().running_var) * (
-            (count - 1) / count
-        )
+        kept, count = 0.9 * twin().running_var, X.numel() / 3  # type: ignore[operator]
+        after["running_var"] = kept + (after["running_var"] - kept) * (count - 1) / count
     with pytest.raises(AssertionError):
         close((gradients, after), plainly(twin(), X))
 
@@ -312,7 +301,10 @@ def test_outside_of_training_the_running_statistics_are_used_and_kept() -> None:
 
 
 def test_without_statistics_the_batchs_own_are_always_used() -> None:
-    layer, other = BatchNorm(3, affine=False, track_stats=False), nn.BatchNorm2d(3, affine=False, track_running_stats=False)
+    layer, other = (
+        BatchNorm(3, affine=False, track_stats=False),
+        nn.BatchNorm2d(3, affine=False, track_running_stats=False),
+    )
     assert not layer.state_dict()
     close(layer(X), other(X))
     close(layer.eval()(X), other.eval()(X))
@@ -356,7 +348,10 @@ def test_another_number_of_channels_is_refused(layer: Any, shape: tuple[int, ...
 
 @pytest.mark.parametrize("way", [in_backward, in_func_grad])
 def test_instance_norm_tracks_as_pytorchs(way: Any) -> None:
-    layer, other = InstanceNorm(3, affine=True, track_stats=True), nn.InstanceNorm2d(3, affine=True, track_running_stats=True)
+    layer, other = (
+        InstanceNorm(3, affine=True, track_stats=True),
+        nn.InstanceNorm2d(3, affine=True, track_running_stats=True),
+    )
     gradients, after = way(as_is, layer, X)
     expected, expected_after = plainly(other, X)
     close(gradients, expected)
@@ -393,7 +388,7 @@ def test_weight_norm_is_pytorchs(dim: int) -> None:
 
 def test_weight_norm_leaves_its_layer_alone_and_gives_it_back() -> None:
     layer = Dense(3, 4)
-    model = Chain(WeightNorm(layer), torch.relu, Chain(WeightNorm(WeightNorm_of_conv())))
+    model = Chain(WeightNorm(layer), torch.relu, Chain(WeightNorm(Conv((3,), 2, 2))))
     assert list(layer.state_dict()) == ["weight", "bias"]
     plain = remove_weight_norms(model)
     assert list(plain.state_dict()) == ["0.weight", "0.bias", "2.0.weight", "2.0.bias"]
@@ -401,10 +396,6 @@ def test_weight_norm_leaves_its_layer_alone_and_gives_it_back() -> None:
     assert type(plain[0]) is Dense
     assert isinstance(plain[0].weight, nn.Parameter)
     assert any(isinstance(part, WeightNorm) for part in model)
-
-
-def WeightNorm_of_conv() -> Any:
-    return Conv((3,), 2, 2)
 
 
 def test_weight_norm_of_any_parameter_of_any_layer() -> None:
@@ -422,6 +413,4 @@ def test_the_length_and_the_direction_train_apart() -> None:
     layer.v.data.mul_(7)
     close(layer.weight().norm(dim=1, keepdim=True), layer.g)
     gradient = torch.autograd.grad(layer(torch.randn(2, 3)).square().sum(), layer.v)[0]
-    close((gradient * layer.v).sum(1), torch.zeros(4), rtol=0, atol=1e-6)
-
-
+    close((gradient * layer.v).sum(1), torch.zeros(4), rtol=0, atol=1e-5)

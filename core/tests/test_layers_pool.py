@@ -40,5 +40,5 @@ def test_adaptive_windows_cover_everything() -> None:
 
 
 def test_the_window_is_a_tuple() -> None:
-    with pytest.raises(ValueError, match="window of MaxPool takes a tuple of 1 to 3 sizes.*; got 2"):
+    with pytest.raises(ValueError, match=r"window of MaxPool takes a tuple of 1 to 3 sizes.*; got 2"):
         MaxPool(2)  # type: ignore[arg-type]

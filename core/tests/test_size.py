@@ -6,7 +6,7 @@ import tokenize
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "src" / "torchflux"
-GLUE = "walk treelike containers gradient adjoint optimise train data device save model".split()
+GLUE = ["walk", "treelike", "containers", "gradient", "adjoint", "optimise", "train", "data", "device", "save", "model"]
 LAYOUT = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 
 

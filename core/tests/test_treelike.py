@@ -317,13 +317,12 @@ def test_it_refuses_a_class_without_a_call():
 
 
 def test_it_refuses_what_is_a_module_already():
-    with pytest.raises(TypeError, match="Linear is an nn.Module already"):
+    with pytest.raises(TypeError, match=r"Linear is an nn\.Module already"):
         treelike(nn.Linear)
 
 
 def test_it_refuses_to_train_what_is_no_field():
-    with pytest.raises(TypeError, match="nope"):
-
+    def make():  # refused when it is decorated, or when it is first made: then its fields are known
         @treelike(trainable=("weight", "nope"))
         class Model:
             weight: Any
@@ -331,7 +330,10 @@ def test_it_refuses_to_train_what_is_no_field():
             def __call__(self, x):
                 return x
 
-        Model(torch.ones(1))
+        return Model(torch.ones(1))
+
+    with pytest.raises(TypeError, match="nope"):
+        make()
 
 
 def test_missing_arguments_are_named():
@@ -623,7 +625,7 @@ def test_an_empty_group_is_empty():
     assert len(group) == 0
     assert list(group) == list(group.items()) == list(group.state_dict()) == []
     assert group[:] == ()
-    with pytest.raises(IndexError, match="nothing|of 0"):
+    with pytest.raises(IndexError, match="no 0 in Group"):
         group[0]
 
 

@@ -425,7 +425,7 @@ def test_a_path_dict_reads_by_path_by_attribute_and_by_index(read, value):
 
 
 def test_a_path_dict_says_what_there_is_instead_of_a_missing_key():
-    with pytest.raises(KeyError, match="no 2 here; there are: 0.weight, 0.bias, 10.weight, encoder.cell.w"):
+    with pytest.raises(KeyError, match=r"no 2 here; there are: 0\.weight, 0\.bias, 10\.weight, encoder\.cell\.w"):
         PathDict(GRADS)[2]
     with pytest.raises(AttributeError, match="no 'decoder' here"):
         _ = PathDict(GRADS).decoder

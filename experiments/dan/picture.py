@@ -24,7 +24,7 @@ def draw(samples, table, lambdas, path):
             if k == 1:
                 ax.axhline(0.5, color="k", lw=0.9, ls=":")
     axes[1].set_xlabel("λ")
-    axes[1].legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 0.12), frameon=False)
+    axes[1].legend(fontsize=8, loc="upper right", bbox_to_anchor=(1, 0.93), frameon=False)
     left.suptitle("Digits at the two sites", fontsize=11)
     middle.suptitle(f"λ = 1, {len(table['plain'])} seeds", fontsize=11)
     right.suptitle("λ sweep, mean ± standard deviation", fontsize=11)

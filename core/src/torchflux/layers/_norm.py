@@ -214,18 +214,11 @@ class _RunningNorm:
         own = self.training or not self.track_stats
         y = self.normalise(x, mean, var, self.weight, self.bias, own, self.momentum, self.eps)
         if inside:
-            _move(self, x.detach())
+            dims = (*self.pooled, *range(2, x.ndim))
+            _move((self.running_mean, self.running_var), self.num_batches_tracked, x, dims, self.momentum)
         elif moves:
             self.num_batches_tracked.add_(1)
         return self.activation(y.to(x.dtype))  # under vmap, half precision comes out as float32
-
-
-def _move(norm: Any, x: Tensor) -> None:
-    """Moves the running statistics inside of `torch.func` transforms."""
-    var, mean = torch.var_mean(x.to(norm.running_mean.dtype), (*norm.pooled, *range(2, x.ndim)))
-    for buffer, value in ((norm.running_mean, mean), (norm.running_var, var)):
-        _write(buffer, buffer.lerp(value.reshape(-1, norm.channels).mean(0), norm.momentum))
-    _write(norm.num_batches_tracked, norm.num_batches_tracked + 1)
 
 
 class _Write(Function):
@@ -252,8 +245,12 @@ class _Write(Function):
 
 
 @torch.compiler.allow_in_graph  # Dynamo must not look inside: see _adjoint.py
-def _write(buffer: Tensor, value: Tensor) -> None:
-    _Write.apply(buffer, value)
+def _move(running: tuple[Tensor, Tensor], count: Tensor, x: Tensor, dims: tuple[int, ...], momentum: float) -> None:
+    """Moves the running mean and variance inside of `torch.func` transforms."""
+    var, mean = torch.var_mean(x.detach().to(running[0].dtype), dims)
+    for buffer, value in zip(running, (mean, var), strict=True):
+        _Write.apply(buffer, buffer.lerp(value.reshape(-1, x.shape[1]).mean(0), momentum))
+    _Write.apply(count, count + 1)
 
 
 @sized(axis=1)
@@ -340,14 +337,15 @@ class WeightNorm:
         weight = layer._parameters.get(which)
         if weight is None:
             raise ValueError(f"{type(layer).__name__} has no parameter {which!r}; it has {[*layer._parameters]}")
-        self.others = tuple(d for d in range(weight.ndim) if d != dim % weight.ndim)
+        self.which, self.others = which, tuple(d for d in range(weight.ndim) if d != dim % weight.ndim)
         self.g = torch.linalg.vector_norm(weight.detach(), dim=self.others, keepdim=True)
         self.v = weight.detach().clone()
-        self.layer, self.which = rebuild(layer, {}), which
+        self.layer = rebuild(layer, {})
         self.layer._parameters[which] = None
 
     def weight(self) -> Tensor:
         """g v / ‖v‖."""
+        # Not torch._weight_norm, whose second derivative is wrong, and which vmap has no rule for.
         return self.v * (self.g / torch.linalg.vector_norm(self.v, dim=self.others, keepdim=True))
 
     def __call__(self, *inputs: Any) -> Any:

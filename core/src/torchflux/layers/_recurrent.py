@@ -224,16 +224,20 @@ def _step_by_step(cell: Callable[..., Any], x: Tensor, state: Any) -> tuple[Tens
 
 
 def _at_once(kernel: Any, cell: Any, x: Tensor, state: Any) -> tuple[Tensor, Any]:
-    state = initialstates(cell, *x.shape[:-2]) if state is None else state
+    (n, nin), batch = (cell.weight_hh.shape[-1], cell.weight_ih.shape[-1]), x.shape[:-2]
+    state = initialstates(cell, *batch) if state is None else state
     states = state if isinstance(state, tuple) else (state,)
-    hidden = [h.reshape(1, -1, h.shape[-1]) for h in states]
+    if x.shape[-1] != nin or any(h.shape != (*batch, n) for h in states):  # the kernel would read beyond the end
+        given = [tuple(h.shape) for h in (x, *states)]
+        raise ValueError(f"this layer takes x: (..., time, {nin}) and states: (..., {n}); got x and states of {given}")
+    hidden = [h.reshape(1, *(batch or (1,)), n) for h in states]
     parameters = [p for p in (cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh) if p is not None]
     # One layer, no dropout, "training" if there is a gradient to keep, one direction, batch first.
     options = (len(parameters) == 4, 1, 0.0, torch.is_grad_enabled(), False, True)
-    batch = x if x.ndim == 3 else x[None]
-    y, *last = kernel(batch, hidden if len(hidden) == 2 else hidden[0], parameters, *options)
-    last = tuple(new.reshape(old.shape) for new, old in zip(last, states, strict=True))
-    return y.reshape(*x.shape[:-1], y.shape[-1]), last if isinstance(state, tuple) else last[0]
+    sequences = x if batch else x[None]
+    y, *last = kernel(sequences, hidden if len(hidden) == 2 else hidden[0], parameters, *options)
+    last = tuple(h.reshape(*batch, n) for h in last)
+    return y.reshape(*x.shape[:-1], n), last if isinstance(state, tuple) else last[0]
 
 
 def RNN(
