@@ -386,6 +386,13 @@ def test_weight_norm_is_pytorchs(dim: int) -> None:
     close(mine.v.grad, original.original1.grad)
 
 
+def test_pytorchs_own_weight_norm_has_a_wrong_second_derivative() -> None:
+    """The reason for not using its kernel; ours is checked in test_layers_contract.py."""
+    v, g = torch.randn(4, 3).double().requires_grad_(), torch.rand(4, 1).double().requires_grad_()
+    assert torch.autograd.gradcheck(torch._weight_norm, (v, g))
+    assert not torch.autograd.gradgradcheck(torch._weight_norm, (v, g), raise_exception=False)
+
+
 def test_weight_norm_leaves_its_layer_alone_and_gives_it_back() -> None:
     layer = Dense(3, 4)
     model = Chain(WeightNorm(layer), torch.relu, Chain(WeightNorm(Conv((3,), 2, 2))))

@@ -44,7 +44,7 @@ class Chain(Layers):
         """Applies all layers: the first to all arguments, each next one to the result."""
         layers = self._parts()
         if more:
-            x = next(layers)(x, *more)
+            x = next(layers, lambda *xs: xs)(x, *more)
         for layer in layers:
             x = layer(x)
         return x
@@ -76,9 +76,7 @@ class Parallel(Layers):
         layers = list(self._parts()) * (len(inputs) if len(self) == 1 else 1)
         inputs = inputs * (len(layers) if len(inputs) == 1 else 1)
         if len(inputs) != len(layers) or not layers:
-            raise ValueError(
-                f"{len(inputs)} inputs for the {len(layers)} layers of {type(self).__name__}: give one, or one each"
-            )
+            raise ValueError(f"{type(self).__name__} of {len(self)} layers: give one input, or one for each layer")
         return list(zip(layers, inputs, strict=True))
 
     def forward(self, *inputs: Any) -> Any:

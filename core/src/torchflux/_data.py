@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Subset
 
-from ._walk import children, fmap
+from ._walk import children, fmap, tensors
 
 __all__ = ["DataLoader", "batch", "onecold", "onehot", "onehotbatch", "splitobs", "unbatch"]
 
@@ -18,7 +18,7 @@ def onehot(x: Any, labels: Sequence[Any]) -> Tensor:
     >>> onehot("b", ["a", "b", "c"])
     tensor([0., 1., 0.])
     """
-    return onehotbatch([x], labels)[0]
+    return onehotbatch([x.item() if isinstance(x, Tensor) else x], labels)[0]
 
 
 def onehotbatch(xs: Sequence[Any] | Tensor, labels: Sequence[Any]) -> Tensor:
@@ -48,12 +48,11 @@ def onecold(y: Tensor, labels: Sequence[Any] | None = None) -> Any:
     >>> onecold(torch.tensor([[0.1, 0.9], [0.8, 0.2]]), ["no", "yes"])
     ['yes', 'no']
     """
-    index = y.argmax(-1)
     if labels is None:
-        return index
+        return y.argmax(-1)
     if len(labels) != y.shape[-1]:
         raise ValueError(f"{len(labels)} labels for the {y.shape[-1]} entries of {tuple(y.shape)}")
-    return labels[int(index)] if index.ndim == 0 else [labels[i] for i in index.tolist()]
+    return labels[int(y.argmax())] if y.ndim == 1 else [onecold(row, labels) for row in y]
 
 
 def splitobs(
@@ -70,7 +69,7 @@ def splitobs(
     """
     n = _count(data)
     shares = (at,) if isinstance(at, float | int) else tuple(at)
-    if any(share < 0 for share in shares) or sum(shares) > 1:
+    if not all(share >= 0 for share in shares) or sum(shares) > 1 + 1e-9:
         raise ValueError(f"at={at} must be shares of the whole, together at most 1")
     order = torch.randperm(n, generator=generator) if shuffle else torch.arange(n)
     cuts = [0, *(round(n * sum(shares[: i + 1])) for i in range(len(shares))), n]
@@ -78,18 +77,14 @@ def splitobs(
 
 
 def _count(data: Any) -> int:
-    if isinstance(data, Tensor):
-        return len(data)
-    counts = {_count(part) for part in children(data).values()} or {len(data)}
+    counts = {len(x) for x in tensors(data)} or {len(data)}
     if len(counts) != 1:
         raise ValueError(f"the parts of the data have different numbers of observations: {sorted(counts)}")
     return counts.pop()
 
 
 def _take(data: Any, index: Tensor) -> Any:
-    if isinstance(data, Tensor) or children(data):
-        return fmap(lambda x: x[index], data)
-    return Subset(data, index.tolist())
+    return fmap(lambda x: x[index], data) if tensors(data) else Subset(data, index.tolist())
 
 
 def batch(samples: Sequence[Any]) -> Any:

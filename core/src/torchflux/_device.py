@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ._walk import differentiable, fmap
+from ._walk import fmap
 
 __all__ = ["bf16", "cpu", "f16", "f32", "f64", "gpu"]
 
@@ -33,9 +33,12 @@ class Move:
         return f"torchflux.{self.__name__}"
 
     def _moved(self, x: Any, to: dict[str, Any]) -> Any:
-        if isinstance(x, nn.Module) or not self.floating or differentiable(x):
+        if isinstance(x, nn.Module):
             return x.to(**to)
-        return x
+        return x.detach().to(**to) if isinstance(x, nn.Parameter) else x.to(**to) if self._applies(x) else x
+
+    def _applies(self, x: Tensor) -> bool:
+        return not self.floating or x.is_floating_point()
 
 
 def _accelerator() -> dict[str, Any]:

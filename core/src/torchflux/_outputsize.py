@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from ._model import modules
 from ._walk import differentiable, children, fmap
 
 __all__ = ["Lazy", "autosize", "outputsize", "sized"]
@@ -44,9 +45,7 @@ def autosize(shape: tuple[int, ...], model: T, dtype: torch.dtype | None = None)
     Source: Flux.jl's `@autosize`.
     """
     _run_on_meta(model, (shape,), dtype)
-    filled = fmap(Lazy.filled, model, leaf=lambda x: isinstance(x, Lazy))
-    filled.train(getattr(model, "training", True)) if isinstance(filled, nn.Module) else None
-    return filled
+    return fmap(Lazy.filled, model, leaf=lambda x: isinstance(x, Lazy))
 
 
 def sized(axis: int) -> Callable[[type[T]], type[T]]:
@@ -54,7 +53,7 @@ def sized(axis: int) -> Callable[[type[T]], type[T]]:
 
     def wrap(cls: Any) -> Any:
         def __new__(cls: Any, *args: Any, **kwargs: Any) -> Any:
-            return Lazy(cls, args, kwargs, axis) if ... in args else object.__new__(cls)
+            return Lazy(cls, args, kwargs, axis) if ... in (*args, *kwargs.values()) else object.__new__(cls)
 
         cls.__new__ = __new__
         return cls
@@ -71,12 +70,14 @@ class Lazy(nn.Module):
         self.found: dict[str, int] = {}  # shared by the copies that are run on the meta device
 
     def __repr__(self) -> str:
-        sizes = ", ".join("..." if arg is ... else repr(arg) for arg in self.args)
-        return f"{self.cls.__name__}({sizes})"
+        named = [f"{name}={value}" for name, value in self.kwargs.items()]
+        return f"{self.cls.__name__}({', '.join([*map(str, self.args), *named])})".replace("Ellipsis", "...")
 
     def make(self) -> nn.Module:
         """The layer, once its size is known."""
-        return self.cls(*(self.found["size"] if arg is ... else arg for arg in self.args), **self.kwargs)
+        args = [self.found["size"] if x is ... else x for x in self.args]
+        kwargs = {name: self.found["size"] if x is ... else x for name, x in self.kwargs.items()}
+        return self.cls(*args, **kwargs).train(self.training)
 
     def filled(self) -> nn.Module:
         """The layer, or an error that says that it was never reached."""
@@ -91,13 +92,17 @@ class Lazy(nn.Module):
         size = inputs[0].shape[self.axis]
         if self.found.setdefault("size", size) != size:
             raise ValueError(f"{self!r} was called with sizes {self.found['size']} and {size}")
-        return self.make().to("meta").eval()(*inputs)
+        with torch.device("meta"):
+            return self.make()(*inputs)
 
 
 def _run_on_meta(model: Any, shapes: tuple[tuple[int, ...], ...], dtype: torch.dtype | None) -> Any:
     bad = [shape for shape in shapes if not isinstance(shape, tuple | list | torch.Size)]
     if bad or not shapes:
         raise TypeError(f"give the shape of each input as a tuple, e.g. (1, 3, 224, 224); got {bad}")
+    for module in modules(model):
+        if isinstance(module, Lazy):
+            module.found.clear()
     twin = fmap(lambda x: x.detach().to("meta"), model)
     if isinstance(twin, nn.Module):
         twin.eval()

@@ -40,7 +40,7 @@ def _lines(node: Any, name: str, indent: str) -> Iterator[tuple[str, str]]:
     parts = _parts(node)
     if not any(isinstance(part, nn.Module) for part in parts.values()):
         words = [_brief(key, part) for key, part in parts.items() if part is not None]
-        whole = parts or isinstance(node, nn.Module)
+        whole = parts or hasattr(node, "_names") or hasattr(node, "_fields")
         yield label + (f"{_title(node)}({', '.join(words)})" if whole else _brief("", node)), _note(node)
         return
     yield f"{label}{_title(node)}(", ""
@@ -56,7 +56,7 @@ def _title(node: Any) -> str:
 def _parts(node: Any) -> dict[str, Any]:
     """All that a node shows: its parts, and the functions and numbers among its fields, in order."""
     own = getattr(node, "_names", None) or getattr(node, "_fields", ())
-    return {name: getattr(node, name) for name in own} | children(node)
+    return {name: getattr(node, name, None) for name in own} | children(node)
 
 
 def _brief(name: str, part: Any) -> str:
@@ -84,5 +84,5 @@ def _note(node: Any) -> str:
 
 
 def _bytes(n: int) -> str:
-    power = max(n.bit_length() - 1, 0) // 10
+    power = min(max(n.bit_length() - 1, 0) // 10, 4)
     return f"{n / 1024**power:.4g} {('bytes', 'KiB', 'MiB', 'GiB', 'TiB')[power]}"

@@ -29,7 +29,7 @@ def train(loss: Callable[..., Any], model: Any, data: Iterable[Any], state: Any,
         The mean loss.
 
     Raises:
-        FloatingPointError: the loss of a batch is NaN or infinite; the model has not been changed by it.
+        FloatingPointError: the loss of a batch is NaN or infinite; its parameters are what they were before it.
 
     >>> import torch
     >>> from torchflux import Dense, Descent, mse, setup
@@ -115,19 +115,15 @@ def early_stopping(
     def stuck(*args: Any, **kwargs: Any) -> bool:
         nonlocal best
         now = f(*args, **kwargs)
-        better = distance(best, now) > min_dist
-        best = now if better else best
-        return not better
+        gain = distance(best, now)
+        best = now if gain > 0 else best
+        return gain <= min_dist
 
     return patience(stuck, delay)
 
 
-def _gap(before: float, now: float) -> float:
-    return abs(before - now)
-
-
 def plateau(
-    f: Score, width: int, *, distance: Distance = _gap, init_score: float = float("inf"), min_dist: float = 1e-6
+    f: Score, width: int, *, distance: Distance = sub, init_score: float = float("inf"), min_dist: float = 1e-6
 ) -> Callable[..., bool]:
     """True once the score `f(...)` has moved by less than `min_dist` from call to call `width` times in a row.
 
@@ -140,6 +136,6 @@ def plateau(
     def still(*args: Any, **kwargs: Any) -> bool:
         nonlocal last
         before, last = last, f(*args, **kwargs)
-        return distance(before, last) < min_dist
+        return abs(distance(before, last)) < min_dist
 
     return patience(still, width)

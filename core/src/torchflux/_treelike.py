@@ -1,5 +1,6 @@
 """`@treelike`: a plain annotated class becomes an `nn.Module`, and its fields the model's data."""
 
+import copy
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial, wraps
@@ -53,13 +54,14 @@ def _module_class(cls: Any, trainable: Iterable[str] | None) -> Any:
         raise TypeError(f"@treelike class {cls.__name__} has no __call__; define what calling it computes")
     dataclasses.dataclass(cls, init="__init__" not in vars(cls), repr=False, eq=False)
     fields = [field.name for field in dataclasses.fields(cls)]
-    for name in fields & vars(cls).keys():
-        delattr(cls, name)  # a default left on the class would hide the parameter of the same name
+    defaults = {name: vars(cls)[name] for name in fields if name in vars(cls)}
+    for name in defaults:
+        delattr(cls, name)  # left on the class, it would hide the parameter of the same name
 
     @wraps(cls.__init__)
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
         nn.Module.__init__(self)
-        self.__dict__.update(_fields=dict.fromkeys(fields), _building=True)
+        self.__dict__.update(_fields=dict.fromkeys(fields), _building=True, **defaults)
         cls.__init__(self, *args, **kwargs)
         self.__dict__["_building"] = False
         if set(trainable or ()) - self._fields.keys():
@@ -147,7 +149,7 @@ class Group(nn.Module):
         """The group of a tuple, list or dict."""
         group = cls()
         group._kind = type(values)
-        group._fill(children(values), trains)
+        group._fill(values._asdict() if hasattr(values, "_asdict") else children(values), trains)
         return group
 
     def _fill(self, parts: dict[Any, Any], trains: bool = True) -> None:
@@ -178,14 +180,15 @@ class Group(nn.Module):
     def __getitem__(self, key: Any) -> Any:
         if isinstance(key, slice):
             return self._slice(key)
+        named = isinstance(key, str) or issubclass(self._kind, dict)
         try:
-            return getattr(self, self._names[self._names.index(key) if isinstance(key, str) else key])
+            return getattr(self, self._names[self._names.index(str(key)) if named else key])
         except (ValueError, IndexError):
-            error = KeyError if isinstance(key, str) else IndexError
+            error = KeyError if named else IndexError
             raise error(f"no {key!r} in {type(self).__name__} of {', '.join(self._names) or 'nothing'}") from None
 
     def _slice(self, key: slice) -> Any:
-        return self._kind(list(self._parts())[key])
+        return (list if issubclass(self._kind, list) else tuple)(list(self._parts())[key])
 
     def keys(self) -> tuple[str, ...]:
         """The names of the parts."""
@@ -205,14 +208,17 @@ class Closure(nn.Module):
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__()
-        self.__dict__["function"] = function
-        self.__dict__["held"] = children(function)
-        for name, part in self.held.items():
+        self.__dict__["_function"] = function
+        self.__dict__["_held"] = children(function)
+        for name, part in self._held.items():
             _set(self, name, part)
+
+    def __deepcopy__(self, memo: Any) -> "Closure":
+        return rebuild(self, copy.deepcopy(children(self), memo))  # the copy differs from what the function holds
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Calls the function with the parameters and modules that are registered now."""
         parts = {**self._modules, **self._parameters}
-        if all(parts.get(name) is part for name, part in self.held.items()):
-            return self.function(*args, **kwargs)
-        return rebuild(self.function, parts)(*args, **kwargs)
+        if all(parts.get(name) is part for name, part in self._held.items()):
+            return self._function(*args, **kwargs)
+        return rebuild(self._function, parts)(*args, **kwargs)

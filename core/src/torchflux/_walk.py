@@ -40,7 +40,8 @@ def children(node: Tree) -> dict[Any, Tree]:
     if isinstance(node, FunctionType | MethodType | partial):
         return {name: part for name, part in _held(node).items() if part is not node and _holds_parameters(part)}
     if dataclasses.is_dataclass(node) and not isinstance(node, type):
-        return {field.name: getattr(node, field.name) for field in dataclasses.fields(node)}
+        names = [field.name for field in dataclasses.fields(node)]
+        return {name: getattr(node, name) for name in names if hasattr(node, name)}
     return {}
 
 
@@ -58,7 +59,8 @@ def rebuild(node: Tree, new: dict[Any, Tree]) -> Tree:
         return {**node, **new}
     twin = object.__new__(type(node)) if isinstance(node, nn.Module) else copy.copy(node)
     if isinstance(node, nn.Module):
-        twin.__dict__.update(node.__dict__)
+        own = {name: copy.copy(x) if isinstance(x, dict | set) else x for name, x in node.__dict__.items()}
+        twin.__dict__.update(own)
         for kind in ("_parameters", "_buffers", "_modules"):
             old = node.__dict__[kind]
             twin.__dict__[kind] = {name: _like(part, new.get(name, part)) for name, part in old.items()}
@@ -72,7 +74,7 @@ def rebuild(node: Tree, new: dict[Any, Tree]) -> Tree:
 
 def _like(old: Tree, new: Tree) -> Tree:
     """A parameter's successor is a parameter too, unless a gradient flows through it."""
-    if isinstance(old, nn.Parameter) and isinstance(new, Tensor) and new.grad_fn is None:
+    if isinstance(old, nn.Parameter) and isinstance(new, Tensor) and not new.requires_grad:
         return new if isinstance(new, nn.Parameter) else nn.Parameter(new, old.requires_grad and differentiable(new))
     return new
 
@@ -80,7 +82,7 @@ def _like(old: Tree, new: Tree) -> Tree:
 def _held(f: Any) -> dict[str, Any]:
     """All that a function, partial or bound method holds on to."""
     if isinstance(f, partial):
-        return {"func": f.func}
+        return {"func": f.func, **{f"arg{i}": x for i, x in enumerate(f.args)}, **f.keywords}
     if isinstance(f, MethodType):
         return {"self": f.__self__}
     cells = zip(f.__code__.co_freevars, f.__closure__ or (), strict=True)
@@ -89,12 +91,17 @@ def _held(f: Any) -> dict[str, Any]:
 
 def _rebuild_callable(f: Any, held: dict[str, Any]) -> Any:
     if isinstance(f, partial):
-        return partial(held["func"], *f.args, **f.keywords)
+        args = [held[f"arg{i}"] for i in range(len(f.args))]
+        return partial(held["func"], *args, **{name: held[name] for name in f.keywords})
     if isinstance(f, MethodType):
         return MethodType(f.__func__, held["self"])
-    cells = tuple(CellType(held[name]) if name in held else CellType() for name in f.__code__.co_freevars)
-    twin = FunctionType(f.__code__, f.__globals__, f.__name__, f.__defaults__, cells)
-    twin.__kwdefaults__ = f.__kwdefaults__
+    old, now = _held(f), dict(zip(f.__code__.co_freevars, f.__closure__ or (), strict=True))
+    itself = CellType()  # a function that calls itself calls its twin; other cells are shared unless they change
+    cells = (
+        itself if held.get(k) is f else c if held.get(k) is old.get(k) else CellType(held[k]) for k, c in now.items()
+    )
+    twin = FunctionType(f.__code__, f.__globals__, f.__name__, f.__defaults__, tuple(cells))
+    itself.cell_contents, twin.__kwdefaults__ = twin, f.__kwdefaults__
     return twin
 
 
@@ -129,9 +136,13 @@ def _fmap(
     if shared and id(tree) in seen:
         return seen[id(tree)]
     if leaf(tree):
-        new = f(tree, *rest)
+        new = _like(tree, f(tree, *rest))
     else:
         parts, others = children(tree), [children(other) for other in rest]
+        if any(other.keys() != parts.keys() for other in others):
+            raise ValueError(
+                f"the trees differ: parts {list(parts)} in one, {[list(other) for other in others]} in the rest"
+            )
         mapped = {k: _fmap(f, part, tuple(o[k] for o in others), leaf, seen) for k, part in parts.items()}
         new = rebuild(tree, mapped) if parts or isinstance(tree, nn.Module) else tree
     if shared:

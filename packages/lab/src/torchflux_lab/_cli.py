@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -73,7 +72,7 @@ Folder = Annotated[
         help="The experiments folder. By default the nearest one named 'experiments', here or above.",
     ),
 ]
-Name = Annotated[str, typer.Argument(autocompletion=names, help="The experiment's name.")]
+Name = Annotated[str, typer.Argument(autocompletion=names, metavar="NAME", help="The experiment's name.")]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", "-s", metavar="KEY=VALUE", help="Set a parameter; may be repeated. Sequences: 1,2,3."),
@@ -120,7 +119,7 @@ def run(
             return
         values = parameters_with(program.parameters, [*(settings or []), *([] if seed is None else [f"seed={seed}"])])
         folder = run_folder(name, out)
-        screen.begun(name, asdict(values), folder)
+        screen.begun(name, values, folder)
         with told_if_cut_short(folder):
             record = perform(program, values, folder)
     screen.ended(record, folder)

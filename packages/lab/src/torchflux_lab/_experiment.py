@@ -41,9 +41,9 @@ class Experiment:
         """The first line of the script's docstring. The script is parsed, not run."""
         try:
             with warnings.catch_warnings(action="ignore"):  # a script's doubtful escapes are its own affair
-                tree = ast.parse(self.script.read_bytes())
-        except (SyntaxError, ValueError) as error:
-            return f"(cannot be parsed: {error})"
+                tree = ast.parse(self.script.read_bytes(), self.script.name)
+        except (SyntaxError, ValueError, OSError) as error:
+            return f"(cannot be read: {error})"
         return (ast.get_docstring(tree) or "(no docstring)").splitlines()[0]
 
     @contextmanager

@@ -123,7 +123,7 @@ def _value(text: str, parameter: Parameter) -> Any:
         return parse(text, parameter.kind)
     except ValueError:
         raise LabError(
-            f"{parameter.name}={text} was given; '{parameter.name}' takes {parameter.expects}. "
+            f"'{parameter.name}' was given {text!r}, and {parameter.expects} was expected. "
             f"The default is {parameter.setting}."
         ) from None
     except TypeError:

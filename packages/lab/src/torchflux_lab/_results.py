@@ -4,7 +4,6 @@ import dataclasses
 import json
 import math
 import os
-import tempfile
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
@@ -53,14 +52,14 @@ def _key(key: Any, name: str) -> str:
 
 def write_json(path: Path, content: Any) -> None:
     """Write a JSON file atomically: at every moment there is the old file, or the whole new one."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    new = path.with_name(f".{path.name}-{os.getpid()}")
     try:
-        with open(handle, "w", encoding="utf-8") as file:
+        with new.open("w", encoding="utf-8") as file:
             json.dump(content, file, indent=2, ensure_ascii=False, allow_nan=False)
             file.write("\n")
             file.flush()
             os.fsync(file.fileno())
-        os.replace(name, path)
+        new.replace(path)
     except BaseException:
-        os.unlink(name)
+        new.unlink(missing_ok=True)
         raise

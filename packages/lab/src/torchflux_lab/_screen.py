@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -12,7 +13,7 @@ from rich.traceback import Traceback
 
 from ._error import ScriptError
 from ._experiment import Experiment
-from ._parameters import Parameter
+from ._parameters import Parameter, parameters_of
 from ._run import RESULTS
 from ._values import write
 
@@ -62,21 +63,18 @@ def parameters(found: list[Parameter]) -> None:
     console().print(table)
 
 
-def begun(name: str, values: Mapping[str, Any], folder: Path) -> None:
-    """What is about to run, and where it writes."""
-    given = "  ".join(f"{key}={write(value)}" for key, value in values.items())
-    text = Text.assemble((name, "bold cyan"), f"  {given}\n", (f"into {near(folder)}", "dim"))
+def begun(name: str, values: Any, folder: Path) -> None:
+    """What is about to run, with the seed and what is not at its default, and where it writes."""
+    found = [(each.name, getattr(values, each.name), each.default) for each in parameters_of(type(values))]
+    given = [f"{key}={write(value)}" for key, value, default in found if key == "seed" or value != default]
+    text = Text.assemble((name, "bold cyan"), f"  {'  '.join(given)}\n", (f"into {near(folder)}", "dim"))
     console().print(text, soft_wrap=True)
 
 
 def ended(record: Mapping[str, Any], folder: Path) -> None:
     """The results that are single values, and where all of them lie."""
-    scalars = dict(_scalars(record["results"]))
-    if scalars:
-        table = _table("result", "value")
-        table.columns[1].justify = "right"
-        for name, value in scalars.items():
-            table.add_row(name, _brief(value))
+    table = _summary(record["results"])
+    if table.row_count:
         console().print(table)
     console().print(Text.assemble(("done", "bold green"), f" in {duration(record['seconds'])}"))
     for path in [folder / RESULTS, *_pictures(folder)]:
@@ -102,10 +100,24 @@ def near(path: Path) -> str:
 
 
 def _table(first: str, *others: str) -> Table:
-    table = Table(header_style="bold")
+    table = Table(box=box.SIMPLE_HEAD, header_style="bold")
     table.add_column(first, style="cyan", overflow="fold")
     for name in others:
         table.add_column(name, overflow="fold")
+    return table
+
+
+def _summary(results: dict[str, Any]) -> Table:
+    """The single values of results: one a row, or a row for each of several measurements of the same things."""
+    rows = {name: dict(_scalars(value)) for name, value in results.items()}
+    columns = list(next(iter(rows.values()), {}))
+    if len(rows) < 2 or not all(list(row) == columns for row in rows.values()):
+        rows, columns = {name: {"value": value} for name, value in _scalars(results)}, ["value"]
+    table = _table("result", *columns)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, row in rows.items():
+        table.add_row(name, *map(_brief, row.values()))
     return table
 
 
