@@ -325,11 +325,6 @@ def test_a_rebuilt_self_recursive_closure_uses_its_new_parameters_at_every_depth
     assert fmap(tripled, power(parameter(1.0)))(3, ones(1)).tolist() == [27.0]
 
 
-def test_mutually_recursive_closures_are_walked_without_looping():
-    model = even_and_odd(parameter(2.0))
-    assert len(trainables(model)) == 1
-
-
 def test_a_closure_variable_that_is_not_bound_yet_is_no_part():
     def make():
         f = lambda: later

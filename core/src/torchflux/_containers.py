@@ -73,11 +73,12 @@ class Parallel(Layers):
         _set(self, "connection", connection)
 
     def _paired(self, inputs: tuple[Any, ...]) -> list[tuple[Layer, Any]]:
-        layers = list(self._parts()) * (len(inputs) if len(self) == 1 else 1)
-        inputs = inputs * (len(layers) if len(inputs) == 1 else 1)
-        if len(inputs) != len(layers) or not layers:
-            raise ValueError(f"{type(self).__name__} of {len(self)} layers: give one input, or one for each layer")
-        return list(zip(layers, inputs, strict=True))
+        layers, n, given = list(self._parts()), len(self), len(inputs)
+        if 0 in (n, given) or (n != given and 1 not in (n, given)):
+            raise ValueError(
+                f"{given} inputs for the {n} layers of {type(self).__name__}: give one, or one for each layer"
+            )
+        return list(zip(layers * (max(n, given) // n), inputs * (max(n, given) // given), strict=True))
 
     def forward(self, *inputs: Any) -> Any:
         """Applies layer i to input i (or to the only input) and connects the results."""

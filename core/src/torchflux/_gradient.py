@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from types import FunctionType, MethodType
 from typing import Any
@@ -57,7 +58,7 @@ def withgradient(f: Function, *args: Any) -> tuple[Any, tuple[Any, ...]]:
         return _scalar(loss), aux
 
     loss, aux, sweep = _run(split, args, keep=False)
-    grads = sweep(torch.ones_like(loss) if isinstance(loss, Tensor) else torch.ones((), dtype=torch.float64))
+    grads = sweep(torch.ones_like(loss) if isinstance(loss, Tensor) else 1.0)
     return ((loss, *aux) if aux else loss), grads
 
 
@@ -142,9 +143,12 @@ def diaghessian(f: Function, *args: Any) -> tuple[Any, ...]:
 
 def _run(f: Function, args: tuple[Any, ...], keep: bool) -> tuple[Any, Any, Function]:
     """Runs `f(*args) -> (y, aux)`: y, aux and the function from ȳ to the gradients."""
-    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
-        return _transform(f, _Spots(args))
-    return _record(f, _Spots(args, taped=True), keep)
+    return _record(f, _Spots(args, taped=True), keep) if _outside() else _transform(f, _Spots(args))
+
+
+def _outside() -> bool:
+    """Whether there is a tape: outside of torch.func transforms and torch.compile."""
+    return not (torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active())
 
 
 def _transform(f: Function, spots: "_Spots") -> tuple[Any, Any, Function]:
@@ -155,17 +159,21 @@ def _transform(f: Function, spots: "_Spots") -> tuple[Any, Any, Function]:
         form[:] = [aux]
         return y, tensors(aux)
 
-    y, pull, aux = torch.func.vjp(g, *spots.values, has_aux=True)
+    with _guard(spots):
+        y, pull, aux = torch.func.vjp(g, *spots.values, has_aux=True)
     return y, fill(form[0], aux), lambda ȳ: spots.layout(pull(ȳ))
 
 
 def _record(f: Function, spots: "_Spots", keep: bool) -> tuple[Any, Any, Function]:
+    if torch.is_inference_mode_enabled():
+        raise RuntimeError("there are no gradients in torch.inference_mode; use torch.no_grad for what needs none")
     inputs = spots.values
-    with _Recording(spots) as outer:
+    with _Recording() as outer, _guard(spots):
         y, aux = f(*spots.args_with(inputs))
     higher = outer and (_level() > 0 or spots.recorded or _reaches_others(y, inputs))
 
     def sweep(ȳ: Any) -> tuple[Any, ...]:
+        ȳ = torch.full_like(y, ȳ) if isinstance(ȳ, int | float | complex) else ȳ
         pairs = [(out, seed) for out, seed in zip(tensors(y), tensors(ȳ), strict=True) if out.requires_grad]
         if not pairs or not inputs:
             return spots.layout([None] * len(inputs))
@@ -228,7 +236,8 @@ class _Spots:
             if isinstance(i, PathDict):
                 return PathDict({path: results[j] for path, j in i.items()})
             number = i in self.numbers and isinstance(results[i], Tensor) and results[i].ndim == 0
-            return results[i].item() if number and not results[i].requires_grad else results[i]
+            plain = number and not (results[i].requires_grad or torch._C._are_functorch_transforms_active())
+            return results[i].item() if plain else results[i]
 
         return fmap(put, self.tree, leaf=lambda x: isinstance(x, int | PathDict), ties=False)
 
@@ -313,9 +322,9 @@ def _reaches_others(y: Any, inputs: list[Tensor]) -> bool:
             seen.add(node)
             if parents := node.next_functions:
                 stack += [parent for parent, _ in parents]
-            elif (leaf := getattr(node, "variable", None)) is not None and id(leaf) not in ours:
-                if not hasattr(leaf, "is_alias"):
-                    return True
+            leaf = None if parents else getattr(node, "variable", None)
+            if leaf is not None and id(leaf) not in ours and not hasattr(leaf, "is_alias"):
+                return True
     return False
 
 
@@ -326,27 +335,22 @@ def _level() -> int:
     return getattr(_depth, "value", 0)
 
 
-class _Recording(TorchFunctionMode):
-    """Records what happens inside, where gradients stay differentiable themselves, and refuses to make a
-    constant of a float that is being differentiated (as math.sin would)."""
+class _Recording:
+    """Records what happens inside, where gradients stay differentiable themselves."""
 
-    def __init__(self, spots: _Spots) -> None:
-        super().__init__()
-        self.guard = bool(spots.numbers)
-
-    def __enter__(self) -> Any:
+    def __enter__(self) -> bool:
         self.outer = torch.is_grad_enabled()
         torch.set_grad_enabled(True)
         _depth.value = _level() + 1
-        if self.guard:
-            super().__enter__()
         return self.outer
 
     def __exit__(self, *error: Any) -> None:
         torch.set_grad_enabled(self.outer)
         _depth.value -= 1
-        if self.guard:
-            super().__exit__(*error)
+
+
+class _NumbersStay(TorchFunctionMode):
+    """Refuses to make a constant of a number that is being differentiated, as float(x) and math.sin(x) would."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is Tensor.__float__ and args[0].requires_grad:
@@ -355,3 +359,7 @@ class _Recording(TorchFunctionMode):
                 "with torch's functions, or say ignore(x) if it is meant"
             )
         return func(*args, **(kwargs or {}))
+
+
+def _guard(spots: _Spots) -> Any:
+    return _NumbersStay() if spots.numbers else nullcontext()

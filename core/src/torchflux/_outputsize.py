@@ -67,7 +67,7 @@ class Lazy(nn.Module):
     def __init__(self, cls: Any, args: tuple[Any, ...], kwargs: dict[str, Any], axis: int) -> None:
         super().__init__()
         self.cls, self.args, self.kwargs, self.axis = cls, args, kwargs, axis
-        self.found: dict[str, int] = {}  # shared by the copies that are run on the meta device
+        self.found: list[int] = []  # shared by the copies that are run on the meta device
 
     def __repr__(self) -> str:
         named = [f"{name}={value}" for name, value in self.kwargs.items()]
@@ -75,8 +75,8 @@ class Lazy(nn.Module):
 
     def make(self) -> nn.Module:
         """The layer, once its size is known."""
-        args = [self.found["size"] if x is ... else x for x in self.args]
-        kwargs = {name: self.found["size"] if x is ... else x for name, x in self.kwargs.items()}
+        args = [self.found[0] if x is ... else x for x in self.args]
+        kwargs = {name: self.found[0] if x is ... else x for name, x in self.kwargs.items()}
         return self.cls(*args, **kwargs).train(self.training)
 
     def filled(self) -> nn.Module:
@@ -89,9 +89,9 @@ class Lazy(nn.Module):
         """On the meta device, notes the size and goes on; elsewhere, asks for `autosize`."""
         if inputs[0].device.type != "meta":
             raise ValueError(f"{self!r} has an open size; fill it in with autosize(input_shape, model)")
-        size = inputs[0].shape[self.axis]
-        if self.found.setdefault("size", size) != size:
-            raise ValueError(f"{self!r} was called with sizes {self.found['size']} and {size}")
+        self.found.append(inputs[0].shape[self.axis])
+        if len(set(self.found)) > 1:
+            raise ValueError(f"{self!r} was called with sizes {self.found[-2]} and {self.found[-1]}")
         with torch.device("meta"):
             return self.make()(*inputs)
 

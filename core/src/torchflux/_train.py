@@ -117,7 +117,7 @@ def early_stopping(
         now = f(*args, **kwargs)
         gain = distance(best, now)
         best = now if gain > 0 else best
-        return gain <= min_dist
+        return not gain > min_dist  # nor is NaN better
 
     return patience(stuck, delay)
 

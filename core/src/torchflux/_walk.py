@@ -38,7 +38,7 @@ def children(node: Tree) -> dict[Any, Tree]:
         parts = {**node._parameters, **node._buffers, **node._modules}
         return {name: part for name, part in parts.items() if part is not None}
     if isinstance(node, FunctionType | MethodType | partial):
-        return {name: part for name, part in _held(node).items() if part is not node and _holds_parameters(part)}
+        return {name: part for name, part in _held(node).items() if _holds_parameters(part, (node,))}
     if dataclasses.is_dataclass(node) and not isinstance(node, type):
         names = [field.name for field in dataclasses.fields(node)]
         return {name: getattr(node, name) for name in names if hasattr(node, name)}
@@ -85,8 +85,14 @@ def _held(f: Any) -> dict[str, Any]:
         return {"func": f.func, **{f"arg{i}": x for i, x in enumerate(f.args)}, **f.keywords}
     if isinstance(f, MethodType):
         return {"self": f.__self__}
-    cells = zip(f.__code__.co_freevars, f.__closure__ or (), strict=True)
-    return {name: cell.cell_contents for name, cell in cells if cell != CellType()}  # an empty one is yet unbound
+    return {name: _contents(cell) for name, cell in zip(f.__code__.co_freevars, f.__closure__ or (), strict=True)}
+
+
+def _contents(cell: CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # not bound yet
+        return None
 
 
 def _rebuild_callable(f: Any, held: dict[str, Any]) -> Any:
@@ -105,9 +111,12 @@ def _rebuild_callable(f: Any, held: dict[str, Any]) -> Any:
     return twin
 
 
-def _holds_parameters(part: Tree) -> bool:
-    callable_ = isinstance(part, FunctionType | MethodType | partial)
-    return isinstance(part, nn.Parameter | nn.Module) or (callable_ and bool(children(part)))
+def _holds_parameters(part: Tree, above: tuple[Any, ...] = ()) -> bool:
+    if isinstance(part, nn.Parameter | nn.Module):
+        return True
+    if not isinstance(part, FunctionType | MethodType | partial) or any(part is f for f in above):
+        return False
+    return any(_holds_parameters(x, (*above, part)) for x in _held(part).values())
 
 
 # The walks.
@@ -244,3 +253,10 @@ class PathDict(dict[str, Any]):
             return self[name]
         except KeyError as error:
             raise AttributeError(error.args[0]) from None
+
+
+torch.utils._pytree.register_pytree_node(  # so that torch.func's transforms return it
+    PathDict,
+    lambda tree: (list(tree.values()), list(tree)),
+    lambda values, keys: PathDict(zip(keys, values, strict=True)),
+)

@@ -18,6 +18,7 @@ from ._run import RESULTS
 from ._values import write
 
 PICTURES = (".png", ".jpg", ".jpeg", ".svg", ".pdf", ".gif", ".html")
+MOST_COLUMNS = 6  # of a table in a terminal
 
 
 def console(stderr: bool = False) -> Console:
@@ -111,7 +112,8 @@ def _summary(results: dict[str, Any]) -> Table:
     """The single values of results: one a row, or a row for each of several measurements of the same things."""
     rows = {name: dict(_scalars(value)) for name, value in results.items()}
     columns = list(next(iter(rows.values()), {}))
-    if len(rows) < 2 or not all(list(row) == columns for row in rows.values()):
+    alike = all(list(row) == columns for row in rows.values())
+    if not alike or len(rows) < 2 or not 2 <= len(columns) <= MOST_COLUMNS:
         rows, columns = {name: {"value": value} for name, value in _scalars(results)}, ["value"]
     table = _table("result", *columns)
     for column in table.columns[1:]:
