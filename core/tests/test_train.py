@@ -8,22 +8,8 @@ from collections import namedtuple
 
 import pytest
 import torch
-from torch import nn
 
-from torchflux import (
-    Adam,
-    Chain,
-    DataLoader,
-    Dense,
-    Descent,
-    early_stopping,
-    mse,
-    patience,
-    plateau,
-    setup,
-    throttle,
-    train,
-)
+from torchflux import Adam, DataLoader, Dense, Descent, early_stopping, mse, patience, plateau, setup, throttle, train
 
 Batch = namedtuple("Batch", "x y")
 

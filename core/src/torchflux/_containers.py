@@ -68,6 +68,8 @@ class Parallel(Layers):
     torch.Size([7, 6])
     """
 
+    connection: Layer
+
     def __init__(self, connection: Layer, *layers: Layer, **named: Layer) -> None:
         super().__init__(*layers, **named)
         _set(self, "connection", connection)

@@ -160,7 +160,7 @@ def _transform(f: Function, spots: "_Spots") -> tuple[Any, Any, Function]:
         return y, tensors(aux)
 
     with _guard(spots):
-        y, pull, aux = torch.func.vjp(g, *spots.values, has_aux=True)
+        y, pull, aux = torch.func.vjp(g, *spots.values, has_aux=True)  # type: ignore[misc]
     return y, fill(form[0], aux), lambda ȳ: spots.layout(pull(ȳ))
 
 
@@ -315,7 +315,8 @@ def _scalar(loss: Any) -> Tensor:
 def _reaches_others(y: Any, inputs: list[Tensor]) -> bool:
     """Whether anything but the inputs that y depends on requires a gradient."""
     ours = {id(x) for x in inputs}
-    stack, seen = [out.grad_fn for out in tensors(y)], {None}
+    stack: list[Any] = [out.grad_fn for out in tensors(y)]
+    seen: set[Any] = {None}
     while stack:
         node = stack.pop()
         if node not in seen:

@@ -17,8 +17,8 @@ class Rule:
 
     A rule of your own is a dataclass with `init(x) -> state` and `apply(state, x, dx) -> (state, dx)`, where
     the `dx` that comes back is what `update` subtracts from `x` (`None` leaves `x` alone this time). Both
-    work on one real tensor (of a complex parameter they see real and imaginary parts). Called with tensors first, as in the paper, a rule makes an `Optimiser`:
-    `opt = Adam(trainables(model), 0.01)`.
+    work on one real tensor (of a complex parameter they see real and imaginary parts). Called with tensors first, as in
+    the paper, a rule makes an `Optimiser`: `opt = Adam(trainables(model), 0.01)`.
 
     >>> @dataclass
     ... class Halve(Rule):

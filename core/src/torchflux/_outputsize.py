@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ._model import modules
-from ._walk import differentiable, children, fmap
+from ._walk import children, differentiable, fmap
 
 __all__ = ["Lazy", "autosize", "outputsize", "sized"]
 

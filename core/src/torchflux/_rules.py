@@ -4,8 +4,9 @@ Each is the paper's algorithm as Optimisers.jl states it; `eta` is the learning 
 fused kernel for use it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -14,18 +15,16 @@ from ._optimise import Leaf, Rule
 
 # fmt: off
 __all__ = [
-    "AMSGrad", "AccumGrad", "AdaBelief", "AdaDelta", "AdaGrad", "AdaMax", "Adam", "AdamW", "ClipGrad", "ClipNorm",
-    "Descent", "Lion", "Momentum", "NAdam", "Nesterov", "OAdam", "RAdam", "RMSProp", "Rprop", "SignDecay", "WeightDecay",
+    "AMSGrad", "AccumGrad", "AdaBelief", "AdaDelta", "AdaGrad", "AdaMax", "Adam", "AdamW", "ClipGrad", "ClipNorm", "Descent",
+    "Lion", "Momentum", "NAdam", "Nesterov", "OAdam", "RAdam", "RMSProp", "Rprop", "SignDecay", "WeightDecay",
 ]
 # fmt: on
 
 
 class Formula(Rule):
-    """A rule that is one formula for the change of `x`, of the gradient and the tensors of its state."""
+    """A rule that is one formula: `change(x, dx, **state)` says what to subtract, and moves the state on in place."""
 
-    def change(self, x: Tensor, dx: Tensor, **state: Tensor) -> Tensor:
-        """What to subtract from `x`; moves the state on in place."""
-        raise NotImplementedError
+    change: Callable[..., Tensor]
 
     def apply(self, state: Any, x: Tensor, dx: Tensor) -> tuple[Any, Tensor | None]:
         """The state, moved on, and what to subtract from `x`."""
@@ -135,7 +134,7 @@ class Rprop(Formula):
 class Adaptive(Formula):
     """What Adam and its relatives share: two running moments and a count of steps."""
 
-    slots = ("m", "v")
+    slots: ClassVar[tuple[str, ...]] = ("m", "v")
     eta: float = 0.001
     beta: tuple[float, float] = (0.9, 0.999)
     epsilon: float = 1e-8
@@ -175,7 +174,13 @@ class Adam(Adaptive):
             [leaf.state[name] for leaf in leaves if name in leaf.state] for name in ("m", "v", "vmax", "step")
         )
         torch._foreach_add_(t, 1)
-        hyper = {"lr": self.eta, "beta1": self.beta[0], "beta2": self.beta[1], "eps": self.epsilon, "weight_decay": 0.0}
+        hyper: Any = {
+            "lr": self.eta,
+            "beta1": self.beta[0],
+            "beta2": self.beta[1],
+            "eps": self.epsilon,
+            "weight_decay": 0.0,
+        }
         torch._fused_adam_(xs, dxs, m, v, vmax, t, **hyper, amsgrad=bool(vmax), maximize=False)
 
 

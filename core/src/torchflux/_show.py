@@ -55,7 +55,7 @@ def _title(node: Any) -> str:
 
 def _parts(node: Any) -> dict[str, Any]:
     """All that a node shows: its parts, and the functions and numbers among its fields, in order."""
-    own = getattr(node, "_names", None) or getattr(node, "_fields", ())
+    own: Any = getattr(node, "_names", None) or getattr(node, "_fields", ())
     return {name: getattr(node, name, None) for name in own} | children(node)
 
 

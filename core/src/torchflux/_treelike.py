@@ -206,6 +206,9 @@ class Group(nn.Module):
 class Closure(nn.Module):
     """A function, partial or bound method whose parameters and modules are registered as parts."""
 
+    _function: Callable[..., Any]
+    _held: dict[str, Any]
+
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__()
         self.__dict__["_function"] = function

@@ -57,18 +57,19 @@ def rebuild(node: Tree, new: dict[Any, Tree]) -> Tree:
         return _rebuild_callable(node, {**_held(node), **new})
     if type(node) is dict:
         return {**node, **new}
-    twin = object.__new__(type(node)) if isinstance(node, nn.Module) else copy.copy(node)
     if isinstance(node, nn.Module):
-        own = {name: copy.copy(x) if isinstance(x, dict | set) else x for name, x in node.__dict__.items()}
-        twin.__dict__.update(own)
+        twin: Any = object.__new__(type(node))
+        twin.__dict__.update({k: copy.copy(x) if isinstance(x, dict | set) else x for k, x in node.__dict__.items()})
         for kind in ("_parameters", "_buffers", "_modules"):
             old = node.__dict__[kind]
             twin.__dict__[kind] = {name: _like(part, new.get(name, part)) for name, part in old.items()}
-    elif isinstance(node, dict):
+        return twin
+    twin = copy.copy(node)
+    if isinstance(node, dict):
         dict.update(twin, new)
-    else:
-        for name, value in new.items():
-            object.__setattr__(twin, name, value)
+        return twin
+    for name, value in new.items():
+        object.__setattr__(twin, name, value)
     return twin
 
 
@@ -138,9 +139,7 @@ def fmap(
     return _fmap(f, tree, rest, leaf, {} if ties else None)
 
 
-def _fmap(
-    f: Callable[..., Any], tree: Tree, rest: tuple[Tree, ...], leaf: Callable[[Any], bool], seen: dict | None
-) -> Tree:
+def _fmap(f: Callable[..., Any], tree: Tree, rest: tuple[Tree, ...], leaf: Callable[[Any], bool], seen: Any) -> Tree:
     shared = seen is not None and isinstance(tree, Tensor | nn.Module)
     if shared and id(tree) in seen:
         return seen[id(tree)]
@@ -149,9 +148,7 @@ def _fmap(
     else:
         parts, others = children(tree), [children(other) for other in rest]
         if any(other.keys() != parts.keys() for other in others):
-            raise ValueError(
-                f"the trees differ: parts {list(parts)} in one, {[list(other) for other in others]} in the rest"
-            )
+            raise ValueError(f"the trees differ: one has {list(parts)}, the rest {[list(other) for other in others]}")
         mapped = {k: _fmap(f, part, tuple(o[k] for o in others), leaf, seen) for k, part in parts.items()}
         new = rebuild(tree, mapped) if parts or isinstance(tree, nn.Module) else tree
     if shared:
@@ -178,8 +175,7 @@ def leaves(tree: Tree, prefix: str = "") -> Iterator[tuple[str, Any]]:
     >>> list(leaves({"a": [1, 2]}))
     [('a.0', 1), ('a.1', 2)]
     """
-    parts = children(tree)
-    if not parts and not isinstance(tree, tuple | list | dict | nn.Module):
+    if not (parts := children(tree)) and not isinstance(tree, tuple | list | dict | nn.Module):
         yield prefix, tree
     for name, part in parts.items():
         yield from leaves(part, f"{prefix}.{name}" if prefix else str(name))

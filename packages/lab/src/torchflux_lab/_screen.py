@@ -102,7 +102,7 @@ def near(path: Path) -> str:
 
 def _table(first: str, *others: str) -> Table:
     table = Table(box=box.SIMPLE_HEAD, header_style="bold")
-    table.add_column(first, style="cyan", overflow="fold")
+    table.add_column(first, style="cyan", no_wrap=True)
     for name in others:
         table.add_column(name, overflow="fold")
     return table
