@@ -23,7 +23,7 @@ help: ## what there is to make
 setup: ## the environment in .venv, from the lock file (the others do this first)
 	@$(PYTHON) -E -s tools/set_up.py
 
-demo: setup ## run the main experiment; the result lands in experiments/dan
+demo: setup ## run the main experiment; the result lands in runs/
 	$(BIN)/torchflux run dan $(ARGS)
 
 test: setup ## every test (ARGS="-k chain" for some)

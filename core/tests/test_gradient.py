@@ -790,7 +790,6 @@ TRANSFORMS = {
     "float": lambda x: gradient(lambda x, s: (s * x**2).sum(), x, 2.0),
 }
 TIED, TREELIKE = tied().double(), MODELS["treelike"]().double()
-CLOSURE = closure(nn.Parameter(random(3)))
 
 
 @pytest.mark.parametrize("case", TRANSFORMS)
