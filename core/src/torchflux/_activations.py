@@ -14,10 +14,10 @@ Everything else is a `TypeError`. The functions act element by element, on any s
 hands a tensor straight to PyTorch, so it works under autograd, `torch.func` and `torch.compile`, and is
 twice differentiable.
 
-A NaN stays a NaN, and at infinity the value is the limit, with one exception: `swish`, `hardswish`, `gelu`
-and `gelu_tanh` are each one fused PyTorch kernel, and compute -inf * 0 = NaN at -inf as Flux does (and `gelu`
-at +inf too). Guarding them would cost a second kernel and a second saved array. The first derivative is
-finite at every |x| below the square root of the dtype's largest number.
+A NaN stays a NaN, and at infinity the value is the limit, with one exception: `swish`, `hardswish` and the
+three of `gelu` compute -inf * 0 = NaN at -inf as Flux does (and `gelu` at +inf too), where a guard would cost a
+second kernel and a second saved array. The first derivative is finite at every |x| below the square root of the
+dtype's largest number.
 """
 
 import math
@@ -31,10 +31,9 @@ from torch import Tensor
 
 # fmt: off
 __all__ = [
-    "celu", "elu", "gelu", "gelu_sigmoid", "gelu_tanh", "glu", "hardsigmoid", "hardswish", "hardtanh",
-    "identity", "leakyrelu", "lisht", "logcosh", "logsigmoid", "logsoftmax", "logsumexp", "mish", "relu",
-    "relu6", "rrelu", "selu", "sigmoid", "softmax", "softplus", "softshrink", "softsign", "swish", "tanh",
-    "tanhshrink", "trelu",
+    "celu", "elu", "gelu", "gelu_sigmoid", "gelu_tanh", "glu", "hardsigmoid", "hardswish", "hardtanh", "identity",
+    "leakyrelu", "lisht", "logcosh", "logsigmoid", "logsoftmax", "logsumexp", "mish", "relu", "relu6", "rrelu",
+    "selu", "sigmoid", "softmax", "softplus", "softshrink", "softsign", "swish", "tanh", "tanhshrink", "trelu",
 ]
 # fmt: on
 
@@ -42,19 +41,14 @@ T = TypeVar("T", Tensor, np.ndarray, float)
 
 
 def _like(f: Callable[..., Tensor], x: Any, *args: Any) -> Any:
-    """`f(x, *args)` for a tensor function `f`, the result in the type of `x` (see the module's table)."""
+    """`f(x / 1, *args)` for a tensor function `f`, the result in the type of `x` (see the module's table)."""
     if isinstance(x, Tensor):
-        real = x.is_floating_point() or x.is_complex()
-        return f(x if real else x.to(torch.get_default_dtype()), *args)
-    if isinstance(x, np.ndarray | np.generic) and x.dtype.kind in "biuf":
-        copy = np.array(x, dtype=x.dtype if x.dtype.kind == "f" else np.float64)
-        return f(torch.from_numpy(copy), *args).numpy()[()]
+        return f(x if x.is_floating_point() else x / 1, *args)
+    if isinstance(x, np.ndarray | np.generic):
+        return f(torch.as_tensor(x / 1), *args).numpy()[()]
     if isinstance(x, int | float):
         return f(torch.tensor(x, dtype=torch.float64), *args).item()
-    raise TypeError(
-        f"an activation takes a torch.Tensor, a NumPy array or a Python number, and was given a "
-        f"{type(x).__name__}; convert it with torch.as_tensor first"
-    )
+    raise TypeError(f"an activation takes a torch.Tensor, a NumPy array or a number, and not a {type(x).__name__}")
 
 
 def identity(x: Any) -> Any:
@@ -140,27 +134,20 @@ def relu6(x: T) -> T:
     return _like(F.relu6, x)
 
 
-def rrelu(
-    x: T, lo: float = 1 / 8, hi: float = 1 / 3, training: bool = False, generator: torch.Generator | None = None
-) -> T:
+def rrelu(x: T, lo: float = 1 / 8, hi: float = 1 / 3, training: bool = False) -> T:
     """max(a x, x), where a is (lo + hi) / 2, or while training one draw from U(lo, hi) per element.
 
-    Flux's always draws. `generator` is the source of the draws, PyTorch's global one if there is none.
+    Flux's always draws. The draws come from PyTorch's global generator.
 
     >>> rrelu(-1, 0.25, 0.75)
     -0.5
 
     Xu et al., Empirical evaluation of rectified activations in convolutional network, 2015, arXiv:1505.00853.
     """
-    return _like(_rrelu, x, lo, hi, training, generator)
-
-
-def _rrelu(x: Tensor, lo: float, hi: float, training: bool, generator: torch.Generator | None) -> Tensor:
     # Not torch.rrelu: it has no rule for vmap.
     if not training:
-        return F.leaky_relu(x, (lo + hi) / 2)
-    a = lo + (hi - lo) * torch.rand(x.shape, generator=generator, dtype=x.dtype, device=x.device)
-    return torch.where(x > 0, x, a * x)
+        return leakyrelu(x, (lo + hi) / 2)
+    return _like(lambda x: torch.where(x > 0, x, x * torch.empty_like(x).uniform_(lo, hi)), x)
 
 
 def elu(x: T, alpha: float = 1.0) -> T:
@@ -205,12 +192,7 @@ def gelu_sigmoid(x: T) -> T:
 
     Hendrycks and Gimpel, 2016, arXiv:1606.08415 (Flux gives this name to `gelu_tanh` in another form).
     """
-    return _like(_gelu_sigmoid, x)
-
-
-def _gelu_sigmoid(x: Tensor) -> Tensor:
-    x = x.clamp(min=-500)  # the value is 0 in every dtype there, and -inf * 0 is NaN
-    return x * torch.sigmoid(1.702 * x)
+    return _like(lambda x: x * torch.sigmoid(1.702 * x), x)
 
 
 def swish(x: T) -> T:
@@ -277,13 +259,7 @@ def softsign(x: T) -> T:
 
     Turian, Bergstra and Bengio, Quadratic features and deep architectures for chunking, NAACL 2009.
     """
-    return _like(_softsign, x)
-
-
-def _softsign(x: Tensor) -> Tensor:
-    largest = torch.finfo(x.dtype).max
-    x = x.clamp(-largest, largest)  # inf / inf is NaN
-    return x / (1 + x.abs())
+    return _like(lambda x: F.softsign(x.nan_to_num(math.nan)), x)  # finite, because inf / inf is NaN
 
 
 def logcosh(x: T) -> T:
@@ -296,11 +272,10 @@ def logcosh(x: T) -> T:
 
 
 def _logcosh(x: Tensor) -> Tensor:
-    # Two forms of log(cosh(x)). The first overflows far from zero, the second cancels near it, where it also
-    # gets the second derivative wrong (PyTorch differentiates |x| to sign(x), 0 at 0).
+    # Far from zero sinh overflows; near it the other form cancels, and its second derivative is wrong at 0, where
+    # PyTorch gives |x| the slope 0.
     near = torch.log1p(2 * torch.sinh(x.clamp(-1, 1) / 2).square())
-    far = x.abs() + F.softplus(-2 * x.abs(), 1, 40) - math.log(2)
-    return torch.where(x.abs() < 1, near, far)
+    return torch.where(x.abs() < 1, near, x.abs() + F.softplus(-2 * x.abs(), 1, 40) - math.log(2))
 
 
 def mish(x: T) -> T:
@@ -311,12 +286,9 @@ def mish(x: T) -> T:
 
     Misra, Mish: a self regularized non-monotonic activation function, 2019, arXiv:1908.08681.
     """
-    return _like(_mish, x)
-
-
-def _mish(x: Tensor) -> Tensor:
-    # Not F.mish: its second derivative is NaN from x = 12 (float16) or 89 (float32) on.
-    return x.clamp(min=-800) * torch.tanh(F.softplus(x, 1, 40))  # 0 in every dtype there, and -inf * 0 is NaN
+    # Not F.mish: its second derivative is NaN from x = 12 (float16) or 89 (float32) on. Below -800 mish is 0 in
+    # every dtype, and -inf * 0 is NaN.
+    return _like(lambda x: x.clamp(min=-800) * torch.tanh(F.softplus(x, 1, 40)), x)
 
 
 def tanh(x: T) -> T:

@@ -3,8 +3,6 @@
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext
-from functools import partial
-from types import FunctionType, MethodType
 from typing import Any
 
 import torch
@@ -12,7 +10,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from ._treelike import Closure
-from ._walk import PathDict, children, differentiable, fill, fmap, named_trainables, tensors
+from ._walk import CALLABLES, PathDict, children, differentiable, fill, fmap, named_trainables, tensors
 
 __all__ = ["back", "diaghessian", "gradient", "hessian", "jacobian", "pullback", "withgradient"]
 
@@ -280,7 +278,7 @@ class _Spots:
 
 
 def _as_model(x: Any) -> Any:
-    return Closure(x) if isinstance(x, FunctionType | MethodType | partial) and children(x) else x
+    return Closure(x) if isinstance(x, CALLABLES) and children(x) else x
 
 
 def _is_end(x: Any) -> bool:

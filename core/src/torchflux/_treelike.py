@@ -123,11 +123,9 @@ def _as_part(value: Any, trains: bool) -> Any:
 
 
 def _has_parts(value: Any) -> bool:
-    if isinstance(value, Tensor | nn.Module):
-        return True
     if isinstance(value, tuple | list | dict):
         return any(_has_parts(part) for part in children(value).values())
-    return callable(value) and bool(children(value))
+    return isinstance(value, Tensor | nn.Module) or (callable(value) and bool(children(value)))
 
 
 class Group(nn.Module):
@@ -173,9 +171,6 @@ class Group(nn.Module):
 
     def __len__(self) -> int:
         return len(self._names)
-
-    def __contains__(self, item: Any) -> bool:
-        return item in iter(self) if issubclass(self._kind, dict) else any(item is part for part in self._parts())
 
     def __getitem__(self, key: Any) -> Any:
         if isinstance(key, slice):

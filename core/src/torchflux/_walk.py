@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 __all__ = ["PathDict", "children", "fmap", "leaves", "rebuild", "trainables"]
 
+CALLABLES = FunctionType | MethodType | partial
 Tree = Any
 """Any nesting of tuples, lists, dicts, dataclasses, modules and closures."""
 
@@ -37,7 +38,7 @@ def children(node: Tree) -> dict[Any, Tree]:
     if isinstance(node, nn.Module):
         parts = {**node._parameters, **node._buffers, **node._modules}
         return {name: part for name, part in parts.items() if part is not None}
-    if isinstance(node, FunctionType | MethodType | partial):
+    if isinstance(node, CALLABLES):
         return {name: part for name, part in _held(node).items() if _holds_parameters(part, (node,))}
     if dataclasses.is_dataclass(node) and not isinstance(node, type):
         names = [field.name for field in dataclasses.fields(node)]
@@ -53,7 +54,7 @@ def rebuild(node: Tree, new: dict[Any, Tree]) -> Tree:
     """
     if isinstance(node, tuple | list):
         return type(node)(*new.values()) if hasattr(node, "_fields") else type(node)(new.values())
-    if isinstance(node, FunctionType | MethodType | partial):
+    if isinstance(node, CALLABLES):
         return _rebuild_callable(node, {**_held(node), **new})
     if type(node) is dict:
         return {**node, **new}
@@ -98,25 +99,23 @@ def _contents(cell: CellType) -> Any:
 
 def _rebuild_callable(f: Any, held: dict[str, Any]) -> Any:
     if isinstance(f, partial):
-        args = [held[f"arg{i}"] for i in range(len(f.args))]
-        return partial(held["func"], *args, **{name: held[name] for name in f.keywords})
+        func, *values = (held[name] for name in _held(f))
+        return partial(func, *values[: len(f.args)], **dict(zip(f.keywords, values[len(f.args) :], strict=True)))
     if isinstance(f, MethodType):
         return MethodType(f.__func__, held["self"])
-    old, now = _held(f), dict(zip(f.__code__.co_freevars, f.__closure__ or (), strict=True))
     itself = CellType()  # a function that calls itself calls its twin; other cells are shared unless they change
-    cells = (
-        itself if held.get(k) is f else c if held.get(k) is old.get(k) else CellType(held[k]) for k, c in now.items()
-    )
+    cells = [
+        itself if new is f else cell if new is _contents(cell) else CellType(new)
+        for cell, new in zip(f.__closure__, held.values(), strict=True)
+    ]
     twin = FunctionType(f.__code__, f.__globals__, f.__name__, f.__defaults__, tuple(cells))
     itself.cell_contents, twin.__kwdefaults__ = twin, f.__kwdefaults__
     return twin
 
 
 def _holds_parameters(part: Tree, above: tuple[Any, ...] = ()) -> bool:
-    if isinstance(part, nn.Parameter | nn.Module):
-        return True
-    if not isinstance(part, FunctionType | MethodType | partial) or any(part is f for f in above):
-        return False
+    if not isinstance(part, CALLABLES) or any(part is f for f in above):
+        return isinstance(part, nn.Parameter | nn.Module)
     return any(_holds_parameters(x, (*above, part)) for x in _held(part).values())
 
 
@@ -202,26 +201,16 @@ def named_trainables(model: Tree) -> dict[str, Tensor]:
     return found
 
 
-def _collect(node: Tree, prefix: str, found: dict[str, Tensor], seen: set[int]) -> None:
-    if isinstance(node, nn.Module):  # spelt out: this runs at every training step
-        for name, x in node._parameters.items():
-            if x is not None and id(x) not in seen and _trains(x):
-                seen.add(id(x))
-                found[prefix + name] = x
-        for name, module in node._modules.items():
-            if module is not None:
-                _collect(module, f"{prefix}{name}.", found, seen)
-    elif isinstance(node, Tensor):
-        if id(node) not in seen and _trains(node):
+def _collect(node: Tree, path: str, found: dict[str, Tensor], seen: set[int]) -> None:
+    if isinstance(node, Tensor):
+        if id(node) not in seen and (node.requires_grad if isinstance(node, nn.Parameter) else differentiable(node)):
             seen.add(id(node))
-            found[prefix[:-1]] = node
-    else:
-        for key, part in children(node).items():
-            _collect(part, f"{prefix}{key}.", found, seen)
-
-
-def _trains(x: Tensor) -> bool:
-    return x.requires_grad if isinstance(x, nn.Parameter) else differentiable(x)
+            found[path] = node
+        return
+    parts = {**node._parameters, **node._modules} if isinstance(node, nn.Module) else children(node)
+    for name, part in parts.items():
+        if part is not None:
+            _collect(part, f"{path}.{name}" if path else str(name), found, seen)
 
 
 def differentiable(x: Tensor) -> bool:
