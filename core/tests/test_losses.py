@@ -366,16 +366,14 @@ def test_vmap_over_indices_is_the_batch(name: str) -> None:
 def test_sizes_must_agree(case: Case, yhat: tuple[int, ...], y: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="broadcast") as error:
         case(torch.rand(yhat), torch.rand(y))
-    message = str(error.value)
-    assert message.startswith(case.name)
-    assert f"yhat of shape {yhat}" in message
-    assert f"y of shape {y}" in message
+    assert f"yhat of shape {yhat}" in str(error.value)
+    assert f"y of shape {y}" in str(error.value)
 
 
 def test_advice_on_sizes() -> None:
     with pytest.raises(ValueError, match=r"squeeze a \(B, 1\) to \(B,\)"):
         mse(torch.zeros(3, 1), torch.zeros(3))
-    with pytest.raises(ValueError, match=r"torch.float32. .* integers without the class dim -1"):
+    with pytest.raises(ValueError, match=r"torch.float32. .* Class indices lack `dim`"):
         logitcrossentropy(torch.zeros(3, 2), torch.zeros(3))
 
 
@@ -509,7 +507,7 @@ def test_ctc_sums_over_all_alignments(blank: int) -> None:
 
 def test_ctc_lengths_cut_the_padding() -> None:
     logits, y = torch.tensor(CTC_LOGITS), torch.tensor([[1, 2], [3, -1]])
-    value = ctc_loss(logits, y, input_lengths=torch.tensor([5, 3]), target_lengths=torch.tensor([2, 1]), agg=identity)
+    value = ctc_loss(logits, y, lengths=(torch.tensor([5, 3]), torch.tensor([2, 1])), agg=identity)
     expected = [np_ctc(CTC_LOGITS[:, 0], [1, 2], 0), np_ctc(CTC_LOGITS[:3, 1], [3], 0)]
     assert value.tolist() == pytest.approx(expected)
 
@@ -530,7 +528,7 @@ def test_ctc_refuses_what_pytorch_reads_past_the_end() -> None:
         with pytest.raises(RuntimeError, match=f"{wrong} is out of bounds"):
             ctc_loss(logits, torch.tensor([[1, 2], [1, wrong]]))
     for shape in [(3, 2), (2,), (2, 2, 2)]:
-        with pytest.raises(ValueError, match=r"ctc_loss was given .* needs \(T, N, C\) and \(N, S\)"):
+        with pytest.raises(ValueError, match=r"ctc_loss needs shapes \(T, N, C\) and \(N, S\), .* given \(5, 2, 4\)"):
             ctc_loss(logits, torch.ones(shape, dtype=torch.int64))
 
 

@@ -9,9 +9,9 @@ This is the rule of the paper's Listing 1, `leakyrelu(x, a = oftype(x/1, 0.01))`
 | Python number | Python `float`, computed in float64 |
 | NumPy array or scalar | NumPy, the same floating dtype; integers and booleans give float64 |
 
-Everything else is a `TypeError`. The functions act element by element, on any shape; the four at the end
-(`softmax`, `logsoftmax`, `logsumexp`, `glu`) act along one dimension, the last unless told otherwise. Each
-hands a tensor straight to PyTorch, so it works under autograd, `torch.func` and `torch.compile`, and is
+Anything else, a list say, is a `TypeError`. The functions act element by element, on any shape; the four at
+the end (`softmax`, `logsoftmax`, `logsumexp`, `glu`) act along one dimension, the last unless told otherwise.
+Each hands a tensor straight to PyTorch, so it works under autograd, `torch.func` and `torch.compile`, and is
 twice differentiable.
 
 A NaN stays a NaN, and at infinity the value is the limit, with one exception: `swish`, `hardswish` and the
@@ -45,10 +45,10 @@ def _like(f: Callable[..., Tensor], x: Any, *args: Any) -> Any:
     if isinstance(x, Tensor):
         return f(x if x.is_floating_point() else x / 1, *args)
     if isinstance(x, np.ndarray | np.generic):
-        return f(torch.as_tensor(x / 1), *args).numpy()[()]
+        return f(torch.as_tensor(np.true_divide(x, 1)), *args).numpy()[()]
     if isinstance(x, int | float):
         return f(torch.tensor(x, dtype=torch.float64), *args).item()
-    raise TypeError(f"an activation takes a torch.Tensor, a NumPy array or a number, and not a {type(x).__name__}")
+    raise TypeError(f"activations take a Tensor, an array or a number, not a {type(x).__name__}; use torch.as_tensor")
 
 
 def identity(x: Any) -> Any:

@@ -3,14 +3,17 @@
 import inspect
 import sys
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch._C._functorch import TransformType
+from torch._functorch.pyfunctorch import retrieve_all_functorch_interpreters
 from torch.autograd import Function
 
-from ._walk import fill, fmap, tensors
+from ._model import modules
+from ._walk import differentiable, fill, fmap, tensors
 
 __all__ = ["adjoint", "checkpointed", "hook", "ignore"]
 
@@ -59,7 +62,7 @@ def adjoint(rule: Rule | None = None, *, of: Callable[..., Any] | None = None, j
         if len(args) != len(signature.parameters):
             bound = signature.bind(*args, **kwargs)
             bound.apply_defaults()
-            args = bound.args
+            return _apply(partial(rule, **bound.kwargs), jvp, bound.args)
         return _apply(rule, jvp, args)
 
     @wraps(of or rule)
@@ -84,13 +87,30 @@ def _rebind(old: Callable[..., Any], new: Callable[..., Any]) -> None:
 
 def _apply(rule: Rule, jvp: Any, args: tuple[Any, ...]) -> Any:
     """Calls a rule on any arguments: autograd sees a function of the tensors among them."""
-    if any(isinstance(x, nn.Module) for x in args):
+    if modules(args):
         raise TypeError(f"{_name(rule)} has a custom gradient and can't take a module; pass the tensors that it uses")
+    if torch._C._are_functorch_transforms_active() and _forward_levels() > 1:
+        raise NotImplementedError(
+            "forward mode inside forward mode is silently zero for custom gradients in PyTorch (pytorch#197867); take "
+            "one of the derivatives in reverse mode (gradient, jacrev, hessian)"
+        )
     call, inputs = _Call(rule, jvp, args), tensors(args)
     if not inputs:
-        return call.run(args)[0]
+        return _run(rule, args)[0]
     out = _Custom.apply(call, *inputs)
-    return fill(call.result, out if isinstance(out, tuple) else (out,))
+    result, call.result = call.result, None
+    return fill(result, out if isinstance(out, tuple) else (out,))
+
+
+def _forward_levels() -> int:
+    return sum(level.key() == TransformType.Jvp for level in retrieve_all_functorch_interpreters())
+
+
+def _run(rule: Rule, args: tuple[Any, ...]) -> tuple[Any, Callable[..., Any]]:
+    pair = rule(*args)
+    if not (isinstance(pair, tuple) and len(pair) == 2 and callable(pair[1])):
+        raise TypeError(f"{_name(rule)} must return (y, pullback), pullback a function; it returned {pair!r}")
+    return pair
 
 
 class _Call:
@@ -101,49 +121,50 @@ class _Call:
         self.result: Any = None
         self.pullback: Any = None  # of the forward pass, where it may be kept
 
-    def run(self, args: tuple[Any, ...]) -> tuple[Any, Callable[..., Any]]:
-        """The rule's value and pullback."""
-        pair = self.rule(*args)
-        if not (isinstance(pair, tuple) and len(pair) == 2 and callable(pair[1])):
-            raise TypeError(f"{_name(self.rule)} must return (y, pullback), pullback a function; it returned {pair!r}")
-        return pair
-
-    def __call__(self, *xs: Tensor) -> tuple[list[Tensor], Callable[..., tuple[Any, ...]]]:
-        """The result's tensors, and the pullback to the tensors."""
-        args = fill(self.args, xs)
-        self.result, pullback = result, _ = self.run(args)
-        return tensors(result), lambda *ȳ: self.match(args, pullback(fill(result, ȳ)))
-
-    def match(self, args: tuple[Any, ...], grads: Any) -> tuple[Any, ...]:
-        """What a pullback returned, one for each tensor of the arguments."""
-        grads = grads if isinstance(grads, tuple) and (len(args) > 1 or len(grads) == 1) else (grads,)
-        if len(grads) != len(args):
-            raise TypeError(
-                f"the pullback of {_name(self.rule)} returned {len(grads)} gradients for {len(args)} arguments; it must "
-                "return a tuple with one for each, None where there is none"
-            )
-        found: list[Any] = []
-        for i, (x, grad) in enumerate(zip(args, grads, strict=True)):
-            grad = fmap(lambda _: None, x, ties=False) if grad is None else grad
-            fmap(lambda x, grad, i=i: found.append(self.check(i, x, grad)), x, grad, ties=False)
-        return tuple(found)
-
-    def check(self, i: int, x: Tensor, grad: Any) -> Any:
-        """A gradient, if it is shaped like its argument."""
-        if grad is None or (isinstance(grad, Tensor) and grad.shape == x.shape):
-            return grad
-        raise ValueError(
-            f"the pullback of {_name(self.rule)} returned {getattr(grad, 'shape', grad)} for argument {i}, of "
-            f"{x.shape}; a gradient is shaped like its argument (sum over what was broadcast)"
-        )
+    def __call__(self, *xs: Tensor) -> tuple[Any, Callable[..., tuple[Any, ...]]]:
+        """The result, and the pullback from its tensors to the tensors of the arguments."""
+        args, rule = fill(self.args, xs), self.rule  # the pullback must not hold the call that keeps it
+        result, pullback = _run(rule, args)
+        return result, lambda *ȳ: _match(rule, args, pullback(fill(result, ȳ)))
 
     def push(self, xs: tuple[Tensor, ...], tangents: tuple[Any, ...]) -> Any:
         """The tangents of the result: by the rule's `jvp`, or as the transpose of its pullback."""
-        tangents = _no_none(xs, tangents)
+        full = tuple(torch.zeros_like(x) if t is None else t for x, t in zip(xs, tangents, strict=True))
         if self.jvp is not None:
-            return tensors(self.jvp(fill(self.args, xs), fill(self.args, tangents)))
-        ys, pullback = self(*xs)
-        return torch.func.vjp(lambda *ȳ: _no_none(xs, pullback(*ȳ)), *map(torch.zeros_like, ys))[1](tangents)
+            return tensors(self.jvp(fill(self.args, xs), fill(self.args, full)))
+        result, pullback = self(*xs)
+        moves = [i for i, x in enumerate(xs) if differentiable(x)]
+
+        def linear(*ȳ: Tensor) -> tuple[Tensor, ...]:
+            grads = pullback(*ȳ)
+            return tuple(torch.zeros_like(xs[i]) if grads[i] is None else grads[i] for i in moves)
+
+        return torch.func.vjp(linear, *map(torch.zeros_like, tensors(result)))[1](tuple(full[i] for i in moves))
+
+
+def _match(rule: Rule, args: tuple[Any, ...], grads: Any) -> tuple[Any, ...]:
+    """What a pullback returned, one for each tensor of the arguments, if it is laid out like them."""
+    grads = grads if isinstance(grads, tuple) and (len(args) > 1 or len(grads) == 1) else (grads,)
+    if len(grads) != len(args):
+        raise TypeError(
+            f"the pullback of {_name(rule)} returned {len(grads)} gradients for {len(args)} arguments; it must return "
+            "a tuple with one for each, None where there is none"
+        )
+    found: list[Any] = []
+
+    def check(x: Tensor, grad: Any) -> None:
+        if grad is not None and getattr(grad, "shape", None) != x.shape:
+            given = getattr(grad, "shape", grad)
+            raise ValueError(f"shape {given} for an argument of shape {x.shape} (sum over what was broadcast)")
+        found.append(grad)
+
+    for i, (x, grad) in enumerate(zip(args, grads, strict=True)):
+        try:
+            fmap(check, x, fmap(lambda _: None, x, ties=False) if grad is None else grad, ties=False)
+        except ValueError as error:
+            message = f"the pullback of {_name(rule)} returned a gradient for argument {i} that isn't laid out like it"
+            raise ValueError(f"{message}: {error}") from None
+    return tuple(found)
 
 
 class _Custom(Function):
@@ -153,10 +174,12 @@ class _Custom(Function):
 
     @staticmethod
     def forward(call: _Call, *xs: Tensor) -> Any:
-        ys, pullback = call(*xs)
+        call.result, pullback = call(*xs)
         if not torch._C._are_functorch_transforms_active():  # inside them, values belong to one level only
             call.pullback = pullback
-        return _pack([y.view_as(y) for y in ys])  # new aliases: y must not hold the pullback that may hold y
+        return _pack(
+            [y.view_as(y) for y in tensors(call.result)]
+        )  # new aliases: y must not hold the pullback that may hold y
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -179,10 +202,6 @@ class _Custom(Function):
 def _pack(outputs: Any) -> Any:
     """autograd's way with results: one by itself, several as a tuple."""
     return outputs[0] if len(outputs) == 1 else tuple(outputs)
-
-
-def _no_none(like: Any, values: Any) -> tuple[Tensor, ...]:
-    return tuple(torch.zeros_like(x) if v is None else v for x, v in zip(like, values, strict=True))
 
 
 def _name(f: Any) -> str:

@@ -19,15 +19,15 @@ Flux's convolutions. The fans are in `nfan`.
 import math
 from collections.abc import Callable
 from functools import partial, wraps
-from typing import Any, SupportsIndex
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 # fmt: off
 __all__ = [
-    "glorot_normal", "glorot_uniform", "identity_init", "kaiming_normal", "kaiming_uniform", "lecun_normal",
-    "nfan", "ones", "orthogonal", "rand", "randn", "sparse_init", "truncated_normal", "zeros",
+    "glorot_normal", "glorot_uniform", "identity_init", "kaiming_normal", "kaiming_uniform", "lecun_normal", "nfan",
+    "ones", "orthogonal", "rand", "randn", "sparse_init", "truncated_normal", "zeros",
 ]
 # fmt: on
 
@@ -35,18 +35,9 @@ __all__ = [
 def _curried(init: Callable[..., Tensor]) -> Callable[..., Any]:
     @wraps(init)
     def initialiser(*shape: int, **options: Any) -> Any:
-        if not shape:
-            return partial(initialiser, **options)
-        sizes = all(isinstance(n, SupportsIndex) and n >= 0 for n in shape)
-        _require(sizes, f"{init.__name__} takes sizes >= 0, one by one, as in (3, 4), and was given {shape}")
-        return init(*shape, **options)
+        return init(*shape, **options) if shape else partial(initialiser, **options)
 
     return initialiser
-
-
-def _require(condition: bool, message: str) -> None:
-    if not condition:
-        raise ValueError(message)
 
 
 def _filled(fill: Callable[..., Tensor], shape: tuple[int, ...], *args: float, **options: Any) -> Tensor:
@@ -76,8 +67,7 @@ def glorot_uniform(*shape: int, gain: float = 1.0, **options: Any) -> Tensor:
     Glorot and Bengio, Understanding the difficulty of training deep feedforward neural networks, AISTATS
     2010.
     """
-    bound = gain * math.sqrt(6 / max(1, sum(nfan(*shape))))
-    return _filled(nn.init.uniform_, shape, -bound, bound, **options)
+    return gain * math.sqrt(6 / max(1, sum(nfan(*shape)))) * (2 * rand(*shape, **options) - 1)
 
 
 @_curried
@@ -89,7 +79,7 @@ def glorot_normal(*shape: int, gain: float = 1.0, **options: Any) -> Tensor:
 
     Glorot and Bengio, 2010, as in `glorot_uniform`.
     """
-    return _filled(nn.init.normal_, shape, 0, gain * math.sqrt(2 / max(1, sum(nfan(*shape)))), **options)
+    return gain * math.sqrt(2 / max(1, sum(nfan(*shape)))) * randn(*shape, **options)
 
 
 @_curried
@@ -101,8 +91,7 @@ def kaiming_uniform(*shape: int, gain: float = math.sqrt(2), **options: Any) -> 
 
     He et al., Delving deep into rectifiers, 2015, arXiv:1502.01852.
     """
-    bound = gain * math.sqrt(3 / max(1, nfan(*shape)[0]))
-    return _filled(nn.init.uniform_, shape, -bound, bound, **options)
+    return gain * math.sqrt(3 / max(1, nfan(*shape)[0])) * (2 * rand(*shape, **options) - 1)
 
 
 @_curried
@@ -114,7 +103,7 @@ def kaiming_normal(*shape: int, gain: float = math.sqrt(2), **options: Any) -> T
 
     He et al., 2015, arXiv:1502.01852.
     """
-    return _filled(nn.init.normal_, shape, 0, gain / math.sqrt(max(1, nfan(*shape)[0])), **options)
+    return gain / math.sqrt(max(1, nfan(*shape)[0])) * randn(*shape, **options)
 
 
 @_curried
@@ -126,12 +115,9 @@ def truncated_normal(
     >>> bool(truncated_normal(1000).abs().max() <= 2)
     True
     """
-    _require(std > 0 and lo < hi, f"truncated_normal needs std > 0 and lo < hi, given {std=}, {lo=}, {hi=}")
+    if not (std > 0 and lo < hi):
+        raise ValueError(f"truncated_normal needs std > 0 and lo < hi, given {std=}, {lo=}, {hi=}")
     return _filled(nn.init.trunc_normal_, shape, mean, std, lo, hi, **options)
-
-
-# The standard deviation of N(0, 1) truncated to [-2, 2]: sqrt(1 - 4 phi(2) / (2 Phi(2) - 1)).
-_TRUNCATED_STD = math.sqrt(1 - 4 * math.exp(-2) / math.sqrt(2 * math.pi) / math.erf(math.sqrt(2)))
 
 
 @_curried
@@ -147,7 +133,8 @@ def lecun_normal(*shape: int, gain: float = 1.0, **options: Any) -> Tensor:
     LeCun et al., Efficient BackProp, 1998, doi:10.1007/3-540-49430-8_2; Klambauer et al., 2017,
     arXiv:1706.02515.
     """
-    return truncated_normal(*shape, **options) * (gain / _TRUNCATED_STD / max(1, nfan(*shape)[0]) ** 0.5)
+    # The number is the standard deviation of N(0, 1) truncated to [-2, 2], sqrt(1 - 4 phi(2) / (2 Phi(2) - 1)).
+    return gain / math.sqrt(max(1, nfan(*shape)[0])) / 0.8796256610342398 * truncated_normal(*shape, **options)
 
 
 @_curried
@@ -161,7 +148,6 @@ def orthogonal(*shape: int, gain: float = 1.0, **options: Any) -> Tensor:
     Saxe, McClelland and Ganguli, Exact solutions to the nonlinear dynamics of learning in deep linear neural
     networks, 2013, arXiv:1312.6120.
     """
-    _require(len(shape) >= 2, f"orthogonal needs at least two sizes, (out, in, ...), given {shape}")
     dtype = options.pop("dtype", None) or torch.get_default_dtype()
     exact = torch.promote_types(dtype, torch.float32)  # there is no QR in half precision
     return _filled(nn.init.orthogonal_, shape, gain, dtype=exact, **options).to(dtype)
@@ -176,8 +162,8 @@ def sparse_init(*shape: int, sparsity: float, std: float = 0.01, **options: Any)
 
     Martens, Deep learning via Hessian-free optimization, ICML 2010.
     """
-    valid = len(shape) == 2 and 0 <= sparsity <= 1
-    _require(valid, f"sparse_init makes (out, in) matrices, 0 <= sparsity <= 1, given {shape}, {sparsity=}")
+    if len(shape) != 2 or not 0 <= sparsity <= 1:
+        raise ValueError(f"sparse_init makes (out, in) matrices, 0 <= sparsity <= 1, given {shape}, {sparsity=}")
     # Not nn.init.sparse_: it draws the places from the global generator.
     order = rand(*shape, **options | {"dtype": torch.float32}).argsort(0)
     return randn(*shape, **options).mul_(std).masked_fill_(order < math.ceil(sparsity * shape[0]), 0)
@@ -197,10 +183,8 @@ def identity_init(*shape: int, gain: float = 1.0, shift: int | tuple[int, ...] =
     """
     weight = zeros(*shape, **options)
     if len(shape) > 1:
-        tap = weight
-        for k in shape[2:]:
-            tap = tap[:, :, (k - 1) // 2]
-        nn.init.eye_(tap).mul_(gain)
+        centre = weight[:, :, *((k - 1) // 2 for k in shape[2:])]
+        nn.init.eye_(centre).mul_(gain)
     return weight.roll(shift, 0) if isinstance(shift, int) else weight.roll(shift, tuple(range(len(shift))))
 
 

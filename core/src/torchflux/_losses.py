@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, mean
 
+from ._activations import identity
+
 # fmt: off
 __all__ = [
     "binary_focal_loss", "binarycrossentropy", "crossentropy", "ctc_loss", "dice_coeff_loss", "focal_loss",
@@ -28,37 +30,27 @@ __all__ = [
 Agg = Callable[[Tensor], Tensor]
 Dim = int | tuple[int, ...] | None
 Eps = float | None
+Lengths = tuple[Tensor, Tensor] | None
 
 
 def _reduce(losses: Tensor, agg: Agg) -> Tensor:
     return losses.sum() if agg is sum else agg(losses)
 
 
-def _match(name: str, yhat: Tensor, y: Tensor) -> Tensor:
+def _match(yhat: Tensor, y: Tensor) -> Tensor:
     """The target in the dtype of the prediction, once their sizes agree."""
     if yhat.shape != y.shape or not yhat.is_floating_point():
-        raise _mismatch(name, yhat, y, "a floating yhat and a y of its shape; squeeze a (B, 1) to (B,)")
+        given = f"yhat of shape {tuple(yhat.shape)}, {yhat.dtype} and y of shape {tuple(y.shape)}, {y.dtype}"
+        needed = "a floating yhat and a y of its shape; squeeze a (B, 1) to (B,). Class indices lack `dim`"
+        raise ValueError(f"a loss was given {given}. Nothing is broadcast: it needs {needed}")
     return y.to(yhat.dtype)
 
 
-def _mismatch(name: str, yhat: Tensor, y: Tensor, expected: str) -> ValueError:
-    given = " and ".join(f"{n} of shape {tuple(t.shape)}, {t.dtype}" for n, t in (("yhat", yhat), ("y", y)))
-    return ValueError(f"{name} was given {given}. Nothing is broadcast: it needs {expected}")
-
-
-def _has_indices(name: str, yhat: Tensor, y: Tensor, dim: int) -> bool:
-    """Whether the target holds a class index where the prediction has a class dimension."""
-    indices = not y.is_floating_point() and y.shape == yhat.shape[:dim] + yhat.shape[dim:][1:]
-    if not indices and y.shape != yhat.shape:
-        raise _mismatch(name, yhat, y, f"a y of yhat's shape, or integers without the class dim {dim}")
-    return indices
-
-
-def _weighted(name: str, yhat: Tensor, y: Tensor, dim: int) -> tuple[Tensor, Tensor]:
-    """Probabilities and their weights: all of them with the target's, or the indexed ones with weight 1."""
-    if _has_indices(name, yhat, y, dim):
-        return yhat.gather(dim, y.long().unsqueeze(dim)), yhat.new_ones(())
-    return yhat, _match(name, yhat, y)
+def _expectation(f: Callable[[Tensor], Tensor], p: Tensor, y: Tensor, dim: int) -> Tensor:
+    """sum(y f(p)) along `dim`; integers y without that dimension are the index of the one class of weight 1."""
+    if not y.is_floating_point() and y.shape == p.shape[:dim] + p.shape[dim:][1:]:
+        return f(p.gather(dim, y.long().unsqueeze(dim)).squeeze(dim))
+    return (_match(p, y) * f(p).clamp(min=torch.finfo(p.dtype).min)).sum(dim)  # 0 * -inf is NaN
 
 
 def _eps(yhat: Tensor, eps: Eps) -> float:
@@ -75,7 +67,7 @@ def mae(yhat: Tensor, y: Tensor, *, agg: Agg = mean) -> Tensor:
     >>> mae(torch.tensor([1.0, 4.0]), torch.tensor([1.0, 2.0]))
     tensor(1.)
     """
-    return _reduce(F.l1_loss(yhat, _match("mae", yhat, y), reduction="none"), agg)
+    return _reduce(F.l1_loss(yhat, _match(yhat, y), reduction="none"), agg)
 
 
 def mse(yhat: Tensor, y: Tensor, *, agg: Agg = mean) -> Tensor:
@@ -84,7 +76,7 @@ def mse(yhat: Tensor, y: Tensor, *, agg: Agg = mean) -> Tensor:
     >>> mse(torch.tensor([1.0, 4.0]), torch.tensor([1.0, 2.0]))
     tensor(2.)
     """
-    return _reduce(F.mse_loss(yhat, _match("mse", yhat, y), reduction="none"), agg)
+    return _reduce(F.mse_loss(yhat, _match(yhat, y), reduction="none"), agg)
 
 
 def msle(yhat: Tensor, y: Tensor, *, eps: Eps = None, agg: Agg = mean) -> Tensor:
@@ -93,7 +85,7 @@ def msle(yhat: Tensor, y: Tensor, *, eps: Eps = None, agg: Agg = mean) -> Tensor
     >>> msle(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 1.0]))
     tensor(0.2402)
     """
-    y, eps = _match("msle", yhat, y), _eps(yhat, eps)
+    y, eps = _match(yhat, y), _eps(yhat, eps)
     return _reduce(((yhat + eps).log() - (y + eps).log()).square(), agg)
 
 
@@ -105,7 +97,7 @@ def huber_loss(yhat: Tensor, y: Tensor, *, delta: float = 1.0, agg: Agg = mean) 
 
     Huber, Robust estimation of a location parameter, 1964, doi:10.1214/aoms/1177703732.
     """
-    return _reduce(F.huber_loss(yhat, _match("huber_loss", yhat, y), reduction="none", delta=delta), agg)
+    return _reduce(F.huber_loss(yhat, _match(yhat, y), reduction="none", delta=delta), agg)
 
 
 def label_smoothing(y: Tensor, alpha: float, *, dim: int | None = -1) -> Tensor:
@@ -133,36 +125,18 @@ def crossentropy(yhat: Tensor, y: Tensor, *, dim: int = -1, eps: Eps = None, agg
     >>> crossentropy(torch.tensor([[0.5, 0.5], [0.25, 0.75]]), torch.tensor([0, 0]))
     tensor(1.0397)
     """
-    p, weight = _weighted("crossentropy", yhat, y, dim)
-    return _reduce(-torch.xlogy(weight, p + _eps(yhat, eps)).sum(dim), agg)
+    return _reduce(-_expectation(lambda p: (p + _eps(p, eps)).log(), yhat, y, dim), agg)
 
 
 def logitcrossentropy(yhat: Tensor, y: Tensor, *, dim: int = -1, agg: Agg = mean) -> Tensor:
     """agg(-sum(y logsoftmax(yhat)) along `dim`): `crossentropy(softmax(yhat), y)`, without overflow.
 
-    y is as in `crossentropy`; with indices this is one call of PyTorch's own loss. A logit of -inf masks its class
-    out, and adds nothing where its target is 0.
+    y is as in `crossentropy`. A logit of -inf masks its class out, and adds nothing where its target is 0.
 
     >>> logitcrossentropy(torch.tensor([[2.0, 2.0], [0.0, 1000.0]]), torch.tensor([0, 1]))
     tensor(0.3466)
     """
-    if _has_indices("logitcrossentropy", yhat, y, dim):
-        return _indexed_logitcrossentropy(yhat, y, dim, agg)
-    y = _match("logitcrossentropy", yhat, y)
-    logp = yhat.log_softmax(dim).clamp(min=torch.finfo(yhat.dtype).min)  # 0 * -inf is NaN
-    return _reduce(-(y * logp).sum(dim), agg)
-
-
-def _indexed_logitcrossentropy(yhat: Tensor, y: Tensor, dim: int, agg: Agg) -> Tensor:
-    logits, classes = yhat, y.long()
-    reduction = "mean" if agg is mean else "sum" if agg is torch.sum or agg is sum else "none"
-    if dim not in (-1, yhat.ndim - 1):
-        logits = yhat.movedim(dim, 1)
-    elif yhat.ndim > 2:  # four times as fast as PyTorch's path for more dimensions, which copies
-        logits, classes = yhat.flatten(0, -2), classes.flatten()
-    # PyTorch leaves out the targets equal to ignore_index, -100 by default, without a word. No class is this.
-    losses = F.cross_entropy(logits, classes, ignore_index=-(2**62), reduction=reduction)
-    return agg(losses.view(y.shape)) if reduction == "none" else losses
+    return _reduce(-_expectation(identity, yhat.log_softmax(dim), y, dim), agg)
 
 
 def binarycrossentropy(yhat: Tensor, y: Tensor, *, eps: Eps = None, agg: Agg = mean) -> Tensor:
@@ -171,7 +145,7 @@ def binarycrossentropy(yhat: Tensor, y: Tensor, *, eps: Eps = None, agg: Agg = m
     >>> binarycrossentropy(torch.tensor([0.5, 1.0]), torch.tensor([True, True]))
     tensor(0.3466)
     """
-    y, eps = _match("binarycrossentropy", yhat, y), _eps(yhat, eps)
+    y, eps = _match(yhat, y), _eps(yhat, eps)
     return _reduce(-torch.xlogy(y, yhat + eps) - torch.xlogy(1 - y, 1 - yhat + eps), agg)
 
 
@@ -181,8 +155,7 @@ def logitbinarycrossentropy(yhat: Tensor, y: Tensor, *, agg: Agg = mean) -> Tens
     >>> logitbinarycrossentropy(torch.tensor([0.0, 1000.0]), torch.tensor([0, 0]))
     tensor(500.3466)
     """
-    y = _match("logitbinarycrossentropy", yhat, y)
-    return _reduce(F.binary_cross_entropy_with_logits(yhat, y, reduction="none"), agg)
+    return _reduce(F.binary_cross_entropy_with_logits(yhat, _match(yhat, y), reduction="none"), agg)
 
 
 def kldivergence(yhat: Tensor, y: Tensor, *, dim: int = -1, eps: Eps = None, agg: Agg = mean) -> Tensor:
@@ -193,7 +166,7 @@ def kldivergence(yhat: Tensor, y: Tensor, *, dim: int = -1, eps: Eps = None, agg
 
     Kullback and Leibler, On information and sufficiency, 1951, doi:10.1214/aoms/1177729694.
     """
-    y = _match("kldivergence", yhat, y)
+    y = _match(yhat, y)
     return _reduce((torch.xlogy(y, y) - torch.xlogy(y, yhat + _eps(yhat, eps))).sum(dim), agg)
 
 
@@ -203,7 +176,7 @@ def poisson_loss(yhat: Tensor, y: Tensor, *, agg: Agg = mean) -> Tensor:
     >>> poisson_loss(torch.tensor([1.0, 0.0]), torch.tensor([3, 0]), agg=sum)
     tensor(1.)
     """
-    y = _match("poisson_loss", yhat, y)
+    y = _match(yhat, y)
     # Not xlogy: its derivative at (0, 0) is 0 / 0.
     return _reduce(yhat - y * yhat.masked_fill(y == 0, 1).log(), agg)
 
@@ -214,7 +187,7 @@ def hinge_loss(yhat: Tensor, y: Tensor, *, agg: Agg = mean) -> Tensor:
     >>> hinge_loss(torch.tensor([0.5, 3.0]), torch.tensor([1, -1]), agg=sum)
     tensor(4.5000)
     """
-    return _reduce(F.relu(1 - yhat * _match("hinge_loss", yhat, y)), agg)
+    return _reduce(F.relu(1 - yhat * _match(yhat, y)), agg)
 
 
 def squared_hinge_loss(yhat: Tensor, y: Tensor, *, agg: Agg = mean) -> Tensor:
@@ -223,7 +196,7 @@ def squared_hinge_loss(yhat: Tensor, y: Tensor, *, agg: Agg = mean) -> Tensor:
     >>> squared_hinge_loss(torch.tensor([0.5, 3.0]), torch.tensor([1, -1]), agg=sum)
     tensor(16.2500)
     """
-    return _reduce(F.relu(1 - yhat * _match("squared_hinge_loss", yhat, y)).square(), agg)
+    return _reduce(F.relu(1 - yhat * _match(yhat, y)).square(), agg)
 
 
 def dice_coeff_loss(yhat: Tensor, y: Tensor, *, smooth: float = 1.0, dim: Dim = None, agg: Agg = mean) -> Tensor:
@@ -236,7 +209,7 @@ def dice_coeff_loss(yhat: Tensor, y: Tensor, *, smooth: float = 1.0, dim: Dim = 
 
     Milletari, Navab and Ahmadi, V-Net, 2016, arXiv:1606.04797.
     """
-    y = _match("dice_coeff_loss", yhat, y)
+    y = _match(yhat, y)
     overlap, total = _total(y * yhat, dim), _total(y.square() + yhat.square(), dim)
     return _reduce((1 - (2 * overlap + smooth) / (total + smooth)).to(yhat.dtype), agg)
 
@@ -252,13 +225,13 @@ def tversky_loss(yhat: Tensor, y: Tensor, *, beta: float = 0.7, dim: Dim = None,
 
     Salehi, Erdogmus and Gholipour, Tversky loss function for image segmentation, 2017, arXiv:1706.05721.
     """
-    y = _match("tversky_loss", yhat, y)
+    y = _match(yhat, y)
     overlap = _total(y * yhat, dim)
     wrong = _total(beta * (1 - y) * yhat + (1 - beta) * y * (1 - yhat), dim)
     return _reduce((1 - (overlap + 1) / (overlap + wrong + 1)).to(yhat.dtype), agg)
 
 
-def binary_focal_loss(yhat: Tensor, y: Tensor, *, gamma: float = 2.0, eps: Eps = None, agg: Agg = mean) -> Tensor:
+def binary_focal_loss(yhat: Tensor, y: Tensor, *, gamma: float = 2, eps: Eps = None, agg: Agg = mean) -> Tensor:
     """agg(-(1 - p)^gamma log(p + eps)), where p = y yhat + (1 - y) (1 - yhat), for probabilities yhat.
 
     >>> binary_focal_loss(torch.tensor([0.5, 1.0]), torch.tensor([1, 1]))
@@ -266,13 +239,11 @@ def binary_focal_loss(yhat: Tensor, y: Tensor, *, gamma: float = 2.0, eps: Eps =
 
     Lin et al., Focal loss for dense object detection, 2017, arXiv:1708.02002.
     """
-    y = _match("binary_focal_loss", yhat, y)
+    y = _match(yhat, y)
     return _reduce(_focal(y * yhat + (1 - y) * (1 - yhat), gamma, _eps(yhat, eps)), agg)
 
 
-def focal_loss(
-    yhat: Tensor, y: Tensor, *, dim: int = -1, gamma: float = 2.0, eps: Eps = None, agg: Agg = mean
-) -> Tensor:
+def focal_loss(yhat: Tensor, y: Tensor, *, dim: int = -1, gamma: float = 2, eps: Eps = None, agg: Agg = mean) -> Tensor:
     """agg(-sum(y (1 - yhat)^gamma log(yhat + eps)) along `dim`), for probabilities yhat.
 
     y is as in `crossentropy`, which this is for gamma = 0.
@@ -282,8 +253,7 @@ def focal_loss(
 
     Lin et al., 2017, arXiv:1708.02002.
     """
-    p, weight = _weighted("focal_loss", yhat, y, dim)
-    return _reduce((weight * _focal(p, gamma, _eps(yhat, eps))).sum(dim), agg)
+    return _reduce(_expectation(lambda p: _focal(p, gamma, _eps(p, eps)), yhat, y, dim), agg)
 
 
 def _focal(p: Tensor, gamma: float, eps: float) -> Tensor:
@@ -302,24 +272,17 @@ def siamese_contrastive_loss(yhat: Tensor, y: Tensor, *, margin: float = 1.0, ag
     """
     if margin < 0:
         raise ValueError(f"siamese_contrastive_loss: margin must be >= 0, given {margin}")
-    y = _match("siamese_contrastive_loss", yhat, y)
+    y = _match(yhat, y)
     return _reduce((1 - y) * yhat.square() + y * F.relu(margin - yhat).square(), agg)
 
 
-def ctc_loss(
-    yhat: Tensor,
-    y: Tensor,
-    *,
-    input_lengths: Tensor | None = None,
-    target_lengths: Tensor | None = None,
-    blank: int = 0,
-    agg: Agg = mean,
-) -> Tensor:
+def ctc_loss(yhat: Tensor, y: Tensor, *, lengths: Lengths = None, blank: int = 0, agg: Agg = mean) -> Tensor:
     """agg(-log P(y | yhat)) over the sequences; P is summed over all alignments of y with the frames of yhat.
 
     yhat holds logits, (T, N, C) or for one sequence (T, C); `logsoftmax` is applied here. y holds classes
-    other than `blank`, (N, S) or (S,). The lengths, (N,) or (), say how much of each is not padding; without
-    them, all. Flux puts the blank last; here it is class 0. A target that has no alignment costs inf.
+    other than `blank`, (N, S) or (S,). `lengths` is a pair, each (N,) or (): how many frames of yhat and how many
+    labels of y are not padding; without it, all. Flux puts the blank last; here it is class 0. A target that has no
+    alignment costs inf.
 
     Once differentiable, and `torch.compile` breaks its graph here: PyTorch has no more.
 
@@ -329,9 +292,9 @@ def ctc_loss(
     Graves et al., Connectionist temporal classification, 2006, doi:10.1145/1143844.1143891.
     """
     if yhat.ndim not in (2, 3) or y.ndim != yhat.ndim - 1 or y.shape[:-1] != yhat.shape[1:-1]:
-        raise _mismatch("ctc_loss", yhat, y, "(T, N, C) and (N, S), or (T, C) and (S,)")
-    frames = torch.full(y.shape[:-1], len(yhat)) if input_lengths is None else input_lengths
-    labels = torch.full(y.shape[:-1], y.shape[-1]) if target_lengths is None else target_lengths
+        needed = "(T, N, C) and (N, S), or (T, C) and (S,)"
+        raise ValueError(f"ctc_loss needs shapes {needed}, given {tuple(yhat.shape)} and {tuple(y.shape)}")
+    frames, labels = lengths or (torch.full(y.shape[:-1], len(yhat)), torch.full(y.shape[:-1], y.shape[-1]))
     # F.ctc_loss reads memory outside the array for a class out of range; gather refuses it.
     padding = torch.arange(y.shape[-1], device=y.device) >= labels.to(y.device).unsqueeze(-1)
     yhat[0].gather(-1, y.masked_fill(padding, blank))

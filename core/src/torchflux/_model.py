@@ -70,25 +70,28 @@ def loadmodel(model: Any, source: Any) -> Any:
     >>> torch.equal(loadmodel(a, b).weight, b.weight)
     True
     """
-    target, given = state(model), named_tensors(source)
+    given = check_fit(model, source)
+    with torch.no_grad():
+        for path, x in named_tensors(model).items():
+            x.copy_(given[path])
+    return model
+
+
+def check_fit(model: Any, source: Any) -> dict[str, Tensor]:
+    """The tensors of `source` by path, if they fit into `model`."""
+    target, given = named_tensors(model), named_tensors(source)
     problems = [f"missing: {path}" for path in target.keys() - given.keys()]
     problems += [f"not in the model: {path}" for path in given.keys() - target.keys()]
     first: dict[int, str] = {}
-    for path, x in named_tensors(model).items():
+    for path, x in target.items():
         if path in given and given[path].shape != x.shape:
             problems.append(f"{path}: shape {tuple(given[path].shape)}, the model's is {tuple(x.shape)}")
-        elif (
-            (other := first.setdefault(id(x), path)) != path
-            and not problems
-            and not torch.allclose(given[path], given[other], 0, 0, equal_nan=True)
-        ):
-            problems.append(f"{path} and {other} are tied in the model and differ in the source")
+        elif (other := first.setdefault(id(x), path)) != path and not problems:
+            if not torch.allclose(given[path], given[other], 0, 0, equal_nan=True):
+                problems.append(f"{path} and {other} are tied in the model and differ in the source")
     if problems:
         raise ValueError(f"can't load into {type(model).__name__}:\n  " + "\n  ".join(sorted(problems)))
-    with torch.no_grad():
-        for path, x in target.items():
-            x.copy_(given[path])
-    return model
+    return given
 
 
 def modules(model: Any) -> list[nn.Module]:

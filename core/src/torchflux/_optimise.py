@@ -115,7 +115,7 @@ def update(state: Any, model: Any, grads: Any) -> tuple[Any, Any]:
         state.step()
         state.zero_grad()
         return state, model
-    unknown = [path for path, dx in slopes.items() if dx is not None and path in params and path not in state]
+    unknown = [path for path, dx in slopes.items() if isinstance(dx, Tensor) and path not in state]
     if unknown:
         raise ValueError(
             f"no optimiser state for {unknown} (there is for {list(state)}); call setup again once a model has changed"
@@ -128,6 +128,8 @@ def _step(triples: Iterable[tuple[Leaf, Tensor, Tensor | None]]) -> None:
     groups: dict[Any, tuple[list[Leaf], list[Tensor], list[Tensor]]] = {}  # as PyTorch's fused kernels want them
     with torch.no_grad():
         for leaf, x, dx in triples:
+            if dx is not None and dx.shape != x.shape:
+                raise ValueError(f"a gradient of shape {tuple(dx.shape)} for a parameter of shape {tuple(x.shape)}")
             if dx is not None and not leaf.frozen:
                 same, xs, dxs = groups.setdefault((id(leaf.rule), x.dtype, x.device), ([], [], []))
                 same.append(leaf)

@@ -126,8 +126,10 @@ class Rprop(Formula):
         """length · sign(dx), and nothing just after a change of sign."""
         same = (dx * before).sign()
         before.copy_(torch.where(same < 0, 0.0, dx))
-        factor = torch.where(same > 0, self.factors[1], torch.where(same < 0, self.factors[0], 1.0))
-        return length.mul_(factor).clamp_(*self.limits) * before.sign()
+        length.copy_(
+            torch.where(same > 0, length * self.factors[1], torch.where(same < 0, length * self.factors[0], length))
+        )
+        return length.clamp_(*self.limits) * before.sign()
 
 
 @dataclass
@@ -147,7 +149,7 @@ class Adaptive(Formula):
         """η times the direction, after the moments have taken in the gradient."""
         m.lerp_(dx, 1 - self.beta[0])
         v.lerp_(dx.square(), 1 - self.beta[1])
-        return self.eta * self.direction(dx, m, v, step.add_(1), **more)
+        return self.eta * self.direction(dx, m, v, step.add_(1).double(), **more)
 
     def direction(self, dx: Tensor, m: Tensor, v: Tensor, t: Tensor) -> Tensor:
         """Adam's: m̂ / (√v̂ + ε)."""
@@ -167,9 +169,11 @@ class Adam(Adaptive):
 
     def step(self, leaves: list[Leaf], xs: list[Tensor], dxs: list[Tensor]) -> None:
         """All parameters at once, by PyTorch's fused kernel."""
-        if torch.compiler.is_compiling():
-            super().step(leaves, xs, dxs)  # the compiler fuses the formula itself
+        if torch.compiler.is_compiling() or not all(x.is_contiguous() for x in xs):
+            super().step(leaves, xs, dxs)  # the compiler fuses the formula itself; the kernel takes no strides
             return
+        self.shrink(xs)
+        dxs = [dx.contiguous() for dx in dxs]
         m, v, vmax, t = (
             [leaf.state[name] for leaf in leaves if name in leaf.state] for name in ("m", "v", "vmax", "step")
         )
@@ -182,6 +186,9 @@ class Adam(Adaptive):
             "weight_decay": 0.0,
         }
         torch._fused_adam_(xs, dxs, m, v, vmax, t, **hyper, amsgrad=bool(vmax), maximize=False)
+
+    def shrink(self, xs: list[Tensor]) -> None:
+        """What a rule with decoupled decay does to the parameters first."""
 
 
 @dataclass
@@ -198,11 +205,9 @@ class AdamW(Adam):
         """Adam's step and the decay."""
         return super().change(x, dx, m, v, step) + (self.eta if self.couple else 1) * self.decay * x
 
-    def step(self, leaves: list[Leaf], xs: list[Tensor], dxs: list[Tensor]) -> None:
-        """The decay, then Adam's kernel."""
-        if not torch.compiler.is_compiling():
-            torch._foreach_mul_(xs, 1 - (self.eta if self.couple else 1) * self.decay)
-        super().step(leaves, xs, dxs)
+    def shrink(self, xs: list[Tensor]) -> None:
+        """The decay by itself."""
+        torch._foreach_mul_(xs, 1 - (self.eta if self.couple else 1) * self.decay)
 
 
 @dataclass
@@ -260,7 +265,9 @@ class AdaMax(Adaptive):
     def change(self, x: Tensor, dx: Tensor, m: Tensor, u: Tensor, step: Tensor) -> Tensor:  # type: ignore[override]
         """η m̂ / (u + ε), u ← max(β₂ u, |dx|)."""
         u.copy_(torch.maximum(u * self.beta[1], dx.abs()))
-        return self.eta * m.lerp_(dx, 1 - self.beta[0]) / (1 - self.beta[0] ** step.add_(1)) / (u + self.epsilon)
+        return (
+            self.eta * m.lerp_(dx, 1 - self.beta[0]) / (1 - self.beta[0] ** step.add_(1).double()) / (u + self.epsilon)
+        )
 
 
 @dataclass
@@ -294,7 +301,7 @@ class AdaBelief(Adaptive):
         """η m̂ / (√ŝ + ε)."""
         m.lerp_(dx, 1 - self.beta[0])
         v.lerp_((dx - m).square(), 1 - self.beta[1]).add_(self.epsilon)
-        return self.eta * self.direction(dx, m, v, step.add_(1))
+        return self.eta * self.direction(dx, m, v, step.add_(1).double())
 
 
 @dataclass
@@ -397,7 +404,7 @@ class ClipNorm(Formula):
 
     def change(self, x: Tensor, dx: Tensor) -> Tensor:
         """The scaled gradient."""
-        norm = torch.linalg.vector_norm(dx, self.p)
+        norm = torch.linalg.vector_norm(dx, self.p) if dx.numel() else dx.sum()
         if self.throw and not torch.compiler.is_compiling() and not torch.isfinite(norm):
             raise ValueError(f"the gradient of a parameter of shape {tuple(x.shape)} has norm {norm.item()}")
         return dx * (self.limit / norm).clamp_max(1)

@@ -4,16 +4,15 @@ import dataclasses
 import json
 import os
 import random
-import tempfile
+import uuid
 from pathlib import Path
 from typing import Any
 
-import safetensors
+import safetensors.torch
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ._model import loadmodel, state
+from ._model import check_fit, loadmodel, named_tensors
 from ._optimise import Optimiser, Rule
 from ._walk import PathDict, children, rebuild
 
@@ -35,7 +34,7 @@ def save(path: str | os.PathLike[str], *, step: int = 0, **trees: Any) -> None:
             numbers and strings, each under a name.
 
     Raises:
-        TypeError: a tree holds something that is none of these; nothing is written.
+        TypeError: a tree holds something that is none of these, or is called rng; nothing is written.
 
     >>> import os, tempfile
     >>> from torchflux import Adam, Dense, setup
@@ -46,9 +45,12 @@ def save(path: str | os.PathLike[str], *, step: int = 0, **trees: Any) -> None:
     >>> kept["step"], kept["losses"]
     (7, [0.5, 0.25])
     """
-    arrays: dict[str, Tensor] = {}
-    forms = {name: _encode(x, name, arrays, {}) for name, x in {"step": step, **trees, "rng": _rng_state()}.items()}
-    _write(Path(path), arrays, {"torchflux": json.dumps({"format": FORMAT, "trees": forms})})
+    if "rng" in trees:
+        raise TypeError("rng is the name under which the state of the random generators goes in; choose another")
+    writer = _Writer()
+    forms = {name: writer.form(x, name) for name, x in {"step": step, **trees, "rng": _rng_state()}.items()}
+    metadata = {"torchflux": json.dumps({"format": FORMAT, "trees": forms})}
+    _write(Path(path), safetensors.torch.save(writer.arrays, metadata))
 
 
 def load(path: str | os.PathLike[str], *, rng: bool = False, **into: Any) -> dict[str, Any]:
@@ -62,76 +64,93 @@ def load(path: str | os.PathLike[str], *, rng: bool = False, **into: Any) -> dic
         The step and every tree that isn't loaded into anything; of a model its `state`.
 
     Raises:
-        ValueError: the file is cut short, is not one of ours, or doesn't fit what it is loaded into.
+        ValueError: the file is cut short, is not one of ours, or doesn't fit what it is loaded into. Nothing has
+            been changed then.
         FileNotFoundError: there is no such file.
     """
-    forms, arrays = _read(Path(path))
-    kept = {name: _decode(form, arrays) for name, form in forms.items()}
+    kept = _read(Path(path))
     for name, target in into.items():
         if name not in kept:
             raise ValueError(f"{path} holds no {name!r}; it holds {', '.join(kept)}")
         try:
-            _put(target, kept.pop(name))
-        except (ValueError, KeyError, TypeError, RuntimeError) as error:
+            _check(target, kept[name], name)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{name!r} in {path} doesn't fit what it is loaded into: {error}") from error
+    for name, target in into.items():
+        _put(target, kept.pop(name))
     generators = kept.pop("rng")
     if rng:
         _set_rng_state(**generators)
     return kept
 
 
-def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+def _write(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        os.close(handle)
-        save_file(tensors, temporary, metadata)
-        with open(temporary, "rb+") as file:
+        with open(temporary, "xb") as file:
+            file.write(content)
+            file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint at {path}")
+    content = path.read_bytes()  # at once: the file may be replaced meanwhile
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            content = json.loads((file.metadata() or {}).get("torchflux", "{}"))
-            arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  # not a dict
+        arrays = safetensors.torch.load(content)
     except safetensors.SafetensorError as error:
         raise ValueError(f"{path} is no safetensors file, or is cut short ({error})") from error
-    if content.get("format") != FORMAT:
+    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    try:
+        ours = json.loads(header["__metadata__"]["torchflux"])
+        if ours["format"] != FORMAT:
+            raise ValueError(ours["format"])
+        return {name: _decode(form, arrays) for name, form in ours["trees"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         hint = "loadmodel(model, safetensors.torch.load_file(path)) takes the weights of any other safetensors file"
-        raise ValueError(f"{path} was not written by torchflux.save; {hint}")
-    return content["trees"], arrays
+        raise ValueError(f"{path} was not written by torchflux.save ({error}); {hint}") from error
 
 
 # The form of a tree is written as JSON, with its tensors by name. A dataclass (the optimiser's leaves and rules) is
 # written by its fields; it comes back as a dict, and is loaded into one of its kind.
 
 
-def _encode(x: Any, path: str, arrays: dict[str, Tensor], seen: dict[int, str]) -> Any:
-    if isinstance(x, bool | int | float | str | None):
-        return x
-    if isinstance(x := x.get_state() if isinstance(x, torch.Generator) else x, Tensor):
-        name = seen.setdefault(id(x), path)  # tied tensors are stored once
-        arrays[name] = x.detach().cpu().contiguous().clone()
-        return {"tensor": name}
-    if isinstance(x, tuple | list):
-        return {type(x).__name__: [_encode(part, f"{path}/{i}", arrays, seen) for i, part in enumerate(x)]}
-    if not isinstance(parts := _as_dict(x), dict):
-        raise TypeError(
-            f"can't save {path}: {type(x).__name__} is no tensor, number, string, module or nesting of these"
-        )
-    return {"dict": [[key, _encode(part, f"{path}/{key}", arrays, seen)] for key, part in parts.items()]}
+class _Writer:
+    """The forms of trees, and the arrays that they name."""
+
+    def __init__(self) -> None:
+        self.arrays: dict[str, Tensor] = {}
+        self.names: dict[int, tuple[str, Tensor]] = {}  # tied tensors are stored once; kept alive for their id
+
+    def form(self, x: Any, path: str) -> Any:
+        """What stands for `x` in the JSON."""
+        if isinstance(x, bool | int | float | str | None):
+            return x
+        if isinstance(x := x.get_state() if isinstance(x, torch.Generator) else x, Tensor):
+            return {"tensor": self.name(x, path)}
+        if isinstance(x, tuple | list):
+            kind = "tuple" if isinstance(x, tuple) else "list"
+            return {kind: [self.form(part, f"{path}/{i}") for i, part in enumerate(x)]}
+        if not isinstance(parts := _as_dict(x), dict):
+            raise TypeError(f"can't save {path}: a {type(x).__name__} is no tensor, number, string, module or nesting")
+        return {"dict": [[key, self.form(part, f"{path}/{key}")] for key, part in parts.items()]}
+
+    def name(self, x: Tensor, path: str) -> str:
+        """The name of a tensor among the arrays."""
+        if id(x) not in self.names:
+            name = path if path not in self.arrays else f"{path} {len(self.arrays)}"
+            self.names[id(x)], self.arrays[name] = (name, x), x.detach().cpu().contiguous().clone()
+        return self.names[id(x)][0]
 
 
 def _as_dict(x: Any) -> Any:
     """Models, optimisers and dataclasses as dicts."""
     if isinstance(x, nn.Module):
-        return state(x)
+        return named_tensors(x)
     if isinstance(x, torch.optim.Optimizer):
         return x.state_dict()
     return x.state if isinstance(x, Optimiser) else children(x) if dataclasses.is_dataclass(x) else x
@@ -145,34 +164,51 @@ def _decode(form: Any, arrays: dict[str, Tensor]) -> Any:
         return arrays[content]
     if kind == "dict":
         return PathDict({key: _decode(part, arrays) for key, part in content})
-    return (tuple if kind == "tuple" else list)(_decode(part, arrays) for part in content)
+    return {"tuple": tuple, "list": list}[kind](_decode(part, arrays) for part in content)
+
+
+def _check(old: Any, value: Any, path: str) -> None:
+    """Refuses a value that can't be put into `old`."""
+    old = old.state if isinstance(old, Optimiser) else old
+    if isinstance(old, nn.Module):
+        check_fit(old, value)
+    elif isinstance(old, torch.optim.Optimizer):
+        if [len(group["params"]) for group in old.param_groups] != [
+            len(group["params"]) for group in value["param_groups"]
+        ]:
+            raise ValueError(f"{path} has other parameter groups")
+    elif isinstance(old, Tensor):
+        if old.shape != getattr(value, "shape", None):
+            raise ValueError(f"{path} has shape {tuple(old.shape)}, the saved one {getattr(value, 'shape', value)}")
+    elif not isinstance(old, torch.Generator):
+        parts, values = children(old), children(value)
+        if parts.keys() != values.keys() or isinstance(value, Tensor):
+            raise ValueError(f"{path} has {list(parts)}, the saved one {list(values)}")
+        for key, part in parts.items():
+            _check(part, values[key], f"{path}.{key}")
 
 
 def _put(target: Any, value: Any) -> None:
-    """Puts what was saved into an object, in place."""
-    if isinstance(target, nn.Module):
-        loadmodel(target, value)
-    elif isinstance(target, torch.Generator):
-        target.set_state(value)
-    elif isinstance(target, torch.optim.Optimizer):
-        target.load_state_dict(value)
-    else:
-        target = target.state if isinstance(target, Optimiser) else target
-        new = _like(target, value, [])
-        if isinstance(target, dict):
-            target.update(new)
+    target = target.state if isinstance(target, Optimiser) else target
+    new = _filled(target, value, [])
+    if isinstance(target, dict):
+        target.update(new)
+    elif isinstance(target, list):
+        target[:] = new
 
 
-def _like(old: Any, value: Any, rules: list[Any]) -> Any:
-    """`value` in the shape of `old`; tensors are copied in place, and equal rules shared, as `update` wants them."""
+def _filled(old: Any, value: Any, rules: list[Any]) -> Any:
+    """`old` with the saved value: what can be is changed in place, and equal rules are shared, as `update` wants."""
+    if isinstance(old, nn.Module):
+        return loadmodel(old, value)
+    if isinstance(old, torch.Generator):
+        return old.set_state(value)
+    if isinstance(old, torch.optim.Optimizer):
+        return old.load_state_dict(value)
     if isinstance(old, Tensor):
-        if old.shape != value.shape:
-            raise ValueError(f"a tensor of shape {tuple(value.shape)} for one of shape {tuple(old.shape)}")
         return old.detach().copy_(value)
-    parts, values = children(old), children(value)
-    if parts.keys() != values.keys():
-        raise ValueError(f"{list(values)} was saved, {list(parts)} is expected")
-    new = rebuild(old, {key: _like(part, values[key], rules) for key, part in parts.items()}) if parts else value
+    parts = children(old)
+    new = rebuild(old, {key: _filled(part, value[key], rules) for key, part in parts.items()}) if parts else value
     if isinstance(new, Rule):
         rules += [] if new in rules else [new]
         return rules[rules.index(new)]

@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from .._init import glorot_uniform
 from .._treelike import treelike
@@ -20,7 +20,7 @@ class MultiHeadAttention:
     Arguments:
         dims: one size for all; or (in, qkv, out); or ((q_in, k_in, v_in), (qk, v), out), where qk and v are the
             sizes of all heads together.
-        nheads: it divides qk and v.
+        nheads: how many heads; it divides qk and v.
         bias: whether the four linear maps have one.
         init: makes their weights.
         dropout_prob: of the attention weights, while training.
@@ -28,23 +28,17 @@ class MultiHeadAttention:
     q: (..., q_len, q_in), k: (..., kv_len, k_in), v: (..., kv_len, v_in) → (y, α), y: (..., q_len, out). k is q
     and v is k, unless given. Options of the call:
         bias: what is added to the scores, broadcast to (..., nheads, q_len, kv_len).
-        mask: bool, True where q may look at k, broadcast to the same; see `causal_mask`. A q that may look at
-            nothing gets zeros for its heads.
+        mask: bool, True where q may look at k, broadcast to the same; see `causal_mask`. It leaves every q
+            something to look at: what a q that may look at nothing gets (zeros or NaN) is up to the kernel.
         return_weights: whether α is the weights, (..., nheads, q_len, kv_len), rather than `None`. It is off,
             other than in Flux, because PyTorch's fast kernels never make them; with it, and inside `torch.func`
             transforms, plain operations are used, which have second derivatives.
-
-    Loads the state_dict of `nn.MultiheadAttention` (but for `bias_k` and `bias_v`).
 
     >>> attention = MultiHeadAttention(64, nheads=8)
     >>> x = torch.zeros(2, 10, 64)
     >>> y, weights = attention(x, mask=causal_mask(10), return_weights=True)
     >>> y.shape, weights.shape
     (torch.Size([2, 10, 64]), torch.Size([2, 8, 10, 10]))
-
-    Raises:
-        ValueError: nheads doesn't divide qk and v.
-        TypeError: the mask isn't bool.
 
     Source: Vaswani et al. (2017), arXiv 1706.03762.
     """
@@ -57,8 +51,6 @@ class MultiHeadAttention:
         given, heads, out = (dims,) * 3 if isinstance(dims, int) else dims
         q, k, v = (given,) * 3 if isinstance(given, int) else given
         qk, vv = (heads,) * 2 if isinstance(heads, int) else heads
-        if qk % nheads or vv % nheads:
-            raise ValueError(f"the sizes of q and k ({qk}) and of v ({vv}) must be multiples of nheads={nheads}")
         self.q_proj, self.k_proj = Dense(q, qk, bias=bias, init=init), Dense(k, qk, bias=bias, init=init)
         self.v_proj, self.out_proj = Dense(v, vv, bias=bias, init=init), Dense(vv, out, bias=bias, init=init)
         self.nheads, self.dropout_prob = nheads, dropout_prob
@@ -77,12 +69,12 @@ class MultiHeadAttention:
         k = q if k is None else k
         v = k if v is None else v
         q, k, v = self._split(self.q_proj(q)), self._split(self.k_proj(k)), self._split(self.v_proj(v))
-        bias = _masked(bias, mask)
-        dropout = self.dropout_prob if self.training else 0.0
-        weights = None
+        if mask is not None:
+            bias = torch.where(mask, q.new_zeros(()) if bias is None else bias, float("-inf"))
+        dropout, weights = self.dropout_prob if self.training else 0.0, None
         if return_weights or torch._C._are_functorch_transforms_active():  # vmap has no rule for the kernel
-            weights = _weights(q, k, bias)
-            weights = F.dropout(weights, dropout) if dropout else weights
+            scores = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5 + (0 if bias is None else bias)
+            weights = F.dropout(scores.softmax(-1), dropout)
             y = weights @ v
         else:
             y = F.scaled_dot_product_attention(q, k, v, bias, dropout)
@@ -91,30 +83,6 @@ class MultiHeadAttention:
     def _split(self, x: Tensor) -> Tensor:
         """(..., len, heads * d) → (..., heads, len, d)."""
         return x.unflatten(-1, (self.nheads, -1)).transpose(-2, -3)
-
-    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *args: Any) -> None:
-        for kind in ("weight", "bias"):
-            packed = state.pop(f"{prefix}in_proj_{kind}", None)
-            for name, part in zip("qkv", () if packed is None else packed.chunk(3), strict=False):
-                state[f"{prefix}{name}_proj.{kind}"] = part
-        nn.Module._load_from_state_dict(self, state, prefix, *args)  # type: ignore[arg-type]
-
-
-def _masked(bias: Tensor | None, mask: Tensor | None) -> Tensor | None:
-    """What is added to the scores, or the mask itself where nothing is (the kernels take either)."""
-    if mask is not None and mask.dtype != torch.bool:
-        raise TypeError(f"mask is bool, True where attention may go; got {mask.dtype} (add numbers with bias=)")
-    return mask if bias is None else bias if mask is None else torch.where(mask, bias, float("-inf"))
-
-
-def _weights(q: Tensor, k: Tensor, bias: Tensor | None) -> Tensor:
-    """The attention weights: a softmax that is zero, with zero gradient, where all scores are -∞."""
-    scores = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5
-    if bias is None:
-        return scores.softmax(-1)
-    scores = scores.masked_fill(~bias, float("-inf")) if bias.dtype == torch.bool else scores + bias
-    nowhere = (scores == float("-inf")).all(-1, keepdim=True)
-    return scores.masked_fill(nowhere, 0).softmax(-1).masked_fill(nowhere, 0)
 
 
 def causal_mask(n: int, device: torch.device | str | None = None) -> Tensor:

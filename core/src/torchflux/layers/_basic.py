@@ -1,4 +1,4 @@
-"""Dense layers and their like: a struct and a call."""
+"""Dense layers, tables of vectors, and what only moves numbers around: a struct and a call."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from .._init import glorot_uniform, ones, randn, zeros
 from .._outputsize import sized
 from .._treelike import treelike
 
-__all__ = ["Bilinear", "Dense", "Embedding", "EmbeddingBag", "Scale", "flatten"]
+__all__ = ["Bilinear", "Dense", "Embedding", "EmbeddingBag", "PixelShuffle", "Scale", "Upsample", "flatten"]
 
 Activation = Callable[[Tensor], Tensor]
 Init = Callable[..., Tensor]
@@ -41,8 +41,7 @@ class Dense:
     def __init__(
         self, nin: int, nout: int, activation: Activation = identity, *, bias: bool = True, init: Init = glorot_uniform
     ) -> None:
-        self.weight = init(nout, nin)
-        self.bias = zeros(nout) if bias else None
+        self.weight, self.bias = init(nout, nin), zeros(nout) if bias else None
         self.activation = activation
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -70,21 +69,17 @@ class Scale:
     """
 
     def __init__(self, *size: int | Activation, bias: bool = True, init: Init = ones) -> None:
-        shape, self.activation = sizes_and_activation("Scale", size)
-        self.weight = init(*shape)
-        self.bias = zeros(*shape) if bias else None
+        shape, self.activation = sizes_and_activation(*size)
+        self.weight, self.bias = init(*shape), zeros(*shape) if bias else None
 
     def __call__(self, x: Tensor) -> Tensor:
         """Applies the layer."""
         return self.activation(self.weight * x if self.bias is None else torch.addcmul(self.bias, self.weight, x))
 
 
-def sizes_and_activation(name: str, args: tuple[Any, ...]) -> tuple[tuple[int, ...], Activation]:
-    """Parts `(3, 4, relu)` into `(3, 4)` and `relu`."""
-    sizes, activation = (args[:-1], args[-1]) if args and callable(args[-1]) else (args, identity)
-    if not sizes or not all(isinstance(n, int) for n in sizes):
-        raise ValueError(f"{name} takes sizes and then, perhaps, an activation, as in {name}(3, 4, relu); got {args}")
-    return sizes, activation
+def sizes_and_activation(*args: Any) -> tuple[tuple[int, ...], Activation]:
+    """Parts `3, 4, relu` into `(3, 4)` and `relu`."""
+    return (args[:-1], args[-1]) if callable(args[-1]) else (args, identity)
 
 
 @treelike
@@ -109,8 +104,7 @@ class Bilinear:
     def __init__(
         self, nin: Pair, nout: int, activation: Activation = identity, *, bias: bool = True, init: Init = glorot_uniform
     ) -> None:
-        self.weight = init(nout, *nin)
-        self.bias = zeros(nout) if bias else None
+        self.weight, self.bias = init(nout, *nin), zeros(nout) if bias else None
         self.activation = activation
 
     def __call__(self, x1: Tensor, x2: Tensor | None = None) -> Tensor:
@@ -128,35 +122,25 @@ class Embedding:
         nin: number of indices, 0 to nin - 1.
         nout: size of the vectors.
         init: makes the table, of shape (nin, nout).
-        padding_idx: the index whose row is zero and gets no gradient.
 
     x: (...) of an integer dtype → (..., nout); or one-hot (bool or floating) (..., nin) → (..., nout), where a
     mixture gives the mixture of the rows.
 
     >>> import torch
-    >>> words = Embedding(10, 4, padding_idx=0)
-    >>> words(torch.tensor([[0, 3, 9]])).shape
+    >>> Embedding(10, 4)(torch.tensor([[0, 3, 9]])).shape
     torch.Size([1, 3, 4])
-    >>> words(torch.tensor(0)).tolist()
-    [0.0, 0.0, 0.0, 0.0]
 
     Source: Flux.jl's `Embedding`; Bengio et al. (2003), A neural probabilistic language model, JMLR 3.
     """
 
-    def __init__(self, nin: int, nout: int, *, init: Init = randn, padding_idx: int | None = None) -> None:
+    def __init__(self, nin: int, nout: int, *, init: Init = randn) -> None:
         self.weight = init(nin, nout)
-        self.padding_idx = padding_idx
-        if padding_idx is not None:
-            self.weight.data[padding_idx] = 0
 
     def __call__(self, x: Tensor) -> Tensor:
         """Looks the indices up, or multiplies one-hot vectors with the table."""
-        if not (x.is_floating_point() or x.dtype is torch.bool):
-            return F.embedding(x, self.weight, self.padding_idx)
-        x = x.to(self.weight.dtype, copy=self.padding_idx is not None)
-        if self.padding_idx is not None:
-            x[..., self.padding_idx] = 0
-        return x @ self.weight
+        if x.is_floating_point() or x.dtype is torch.bool:
+            return x.to(self.weight.dtype) @ self.weight
+        return F.embedding(x, self.weight)
 
 
 @treelike
@@ -169,14 +153,14 @@ class EmbeddingBag:
         reduction: "mean", "sum" or "max".
         init: makes the table, of shape (nin, nout).
 
-    x: (batch, n) of an integer dtype → (batch, nout); (n,), one bag → (nout,); a list of `batch` bags, each a
-    list or tensor of indices → (batch, nout); (total,) with offsets (batch,), where each bag begins →
-    (batch, nout). An empty bag gives zeros. The fused kernel has no second derivative; inside `torch.func`
-    transforms a (batch, n) is looked up and reduced without it.
+    x: (batch, n) of an integer dtype → (batch, nout); a list of `batch` tensors (n,), one for each bag →
+    (batch, nout); (total,) with offsets (batch,), where each bag begins → (batch, nout). An empty bag gives
+    zeros. The fused kernel has no second derivative; inside `torch.func` transforms a (batch, n) is looked up and
+    reduced without it.
 
     >>> import torch
     >>> bag = EmbeddingBag(10, 4, "sum", init=torch.ones)
-    >>> bag([[1, 2, 3], [7]])[:, 0].tolist()
+    >>> bag([torch.tensor([1, 2, 3]), torch.tensor([7])])[:, 0].tolist()
     [3.0, 1.0]
     >>> bag(torch.tensor([1, 2, 3, 7]), torch.tensor([0, 3]))[:, 0].tolist()
     [3.0, 1.0]
@@ -185,25 +169,18 @@ class EmbeddingBag:
     """
 
     def __init__(self, nin: int, nout: int, reduction: str = "mean", *, init: Init = randn) -> None:
-        if reduction not in _REDUCTIONS:
-            raise ValueError(f"EmbeddingBag reduces by one of {', '.join(_REDUCTIONS)}; got {reduction!r}")
         self.weight = init(nin, nout)
         self.reduction = reduction
 
-    def __call__(self, x: Tensor | Sequence[Any], offsets: Tensor | None = None) -> Tensor:
+    def __call__(self, x: Tensor | Sequence[Tensor], offsets: Tensor | None = None) -> Tensor:
         """Looks the indices of every bag up and reduces each bag to one vector."""
         if not isinstance(x, Tensor):
-            bags = [torch.as_tensor(bag, dtype=torch.long, device=self.weight.device) for bag in x]
-            starts = torch.tensor([0, *map(len, bags)][:-1], device=self.weight.device)
-            x, offsets = torch.cat(bags), starts.cumsum(0)
+            starts = torch.tensor([0, *map(len, x)][:-1], device=self.weight.device)
+            x, offsets = torch.cat(tuple(x)), starts.cumsum(0)
         elif offsets is None and torch._C._are_functorch_transforms_active():  # vmap has no rule for the kernel
-            return _REDUCTIONS[self.reduction](F.embedding(x, self.weight), -2)
-        elif offsets is None and x.ndim == 1:
-            return F.embedding_bag(x[None], self.weight, mode=self.reduction)[0]
+            reduce = torch.amax if self.reduction == "max" else getattr(torch, self.reduction)
+            return reduce(F.embedding(x, self.weight), -2)
         return F.embedding_bag(x, self.weight, offsets, mode=self.reduction)
-
-
-_REDUCTIONS: dict[str, Callable[[Tensor, int], Tensor]] = {"mean": torch.mean, "sum": torch.sum, "max": torch.amax}
 
 
 def flatten(x: Tensor) -> Tensor:
@@ -215,3 +192,57 @@ def flatten(x: Tensor) -> Tensor:
     torch.Size([2, 12])
     """
     return torch.flatten(x, 1)
+
+
+@treelike
+class Upsample:
+    """Interpolates the spatial dimensions.
+
+    Arguments:
+        mode: "nearest", or for 1, 2, 3 spatial dimensions "linear", "bilinear" (or "bicubic"), "trilinear".
+        scale: how many times larger, one number or one per dimension; or
+        size: of the result, one number or one per dimension.
+        align_corners: whether the corner pixels' centres, rather than their corners, stay in place. Off as in
+            PyTorch; Flux has it on.
+
+    x: (batch, channels, *spatial) → (batch, channels, *spatial')
+
+    >>> import torch
+    >>> Upsample("bilinear", scale=2)(torch.zeros(1, 3, 8, 8)).shape
+    torch.Size([1, 3, 16, 16])
+
+    Source: Flux.jl's `Upsample`.
+    """
+
+    mode: str = "nearest"
+    scale: float | tuple[float, ...] | None = None
+    size: int | tuple[int, ...] | None = None
+    align_corners: bool | None = None
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Applies the layer."""
+        return F.interpolate(x, self.size, self.scale, self.mode, self.align_corners)
+
+
+@treelike
+class PixelShuffle:
+    """Trades channels for pixels: each r × r block of the result comes from r² channels at one place.
+
+    x: (batch, channels * r², height, width) → (batch, channels, r * height, r * width);
+    (batch, channels * r, length) → (batch, channels, r * length)
+
+    >>> import torch
+    >>> PixelShuffle(2)(torch.arange(4.0).reshape(1, 4, 1, 1))
+    tensor([[[[0., 1.],
+              [2., 3.]]]])
+
+    Source: Shi et al. (2016), arXiv 1609.05158.
+    """
+
+    r: int
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Applies the layer."""
+        if x.ndim == 3:
+            return x.unflatten(1, (-1, self.r)).transpose(2, 3).flatten(2)
+        return F.pixel_shuffle(x, self.r)

@@ -1,25 +1,57 @@
-"""Convolutions in one, two or three dimensions.
+"""Convolutions and pooling, in one, two or three dimensions.
 
 Layouts are PyTorch's: (batch, channels, *spatial), and what is called convolution is cross-correlation (Flux's
 `CrossCor`; Flux's `Conv` flips the kernel).
 """
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from .._activations import identity
 from .._init import glorot_uniform, zeros
-from .._outputsize import Lazy, sized
+from .._outputsize import sized
 from .._treelike import treelike
 from ._basic import Activation, Init
-from ._padding import Pad, SamePad, Sizes, each, spatial, split_padding
 
-__all__ = ["Conv", "ConvTranspose", "DepthwiseConv"]
+__all__ = ["Conv", "ConvTranspose", "DepthwiseConv", "MaxPool", "MeanPool", "SamePad"]
+__all__ += ["AdaptiveMaxPool", "AdaptiveMeanPool", "GlobalMaxPool", "GlobalMeanPool"]
 
-_CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
-_CONV_TRANSPOSE = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3d}
+
+class SamePad:
+    """As `pad` of a convolution or pooling: ceil(size / stride) results per dimension, whatever the kernel.
+
+    A window of extent e = dilation (k - 1) + 1 is padded by e - 1 in all; where that is odd, by one more at
+    the end, as `padding="same"` of PyTorch has it (Flux: at the beginning, of kernels that it flips).
+    A `ConvTranspose` doesn't take it.
+
+    >>> import torch
+    >>> from torchflux.layers import Conv
+    >>> Conv((4, 3), 1, 8, pad=SamePad(), stride=2)(torch.zeros(1, 1, 9, 8)).shape
+    torch.Size([1, 8, 5, 4])
+
+    Source: Flux.jl's `SamePad`.
+    """
+
+
+Sizes = tuple[int, ...]
+Pad = int | Sequence[int] | SamePad
+
+
+def _split_padding(pad: Pad, kernel: Sizes, dilation: int | Sizes = 1) -> tuple[int | Sizes, Sizes]:
+    """A padding as PyTorch's kernels take it, and, where its sides differ, as `F.pad` takes it (else `()`)."""
+    n = len(kernel)
+    if isinstance(pad, SamePad):
+        dilations = (dilation,) * n if isinstance(dilation, int) else dilation
+        overlaps = [d * (k - 1) for k, d in zip(kernel, dilations, strict=True)]
+        pad = [side for overlap in overlaps for side in (overlap // 2, overlap - overlap // 2)]
+    if isinstance(pad, int) or len(pad) != 2 * n:
+        return pad if isinstance(pad, int) else tuple(pad), ()
+    if pad[::2] == pad[1::2]:
+        return tuple(pad[::2]), ()
+    return 0, tuple(side for d in reversed(range(n)) for side in pad[2 * d : 2 * d + 2])
 
 
 class _Convolution:
@@ -39,15 +71,9 @@ class _Convolution:
         bias: bool = True,
         init: Init = glorot_uniform,
     ) -> None:
-        n = len(spatial(kernel, f"the kernel of {type(self).__name__}"))
-        if nin % groups or nout % groups:
-            raise ValueError(f"groups={groups} must divide the channels in and out; they are {nin} and {nout}")
-        self.weight = init(nout, nin // groups, *kernel)
-        self.bias = zeros(nout) if bias else None
-        self.activation, self.groups = activation, groups
-        self.stride, self.dilation = each(stride, n), each(dilation, n)
-        overlap = [d * (k - 1) for k, d in zip(kernel, self.dilation, strict=False)]
-        self.padding, self.uneven = split_padding(pad, overlap)  # uneven: what `padding` can't express, or ()
+        self.weight, self.bias = init(nout, nin // groups, *kernel), zeros(nout) if bias else None
+        self.activation, self.stride, self.dilation, self.groups = activation, stride, dilation, groups
+        self.padding, self.uneven = _split_padding(pad, kernel, dilation)
 
 
 @sized(axis=1)
@@ -79,11 +105,9 @@ class Conv(_Convolution):
 
     def __call__(self, x: Tensor) -> Tensor:
         """Applies the layer."""
-        if self.uneven:
-            x = F.pad(x, self.uneven)
-        convolve = _CONV[len(self.stride)]
-        y = convolve(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
-        return self.activation(y)
+        x = F.pad(x, self.uneven) if self.uneven else x
+        conv = getattr(F, f"conv{self.weight.ndim - 2}d")
+        return self.activation(conv(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups))
 
 
 @sized(axis=1)
@@ -91,11 +115,11 @@ class Conv(_Convolution):
 class ConvTranspose(_Convolution):
     """The transpose of the convolution that `Conv(kernel, nout, nin, ...)` is: σ(wᵀ ⋆ x + b).
 
-    Arguments are those of `Conv`, and
+    Arguments are those of `Conv` (but for `SamePad()` and sides that differ), and
         outpad: how much longer than the shortest the result is, since Conv makes one size of several.
 
     x: (batch, nin, *spatial) → (batch, nout, *spatial'), where spatial' =
-    (spatial - 1) stride - padding + dilation (kernel - 1) + 1 + outpad, and with `SamePad()` stride * spatial.
+    (spatial - 1) stride - padding + dilation (kernel - 1) + 1 + outpad.
 
     >>> import torch
     >>> ConvTranspose((5, 5), 3, 7, torch.relu, stride=2)(torch.zeros(1, 3, 50, 50)).shape
@@ -105,23 +129,26 @@ class ConvTranspose(_Convolution):
     """
 
     def __init__(
-        self, kernel: Sizes, nin: int, nout: int, *activation: Any, outpad: Any = 0, bias: bool = True, **options: Any
+        self,
+        kernel: Sizes,
+        nin: int,
+        nout: int,
+        *activation: Any,
+        outpad: int | Sizes = 0,
+        bias: bool = True,
+        **options: Any,
     ) -> None:
         _Convolution.__init__(self, kernel, nout, nin, *activation, bias=False, **options)
-        self.bias = zeros(nout) if bias else None
-        self.uneven = tuple(-n for n in self.uneven)
-        if isinstance(options.get("pad"), SamePad):
-            outpad = tuple(s - 1 for s in self.stride)
-        self.outpad = each(outpad, len(kernel))
+        self.bias, self.outpad = zeros(nout) if bias else None, outpad
 
     def __call__(self, x: Tensor) -> Tensor:
         """Applies the layer."""
-        convolve = _CONV_TRANSPOSE[len(self.stride)]
-        y = convolve(x, self.weight, self.bias, self.stride, self.padding, self.outpad, self.groups, self.dilation)
-        return self.activation(F.pad(y, self.uneven) if self.uneven else y)
+        conv = getattr(F, f"conv_transpose{self.weight.ndim - 2}d")
+        y = conv(x, self.weight, self.bias, self.stride, self.padding, self.outpad, self.groups, self.dilation)
+        return self.activation(y)
 
 
-def DepthwiseConv(kernel: Sizes, nin: Any, nout: int, *activation: Any, **options: Any) -> Any:
+def DepthwiseConv(kernel: Sizes, nin: int, nout: int, *activation: Any, **options: Any) -> Conv:
     """A convolution of each channel by itself: `Conv` with groups = nin.
 
     x: (batch, nin, *spatial) → (batch, nout, *spatial'); nout is a multiple of nin.
@@ -131,6 +158,136 @@ def DepthwiseConv(kernel: Sizes, nin: Any, nout: int, *activation: Any, **option
 
     Source: Chollet (2017), arXiv 1610.02357.
     """
-    if nin is ...:
-        return Lazy(DepthwiseConv, (kernel, nin, nout, *activation), options, 1)
     return Conv(kernel, nin, nout, *activation, groups=nin, **options)
+
+
+class _Pool:
+    """What both kinds of pooling have in common."""
+
+    reduce: ClassVar[str]
+    filler: ClassVar[float]  # what an uneven padding is made of
+
+    def __init__(self, window: Sizes, *, pad: Pad = 0, stride: int | Sizes | None = None) -> None:
+        self.window, self.stride = window, window if stride is None else stride
+        self.padding, self.uneven = _split_padding(pad, window)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Applies the layer."""
+        x = F.pad(x, self.uneven, value=self.filler) if self.uneven else x
+        return getattr(F, f"{self.reduce}{len(self.window)}d")(x, self.window, self.stride, self.padding)
+
+
+@treelike
+class MaxPool(_Pool):
+    """The maximum over each window; padding never wins.
+
+    Arguments:
+        window: its size in each spatial dimension (1 to 3 of them).
+        pad: one, one per dimension, before and after each dimension (2n of them), or `SamePad()`.
+        stride: from window to window; the window's size, unless said otherwise.
+
+    x: (batch, channels, *spatial) → (batch, channels, *spatial'), where spatial' =
+    (spatial + padding - window) // stride + 1.
+
+    >>> import torch
+    >>> MaxPool((2, 2))(torch.arange(16.0).reshape(1, 1, 4, 4)).flatten().tolist()
+    [5.0, 7.0, 13.0, 15.0]
+
+    Source: Ranzato et al. (2007), doi:10.1109/CVPR.2007.383157.
+    """
+
+    __init__, reduce, filler = _Pool.__init__, "max_pool", float("-inf")
+
+
+@treelike
+class MeanPool(_Pool):
+    """The mean over each window; padding counts as zeros.
+
+    Arguments are those of `MaxPool`.
+
+    x: (batch, channels, *spatial) → (batch, channels, *spatial')
+
+    >>> import torch
+    >>> MeanPool((2, 2))(torch.arange(16.0).reshape(1, 1, 4, 4)).flatten().tolist()
+    [2.5, 4.5, 10.5, 12.5]
+
+    Source: LeCun et al. (1989), doi:10.1162/neco.1989.1.4.541.
+    """
+
+    __init__, reduce, filler = _Pool.__init__, "avg_pool", 0.0
+
+
+@treelike
+class AdaptiveMaxPool:
+    """The maximum over windows that are chosen to make a result of size `out`.
+
+    x: (batch, channels, *spatial) → (batch, channels, *out)
+
+    >>> import torch
+    >>> AdaptiveMaxPool((25, 25))(torch.zeros(1, 3, 100, 100)).shape
+    torch.Size([1, 3, 25, 25])
+
+    Source: He et al. (2014), arXiv 1406.4729.
+    """
+
+    out: Sizes
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Applies the layer."""
+        return getattr(F, f"adaptive_max_pool{len(self.out)}d")(x, self.out)
+
+
+@treelike
+class AdaptiveMeanPool:
+    """The mean over windows that are chosen to make a result of size `out`.
+
+    x: (batch, channels, *spatial) → (batch, channels, *out)
+
+    >>> import torch
+    >>> AdaptiveMeanPool((25, 25))(torch.zeros(1, 3, 100, 100)).shape
+    torch.Size([1, 3, 25, 25])
+
+    Source: He et al. (2014), arXiv 1406.4729.
+    """
+
+    out: Sizes
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Applies the layer."""
+        return getattr(F, f"adaptive_avg_pool{len(self.out)}d")(x, self.out)
+
+
+@treelike
+class GlobalMaxPool:
+    """The maximum over all of each channel.
+
+    x: (batch, channels, *spatial) → (batch, channels, 1, ..., 1)
+
+    >>> import torch
+    >>> GlobalMaxPool()(torch.zeros(1, 3, 10, 10)).shape
+    torch.Size([1, 3, 1, 1])
+
+    Source: Oquab et al. (2015), doi:10.1109/CVPR.2015.7298668.
+    """
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Applies the layer."""
+        return getattr(F, f"adaptive_max_pool{x.ndim - 2}d")(x, 1)
+
+
+@treelike
+class GlobalMeanPool:
+    """The mean over all of each channel.
+
+    x: (batch, channels, *spatial) → (batch, channels, 1, ..., 1)
+
+    >>> import torch
+    >>> GlobalMeanPool()(torch.zeros(1, 3, 10, 10)).shape
+    torch.Size([1, 3, 1, 1])
+
+    Source: Lin, Chen and Yan (2013), arXiv 1312.4400.
+    """
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Applies the layer."""
+        return x.mean(tuple(range(2, x.ndim)), keepdim=True)

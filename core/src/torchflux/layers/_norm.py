@@ -4,8 +4,6 @@ Whether a layer trains is `nn.Module`'s own `training` (`model.train()`, `model.
 dimension 1.
 """
 
-from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, ClassVar
 
 import torch
@@ -17,53 +15,20 @@ from .._activations import identity
 from .._init import ones, zeros
 from .._outputsize import sized
 from .._treelike import treelike
-from .._walk import fmap, rebuild
+from .._walk import rebuild
 from ._basic import Activation, sizes_and_activation
 
-# fmt: off
-__all__ = [
-    "AlphaDropout", "BatchNorm", "Dropout", "GroupNorm", "InstanceNorm", "LayerNorm", "WeightNorm",
-    "remove_weight_norms",
-]
-# fmt: on
-
-
-@dataclass(eq=False, repr=False)
-class _Dropout:
-    """What both kinds of dropout have in common."""
-
-    p: float
-    dims: int | tuple[int, ...] | None = None
-    active: bool | None = None
-    generator: torch.Generator | None = None
-    training: ClassVar[bool]  # nn.Module's
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.p <= 1:
-            raise ValueError(f"{type(self).__name__} takes a probability, 0 <= p <= 1; got {self.p}")
-
-    def on(self) -> bool:
-        """Whether anything is dropped."""
-        return self.training if self.active is None else self.active
-
-    def kept(self, x: Tensor) -> Tensor:
-        """A mask that is True with probability 1 - p, drawn along `dims` and shared along the others."""
-        dims = (self.dims,) if isinstance(self.dims, int) else range(x.ndim) if self.dims is None else self.dims
-        varies = {d % x.ndim for d in dims}
-        shape = [n if d in varies else 1 for d, n in enumerate(x.shape)]
-        return torch.rand(shape, device=x.device, generator=self.generator) >= self.p
+__all__ = ["AlphaDropout", "BatchNorm", "Dropout", "GroupNorm", "InstanceNorm", "LayerNorm", "WeightNorm"]
 
 
 @treelike
-class Dropout(_Dropout):
+class Dropout:
     """Sets each element to zero with probability `p` while training, and divides the others by 1 - p.
 
     Arguments:
         p: the probability, from 0 to 1.
         dims: the dimensions along which the mask varies, all unless said otherwise; it is shared along the
             others. `dims=(0, 1)` drops whole channels of each sample.
-        active: whether it drops; while training, unless said otherwise.
-        generator: what the mask is drawn from (not under `torch.compile`); PyTorch's own, unless given.
 
     x: any shape → the same
 
@@ -71,52 +36,41 @@ class Dropout(_Dropout):
     >>> x = torch.ones(2, 3, 4)
     >>> Dropout(0.5).eval()(x) is x
     True
-    >>> mask = Dropout(0.5, dims=(0, 1), generator=torch.Generator().manual_seed(0))(x)
-    >>> mask[..., 0].tolist(), bool((mask == mask[..., :1]).all())
-    ([[0.0, 2.0, 0.0], [0.0, 0.0, 2.0]], True)
+    >>> y = Dropout(0.5, dims=(0, 1))(x)
+    >>> bool((y == y[..., :1]).all())
+    True
 
     Source: Srivastava et al. (2014), JMLR 15, 1929-1958.
     """
 
+    p: float
+    dims: tuple[int, ...] | None = None
+    training: ClassVar[bool]  # nn.Module's
+
     def __call__(self, x: Tensor) -> Tensor:
         """Applies the layer."""
-        if not self.on():
-            return x
-        if self.dims is None and self.generator is None:
-            return F.dropout(x, self.p)
-        return x * (self.kept(x).to(x.dtype) * (1 / (1 - self.p) if self.p < 1 else 0.0))
+        if self.dims is None or not self.training:
+            return F.dropout(x, self.p, self.training)
+        varies = [d % x.ndim for d in self.dims]
+        return x * F.dropout(x.new_ones([n if d in varies else 1 for d, n in enumerate(x.shape)]), self.p)
 
 
-@treelike
-class AlphaDropout(_Dropout):
+class AlphaDropout(nn.AlphaDropout):
     """Dropout for `selu` networks: keeps the mean 0 and variance 1 of its input.
 
-    Sets elements to α' = -λα, where `selu` saturates, and then scales and shifts everything. Arguments are
-    those of `Dropout`.
+    Sets elements to α' = -λα, where `selu` saturates, with probability `p` while training, and then scales and
+    shifts everything.
 
     x: any shape → the same
 
     >>> import torch
-    >>> y = AlphaDropout(0.5, generator=torch.Generator().manual_seed(0))(torch.randn(10_000))
+    >>> _ = torch.manual_seed(0)
+    >>> y = AlphaDropout(0.5)(torch.randn(10_000))
     >>> abs(y.mean().item()) < 0.1 and abs(y.std().item() - 1) < 0.1
     True
 
     Source: Klambauer et al. (2017), arXiv 1706.02515.
     """
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """Applies the layer."""
-        if not self.on():
-            return x
-        scale = ((1 - self.p) * (1 + self.p * _SATURATED**2)) ** -0.5 if self.p < 1 else 0.0
-        return torch.where(self.kept(x), x, _SATURATED) * scale - scale * _SATURATED * self.p
-
-
-_SATURATED = -1.7580993408473766  # selu(-∞) = -λα
-
-
-def _affine(shape: tuple[int, ...], affine: bool) -> tuple[Tensor | None, Tensor | None]:
-    return (ones(*shape), zeros(*shape)) if affine else (None, None)
 
 
 @sized(axis=-1)
@@ -140,9 +94,9 @@ class LayerNorm:
     """
 
     def __init__(self, *size: int | Activation, affine: bool = True, eps: float = 1e-5) -> None:
-        self.size, activation = sizes_and_activation("LayerNorm", size)
-        self.weight, self.bias = _affine(self.size, affine)
-        self.activation, self.eps = activation, eps
+        self.size, self.activation = sizes_and_activation(*size)
+        self.weight, self.bias = (ones(*self.size), zeros(*self.size)) if affine else (None, None)
+        self.eps = eps
 
     def __call__(self, x: Tensor) -> Tensor:
         """Applies the layer."""
@@ -172,9 +126,7 @@ class GroupNorm:
     def __init__(
         self, channels: int, groups: int, activation: Activation = identity, *, affine: bool = True, eps: float = 1e-5
     ) -> None:
-        if channels % groups:
-            raise ValueError(f"GroupNorm divides the channels into equal groups; {groups=} and {channels=}")
-        self.weight, self.bias = _affine((channels,), affine)
+        self.weight, self.bias = (ones(channels), zeros(channels)) if affine else (None, None)
         self.activation, self.groups, self.eps = activation, groups, eps
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -182,43 +134,35 @@ class GroupNorm:
         return self.activation(F.group_norm(x, self.groups, self.weight, self.bias, self.eps))
 
 
-@dataclass(repr=False, eq=False)
-class _RunningNorm:
-    """Normalisation of each channel, with running statistics for use outside of training."""
+@sized(axis=1)
+@treelike
+class InstanceNorm:
+    """Normalises each channel of each sample over space to mean 0 and variance 1: σ(γ x̂ + β).
 
-    channels: int
-    activation: Activation = field(default_factory=lambda: identity)  # a default here would hide a module
-    _: KW_ONLY
-    affine: bool = True
-    track_stats: bool = True
-    eps: float = 1e-5
-    momentum: float = 0.1
-    training: ClassVar[bool]  # nn.Module's
-    normalise: ClassVar[Callable[..., Tensor]]
-    pooled: ClassVar[tuple[int, ...]]  # the dimensions that statistics are of, besides the spatial ones
+    Arguments:
+        channels: of the input; `...` leaves it to `autosize`.
+        affine: whether there are γ (`weight`) and β (`bias`), of shape (channels,); other than in `BatchNorm`
+            there are none, unless asked for.
+        eps: added to the variance.
 
-    def __post_init__(self) -> None:
-        self.weight, self.bias = _affine((self.channels,), self.affine)
-        self.running_mean = zeros(self.channels) if self.track_stats else None
-        self.running_var = ones(self.channels) if self.track_stats else None
-        self.num_batches_tracked: Any = torch.tensor(0) if self.track_stats else None
+    x: (batch, channels, *spatial) → the same
+
+    >>> import torch
+    >>> InstanceNorm(3)(torch.randn(2, 3, 8, 8)).shape
+    torch.Size([2, 3, 8, 8])
+
+    Source: Ulyanov, Vedaldi and Lempitsky (2016), arXiv 1607.08022.
+    """
+
+    def __init__(
+        self, channels: int, activation: Activation = identity, *, affine: bool = False, eps: float = 1e-5
+    ) -> None:
+        self.weight, self.bias = (ones(channels), zeros(channels)) if affine else (None, None)
+        self.activation, self.eps = activation, eps
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Applies the layer; in training, moves the running statistics."""
-        if x.ndim < 2 or x.shape[1] != self.channels:
-            shape, given = f"(batch, {self.channels}, ...)", tuple(x.shape)
-            raise ValueError(f"this {type(self).__name__} takes {shape}, and was given {given}")
-        moves = self.training and self.track_stats
-        inside = moves and torch._C._are_functorch_transforms_active()
-        mean, var = (None, None) if inside else (self.running_mean, self.running_var)
-        own = self.training or not self.track_stats
-        y = self.normalise(x, mean, var, self.weight, self.bias, own, self.momentum, self.eps)
-        if inside:
-            dims = (*self.pooled, *range(2, x.ndim))
-            _move((self.running_mean, self.running_var), self.num_batches_tracked, x, dims, self.momentum)
-        elif moves:
-            self.num_batches_tracked.add_(1)
-        return self.activation(y.to(x.dtype))  # under vmap, half precision comes out as float32
+        """Applies the layer."""
+        return self.activation(F.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps))
 
 
 class _Write(Function):
@@ -233,29 +177,29 @@ class _Write(Function):
         return buffer.copy_(value).new_empty(0)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
         ctx.mark_non_differentiable(output)
 
     @staticmethod
-    def vmap(info: Any, in_dims: tuple[int | None, int | None], buffer: Tensor, value: Tensor) -> tuple[Tensor, None]:
-        lanes = value if in_dims[1] is None else value.movedim(in_dims[1], 0)
-        if in_dims[0] is None:
-            return _Write.apply(buffer, lanes.mean(0)), None
-        return _Write.apply(buffer.movedim(in_dims[0], 0), lanes), None
+    def vmap(info: Any, in_dims: Any, buffer: Tensor, value: Tensor) -> tuple[Tensor, None]:
+        lanes = value.movedim(in_dims[1], 0)
+        return _Write.apply(
+            *((buffer, lanes.mean(0)) if in_dims[0] is None else (buffer.movedim(in_dims[0], 0), lanes))
+        ), None
 
 
 @torch.compiler.allow_in_graph  # Dynamo must not look inside: see _adjoint.py
-def _move(running: tuple[Tensor, Tensor], count: Tensor, x: Tensor, dims: tuple[int, ...], momentum: float) -> None:
+def _move(running: tuple[Tensor, Tensor], count: Tensor, x: Tensor, momentum: float) -> None:
     """Moves the running mean and variance inside of `torch.func` transforms."""
-    var, mean = torch.var_mean(x.detach().to(running[0].dtype), dims)
+    var, mean = torch.var_mean(x.detach().to(running[0].dtype), (0, *range(2, x.ndim)))
     for buffer, value in zip(running, (mean, var), strict=True):
-        _Write.apply(buffer, buffer.lerp(value.reshape(-1, x.shape[1]).mean(0), momentum))
+        _Write.apply(buffer, buffer.lerp(value.reshape(buffer.shape), momentum))
     _Write.apply(count, count + 1)
 
 
 @sized(axis=1)
 @treelike(trainable=("weight", "bias", "activation"))
-class BatchNorm(_RunningNorm):
+class BatchNorm:
     """Normalises each channel over the batch to mean 0 and variance 1, then scales and shifts: σ(γ x̂ + β).
 
     In training, mean and variance are the batch's own, and the running statistics move towards them:
@@ -269,7 +213,6 @@ class BatchNorm(_RunningNorm):
         channels: of the input; `...` leaves it to `autosize`.
         activation: σ, any function of a tensor.
         affine: whether there are γ (`weight`) and β (`bias`), of shape (channels,).
-        track_stats: whether there are running statistics; without, the batch's own are always used.
         eps: added to the variance.
         momentum: the share of the batch in the running statistics.
 
@@ -287,30 +230,29 @@ class BatchNorm(_RunningNorm):
     Source: Ioffe and Szegedy (2015), arXiv 1502.03167.
     """
 
-    normalise = staticmethod(F.batch_norm)
-    pooled = (0,)
+    channels: int
+    activation: Activation = identity
+    affine: bool = True
+    eps: float = 1e-5
+    momentum: float = 0.1
+    training: ClassVar[bool]  # nn.Module's
 
+    def __post_init__(self) -> None:
+        n = self.channels
+        self.weight, self.bias = (ones(n), zeros(n)) if self.affine else (None, None)
+        self.running_mean, self.running_var, self.num_batches_tracked = zeros(n), ones(n), torch.tensor(0)
 
-@sized(axis=1)
-@treelike(trainable=("weight", "bias", "activation"))
-class InstanceNorm(_RunningNorm):
-    """Normalises each channel of each sample over space to mean 0 and variance 1: σ(γ x̂ + β).
-
-    Arguments are those of `BatchNorm`, of which `affine` and `track_stats` are off, unless said otherwise.
-
-    x: (batch, channels, *spatial) → the same
-
-    >>> import torch
-    >>> InstanceNorm(3)(torch.randn(2, 3, 8, 8)).shape
-    torch.Size([2, 3, 8, 8])
-
-    Source: Ulyanov, Vedaldi and Lempitsky (2016), arXiv 1607.08022.
-    """
-
-    affine: bool = False
-    track_stats: bool = False
-    normalise = staticmethod(F.instance_norm)
-    pooled = ()
+    def __call__(self, x: Tensor) -> Tensor:
+        """Applies the layer; in training, moves the running statistics."""
+        running = self.running_mean, self.running_var
+        inside = self.training and torch._C._are_functorch_transforms_active()
+        mean, var = (None, None) if inside else running
+        y = F.batch_norm(x, mean, var, self.weight, self.bias, self.training, self.momentum, self.eps)
+        if inside:
+            _move(running, self.num_batches_tracked, x, self.momentum)
+        elif self.training:
+            self.num_batches_tracked.add_(1)
+        return self.activation(y.to(x.dtype))  # under vmap, half precision comes out as float32
 
 
 @treelike
@@ -334,40 +276,15 @@ class WeightNorm:
     """
 
     def __init__(self, layer: nn.Module, which: str = "weight", dim: int = 0) -> None:
-        weight = layer._parameters.get(which)
-        if weight is None:
-            raise ValueError(f"{type(layer).__name__} has no parameter {which!r}; it has {[*layer._parameters]}")
+        weight = getattr(layer, which).detach()
         self.which, self.others = which, tuple(d for d in range(weight.ndim) if d != dim % weight.ndim)
-        self.g = torch.linalg.vector_norm(weight.detach(), dim=self.others, keepdim=True)
-        self.v = weight.detach().clone()
-        self.layer = rebuild(layer, {})
-        self.layer._parameters[which] = None
-
-    def weight(self) -> Tensor:
-        """g v / ‖v‖."""
-        # Not torch._weight_norm, whose second derivative is wrong, and which vmap has no rule for.
-        return self.v * (self.g / torch.linalg.vector_norm(self.v, dim=self.others, keepdim=True))
+        self.g, self.v = torch.linalg.vector_norm(weight, dim=self.others, keepdim=True), weight.clone()
+        self.layer = rebuild(layer, {which: None})
 
     def __call__(self, *inputs: Any) -> Any:
-        """Applies a copy of the layer that has the weight."""
-        layer = self.layer
-        twin = object.__new__(type(layer))
-        twin.__dict__.update(layer.__dict__, _parameters={**layer._parameters, self.which: self.weight()})
+        """Applies a copy of the layer that has the weight g v / ‖v‖."""
+        # Not torch._weight_norm, whose second derivative is wrong, and which vmap has no rule for.
+        weight = self.v * (self.g / torch.linalg.vector_norm(self.v, dim=self.others, keepdim=True))
+        twin = object.__new__(type(self.layer))
+        twin.__dict__.update(self.layer.__dict__, _parameters={**self.layer._parameters, self.which: weight})
         return twin(*inputs)
-
-    def plain(self) -> nn.Module:
-        """The layer, with the weight as a parameter."""
-        layer = rebuild(self.layer, {})
-        layer._parameters[self.which] = nn.Parameter(self.weight().detach())
-        return layer
-
-
-def remove_weight_norms(model: Any) -> Any:
-    """A copy of a model with every `WeightNorm` replaced by the layer that it stands for.
-
-    >>> import torch
-    >>> from torchflux.layers import Dense
-    >>> list(remove_weight_norms(WeightNorm(Dense(3, 2))).state_dict())
-    ['weight', 'bias']
-    """
-    return fmap(WeightNorm.plain, model, leaf=lambda part: isinstance(part, WeightNorm))

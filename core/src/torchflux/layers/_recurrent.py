@@ -1,15 +1,16 @@
 """Recurrent layers: a cell makes one step, `Recurrence` a whole sequence.
 
 The state is always an argument and a result; nothing is remembered between calls. Sequences are batch first:
-(batch, time, features), or (time, features) for one.
+(*batch, time, features), with any number of batch dimensions, or none.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from .._activations import relu, tanh
 from .._init import glorot_uniform, zeros
@@ -21,11 +22,10 @@ __all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNCell", "Recurrence",
 
 
 class _Cell:
-    """What cells have in common: parameters, gate after gate as in PyTorch, and how a step begins and ends."""
+    """What cells have in common: parameters, gate after gate as in PyTorch, and how a step begins."""
 
     gates: ClassVar[int]
     step: ClassVar[Callable[..., Any]]
-    fused: ClassVar[Any] = None  # PyTorch's function for the whole step, if there is one
 
     def __init__(
         self,
@@ -38,19 +38,13 @@ class _Cell:
     ) -> None:
         n = self.gates * nout
         self.weight_ih, self.weight_hh = init_kernel(n, nin), init_recurrent_kernel(n, nout)
-        self.bias_ih = zeros(n) if bias else None
-        self.bias_hh = zeros(n) if bias else None
+        self.bias_ih, self.bias_hh = (zeros(n), zeros(n)) if bias else (None, None)
 
     def __call__(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """Makes one step."""
         state = initialstates(self, *x.shape[:-1]) if state is None else state
-        if self.fused and x.ndim == 2 and _fusable():
-            state = self.fused(x, state, self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh)
-        else:
-            h = state[0] if isinstance(state, tuple) else state
-            from_x, from_h = F.linear(x, self.weight_ih, self.bias_ih), F.linear(h, self.weight_hh, self.bias_hh)
-            state = self.step(from_x, from_h, state)
-        return state[0] if isinstance(state, tuple) else state, state
+        h = state[0] if isinstance(state, tuple) else state
+        return self.step(F.linear(x, self.weight_ih, self.bias_ih), F.linear(h, self.weight_hh, self.bias_hh), state)
 
 
 @sized(axis=-1)
@@ -80,9 +74,10 @@ class RNNCell(_Cell):
         _Cell.__init__(self, nin, nout, **options)
         self.activation = activation
 
-    def step(self, from_x: Tensor, from_h: Tensor, h: Tensor) -> Tensor:
-        """h' from W_ih x + b_ih and W_hh h + b_hh."""
-        return self.activation(from_x + from_h)
+    def step(self, from_x: Tensor, from_h: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        """h', twice, from W_ih x + b_ih and W_hh h + b_hh."""
+        h = self.activation(from_x + from_h)
+        return h, h
 
 
 @sized(axis=-1)
@@ -108,14 +103,14 @@ class LSTMCell(_Cell):
     Source: Hochreiter and Schmidhuber (1997), doi:10.1162/neco.1997.9.8.1735; Gers et al. (2000).
     """
 
-    __init__ = _Cell.__init__
-    gates, fused = 4, staticmethod(torch.lstm_cell)
+    __init__, gates = _Cell.__init__, 4
 
-    def step(self, from_x: Tensor, from_h: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """(h', c') from W_ih x + b_ih and W_hh h + b_hh."""
+    def step(self, from_x: Tensor, from_h: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Any]:
+        """h' and (h', c') from W_ih x + b_ih and W_hh h + b_hh."""
         i, f, g, o = (from_x + from_h).chunk(4, -1)
         c = f.sigmoid() * state[1] + i.sigmoid() * g.tanh()
-        return o.sigmoid() * c.tanh(), c
+        h = o.sigmoid() * c.tanh()
+        return h, (h, c)
 
 
 @sized(axis=-1)
@@ -142,29 +137,14 @@ class GRUCell(_Cell):
     Source: Cho et al. (2014), arXiv 1406.1078.
     """
 
-    __init__ = _Cell.__init__
-    gates, fused = 3, staticmethod(torch.gru_cell)
+    __init__, gates = _Cell.__init__, 3
 
-    def step(self, from_x: Tensor, from_h: Tensor, h: Tensor) -> Tensor:
-        """h' from W_ih x + b_ih and W_hh h + b_hh."""
+    def step(self, from_x: Tensor, from_h: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        """h', twice, from W_ih x + b_ih and W_hh h + b_hh."""
         (xr, xz, xn), (hr, hz, hn) = from_x.chunk(3, -1), from_h.chunk(3, -1)
         n = torch.tanh(xn + (xr + hr).sigmoid() * hn)
-        return n + (xz + hz).sigmoid() * (h - n)
-
-
-_RNN = ((tanh, torch.rnn_tanh), (torch.tanh, torch.rnn_tanh), (relu, torch.rnn_relu), (torch.relu, torch.rnn_relu))
-
-
-def _sequence_kernel(cell: Any) -> Any:
-    """PyTorch's function for all steps of a cell, if there is one."""
-    if isinstance(cell, RNNCell):
-        return next((kernel for activation, kernel in _RNN if activation is cell.activation), None)
-    return torch.lstm if isinstance(cell, LSTMCell) else torch.gru if isinstance(cell, GRUCell) else None
-
-
-def _fusable() -> bool:
-    """Whether PyTorch's recurrent kernels can be used: vmap has no rules for them, and Dynamo unrolls them."""
-    return not (torch._C._are_functorch_transforms_active() or torch.compiler.is_compiling())
+        h = n + (xz + hz).sigmoid() * (h - n)
+        return h, h
 
 
 def initialstates(cell: Any, *batch: int) -> Any:
@@ -181,15 +161,16 @@ def initialstates(cell: Any, *batch: int) -> Any:
 class Recurrence:
     """Lifts a cell, `cell(x, state) -> (y, state)`, from one step to whole sequences.
 
-    For the cells of this module all steps are one call of PyTorch's kernel (cuDNN's can't be differentiated
-    twice); inside `torch.func` transforms and `torch.compile`, and for any other cell, they are a loop.
+    For an `LSTMCell`, a `GRUCell`, and an `RNNCell` with this package's `tanh` or `relu`, all steps are one call of
+    PyTorch's kernel (cuDNN's can't be differentiated twice); inside `torch.func` transforms and `torch.compile`,
+    and for any other cell, they are a loop.
 
     Arguments:
         cell: any such callable; it is called with `state=None` at first, unless a state is given.
         return_state: whether to return the last state too.
 
-    x: (batch, time, nin) or (time, nin), state: as the cell's → (batch, time, nout) or (time, nout); a pair of
-    it and the state with `return_state`. Loads the state_dict of a one-layer `nn.RNN`, `nn.LSTM` or `nn.GRU`.
+    x: (*batch, time, nin), state: as the cell's → (*batch, time, nout); a pair of it and the last state with
+    `return_state`.
 
     >>> def cumsum(x, state):
     ...     total = x if state is None else x + state
@@ -205,14 +186,16 @@ class Recurrence:
 
     def __call__(self, x: Tensor, state: Any = None) -> Any:
         """Makes a step for each element of the sequence."""
-        kernel = _sequence_kernel(self.cell) if x.ndim in (2, 3) and _fusable() else None
-        y, state = _at_once(kernel, self.cell, x, state) if kernel else _step_by_step(self.cell, x, state)
+        kernel = _KERNELS.get(self.cell.activation if isinstance(self.cell, RNNCell) else type(self.cell))
+        # vmap has no rules for the kernels, and Dynamo unrolls them.
+        if kernel and not (torch._C._are_functorch_transforms_active() or torch.compiler.is_compiling()):
+            y, state = _at_once(kernel, self.cell, x, state)
+        else:
+            y, state = _step_by_step(self.cell, x, state)
         return (y, state) if self.return_state else y
 
-    def _load_from_state_dict(self, state: dict[str, Any], prefix: str, *args: Any) -> None:
-        for name in [name for name in state if name.startswith(prefix) and name.endswith("_l0")]:
-            state[f"{prefix}cell.{name[len(prefix) : -3]}"] = state.pop(name)
-        nn.Module._load_from_state_dict(self, state, prefix, *args)  # type: ignore[arg-type]
+
+_KERNELS: dict[Any, Any] = {LSTMCell: torch.lstm, GRUCell: torch.gru, tanh: torch.rnn_tanh, relu: torch.rnn_relu}
 
 
 def _step_by_step(cell: Callable[..., Any], x: Tensor, state: Any) -> tuple[Tensor, Any]:
@@ -224,20 +207,20 @@ def _step_by_step(cell: Callable[..., Any], x: Tensor, state: Any) -> tuple[Tens
 
 
 def _at_once(kernel: Any, cell: Any, x: Tensor, state: Any) -> tuple[Tensor, Any]:
-    (n, nin), batch = (cell.weight_hh.shape[-1], cell.weight_ih.shape[-1]), x.shape[:-2]
+    batch, (n, nin) = x.shape[:-2], (cell.weight_hh.shape[-1], cell.weight_ih.shape[-1])
     state = initialstates(cell, *batch) if state is None else state
     states = state if isinstance(state, tuple) else (state,)
     if x.shape[-1] != nin or any(h.shape != (*batch, n) for h in states):  # the kernel would read beyond the end
         given = [tuple(h.shape) for h in (x, *states)]
         raise ValueError(f"this layer takes x: (..., time, {nin}) and states: (..., {n}); got x and states of {given}")
-    hidden = [h.reshape(1, *(batch or (1,)), n) for h in states]
+    size = math.prod(batch)
+    xs, hidden = x.reshape(size, *x.shape[-2:]), [h.reshape(1, size, n) for h in states]
     parameters = [p for p in (cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh) if p is not None]
     # One layer, no dropout, "training" if there is a gradient to keep, one direction, batch first.
     options = (len(parameters) == 4, 1, 0.0, torch.is_grad_enabled(), False, True)
-    sequences = x if batch else x[None]
-    y, *last = kernel(sequences, hidden if len(hidden) == 2 else hidden[0], parameters, *options)
-    last = tuple(h.reshape(*batch, n) for h in last)
-    return y.reshape(*x.shape[:-1], n), last if isinstance(state, tuple) else last[0]
+    y, *last = kernel(xs, hidden if len(hidden) == 2 else hidden[0], parameters, *options)
+    last = [h.reshape(*batch, n) for h in last]
+    return y.reshape(*x.shape[:-1], n), tuple(last) if len(last) == 2 else last[0]
 
 
 def RNN(
@@ -245,7 +228,7 @@ def RNN(
 ) -> Recurrence:
     """`Recurrence` of an `RNNCell`, to which the other options go.
 
-    x: (batch, time, nin) or (time, nin) → the same with nout
+    x: (*batch, time, nin) → (*batch, time, nout)
 
     >>> RNN(3, 5, relu)(torch.zeros(2, 7, 3)).shape
     torch.Size([2, 7, 5])
@@ -258,7 +241,7 @@ def RNN(
 def LSTM(nin: int, nout: int, *, return_state: bool = False, **options: Any) -> Recurrence:
     """`Recurrence` of an `LSTMCell`, to which the other options go.
 
-    x: (batch, time, nin) or (time, nin) → the same with nout
+    x: (*batch, time, nin) → (*batch, time, nout)
 
     >>> y, (h, c) = LSTM(3, 5, return_state=True)(torch.zeros(2, 7, 3))
     >>> y.shape, h.shape, c.shape
@@ -272,7 +255,7 @@ def LSTM(nin: int, nout: int, *, return_state: bool = False, **options: Any) -> 
 def GRU(nin: int, nout: int, *, return_state: bool = False, **options: Any) -> Recurrence:
     """`Recurrence` of a `GRUCell`, to which the other options go.
 
-    x: (batch, time, nin) or (time, nin) → the same with nout
+    x: (*batch, time, nin) → (*batch, time, nout)
 
     >>> GRU(3, 5)(torch.zeros(2, 7, 3)).shape
     torch.Size([2, 7, 5])
