@@ -27,7 +27,8 @@ def gradient(f: Function, *args: Any) -> tuple[Any, ...]:
     itself differentiable wherever something else takes part that requires a gradient.
 
     Raises:
-        TypeError: `f` doesn't return a tensor, or turns a float argument into a constant (`math.sin(x)`).
+        TypeError: `f` doesn't return a tensor, or makes a constant of a number that is being differentiated, as
+            `math.sin(x)` does. (Under `torch.compile` there is only PyTorch's warning of it.)
         ValueError: the result isn't one real number.
 
     >>> gradient(lambda x: 3 * x**2 + 2 * x + 1, 5.0)
@@ -196,7 +197,7 @@ class _Spots:
         self.parameters: dict[int, int] = {}  # the place of a parameter, which may stand in several arguments
         self.modules: list[nn.Module] = []
         self.numbers: set[int] = set()
-        self.recorded = False  # whether somebody else records an argument
+        self.guarded = self.recorded = False  # whether there are scalars; whether somebody else records an argument
         self.tree = fmap(self._spot, self.args, leaf=_is_end, ties=False)
 
     def _spot(self, x: Any) -> Any:
@@ -208,6 +209,7 @@ class _Spots:
             x = torch.tensor(x, dtype=torch.complex128 if isinstance(x, complex) else torch.float64)
         if not isinstance(x, Tensor) or not differentiable(x):
             return None
+        self.guarded = self.guarded or x.ndim == 0
         self.recorded = self.recorded or (x.requires_grad and not isinstance(x, nn.Parameter))
         return self._add(_alias(x) if self.taped else x)
 
@@ -361,4 +363,4 @@ class _NumbersStay(TorchFunctionMode):
 
 
 def _guard(spots: _Spots) -> Any:
-    return _NumbersStay() if spots.numbers else nullcontext()
+    return _NumbersStay() if spots.guarded and not torch.compiler.is_compiling() else nullcontext()

@@ -136,6 +136,9 @@ def logitcrossentropy(yhat: Tensor, y: Tensor, *, dim: int = -1, agg: Agg = mean
     >>> logitcrossentropy(torch.tensor([[2.0, 2.0], [0.0, 1000.0]]), torch.tensor([0, 1]))
     tensor(0.3466)
     """
+    if yhat.ndim == 2 and y.ndim == 1 and agg is mean and dim in (-1, 1) and not y.is_floating_point():
+        # PyTorch leaves out the targets equal to ignore_index, -100 by default, without a word; no class is this.
+        return F.cross_entropy(yhat, y.long(), ignore_index=-(2**62))
     return _reduce(-_expectation(identity, yhat.log_softmax(dim), y, dim), agg)
 
 

@@ -140,7 +140,9 @@ def _step(triples: Iterable[tuple[Leaf, Tensor, Tensor | None]]) -> None:
 
 
 def _real(x: Tensor) -> Tensor:
-    return torch.view_as_real(x) if x.is_complex() else x
+    """`x` as rules see it: real, and no 0-dimensional tensor, whose changes in place torch.compile can lose."""
+    x = torch.view_as_real(x) if x.is_complex() else x
+    return x.view(1) if x.ndim == 0 else x
 
 
 class Optimiser:
