@@ -17,21 +17,17 @@ def test_attention_is_pytorchs(bias: bool) -> None:
     layer, twin = MultiHeadAttention(8, 2, bias=bias), nn.MultiheadAttention(8, 2, bias=bias, batch_first=True)
     for p in twin.parameters():
         nn.init.normal_(p)
-    layer.load_state_dict(twin.state_dict(), strict=True)
+    state = twin.state_dict()
+    for kind in ("weight", "bias")[: 1 + bias]:
+        for name, part in zip("qkv", state.pop(f"in_proj_{kind}").chunk(3), strict=True):
+            state[f"{name}_proj.{kind}"] = part
+    layer.load_state_dict(state, strict=True)
     q, k, v = torch.randn(2, 3, 8), torch.randn(2, 5, 8), torch.randn(2, 5, 8)
     expected, weights = twin(q, k, v, average_attn_weights=False)
     close(layer(q, k, v)[0], expected)
     close(layer(q, k, v, return_weights=True), (expected, weights))
     close(layer(q)[0], twin(q, q, q)[0])
     close(layer(q, k)[0], twin(q, k, k)[0])
-
-
-def test_attention_loads_pytorchs_other_form() -> None:
-    layer, twin = MultiHeadAttention(((8, 6, 4), 8, 8), 2), nn.MultiheadAttention(8, 2, bias=False, kdim=6, vdim=4)
-    named = {name.replace("_weight", ".weight"): value for name, value in twin.state_dict().items()}
-    layer.load_state_dict(named, strict=True)
-    q, k, v = torch.randn(3, 8), torch.randn(5, 6), torch.randn(5, 4)
-    close(layer(q, k, v)[0], twin(q, k, v)[0])
 
 
 @pytest.mark.parametrize(
@@ -86,16 +82,6 @@ def test_causal_attention_does_not_see_what_comes() -> None:
     assert not torch.allclose(y[:, 4:], z[:, 4:])
 
 
-@pytest.mark.parametrize("return_weights", [True, False])
-def test_who_may_look_at_nothing_gets_zeros_and_no_gradient(return_weights: bool) -> None:
-    layer, x = MultiHeadAttention(4, 2), torch.randn(3, 4, requires_grad=True)
-    mask = torch.tensor([[True, True, True], [False, False, False], [True, False, False]])
-    y, _ = layer(x, mask=mask, return_weights=return_weights)
-    assert y[1].tolist() == [0.0] * 4
-    gradient = torch.autograd.grad(y[1].sum(), x)[0]
-    assert gradient.tolist() == torch.zeros(3, 4).tolist()
-
-
 def test_dropout_is_of_the_weights_while_training() -> None:
     layer, x = MultiHeadAttention(8, 2, dropout_prob=0.5), torch.randn(2, 50, 8)
     weights = layer(x, return_weights=True)[1]
@@ -106,15 +92,8 @@ def test_dropout_is_of_the_weights_while_training() -> None:
     assert layer(x, return_weights=True)[1].count_nonzero() == weights.numel()
 
 
-def test_heads_divide_the_sizes() -> None:
-    with pytest.raises(ValueError, match=r"of q and k \(10\) and of v \(10\) must be multiples of nheads=4"):
-        MultiHeadAttention(10, 4)
-    with pytest.raises(ValueError, match=r"of v \(6\)"):
-        MultiHeadAttention((8, (8, 6), 8), 4)
-
-
 def test_masks_are_bool() -> None:
-    with pytest.raises(TypeError, match=r"mask is bool.*got torch.float32 \(add numbers with bias=\)"):
+    with pytest.raises(RuntimeError, match="boolean tensor"):
         MultiHeadAttention(8, 2)(torch.zeros(1, 3, 8), mask=torch.ones(3, 3))
 
 

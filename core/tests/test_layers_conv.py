@@ -49,19 +49,6 @@ def test_depthwise_convolution_keeps_channels_apart() -> None:
     assert not torch.equal(y[:, 2:], z[:, 2:])
 
 
-@pytest.mark.parametrize("kernel", [3, (), (1, 1, 1, 1)])
-def test_the_kernel_is_a_tuple_of_one_to_three(kernel: object) -> None:
-    with pytest.raises(ValueError, match=r"kernel of Conv takes a tuple of 1 to 3 sizes.*; got"):
-        Conv(kernel, 1, 1)  # type: ignore[arg-type]
-
-
-def test_groups_divide_the_channels() -> None:
-    with pytest.raises(ValueError, match="groups=2 must divide the channels in and out; they are 3 and 4"):
-        Conv((1,), 3, 4, groups=2)
-    with pytest.raises(ValueError, match="groups=3 must divide"):
-        DepthwiseConv((1,), 3, 4)
-
-
 def test_pytorch_names_a_padding_that_does_not_fit() -> None:
     with pytest.raises(RuntimeError, match="list of 2 values"):
         Conv((1, 1), 1, 1, pad=(1, 2, 3))(torch.zeros(1, 1, 3, 3))

@@ -528,3 +528,34 @@ def test_a_gradient_of_another_shape_is_refused(rule, shape):
     with pytest.raises((RuntimeError, ValueError)):
         update(setup(rule, model), model, {"w": torch.ones(shape)})
     assert torch.equal(model["w"], torch.ones(2, 3))
+
+
+def test_a_schedule_does_not_compile_a_step_again_and_again():
+    compilations = []
+
+    def backend(graph, example):
+        compilations.append(graph)
+        return graph
+
+    def step(model, state, x):
+        (grads,) = gradient(lambda m: (m(x) ** 2).mean(), model)
+        update(state, model, grads)
+
+    model, twin = (nn.Linear(2, 1, bias=False) for _ in range(2))
+    twin.load_state_dict(model.state_dict())
+    state, twin_state, x = setup(Adam(0.1), model), setup(Adam(0.1), twin), torch.ones(3, 2)
+    compiled = torch.compile(step, backend=backend, fullgraph=True)
+    for t in range(1, 13):
+        for s in (state, twin_state):
+            adjust(s, 0.1 / t)
+        compiled(model, state, x)
+        step(twin, twin_state, x)
+    assert len(compilations) <= 2  # for the first number, then for any
+    torch.testing.assert_close(model.weight, twin.weight)
+
+
+def test_two_states_of_one_rule_are_adjusted_apart():
+    rule, models = Adam(0.1), (nn.Linear(1, 1), nn.Linear(1, 1))
+    first, second = (setup(rule, model) for model in models)
+    adjust(first, 0.5)
+    assert (first.weight.rule.eta, second.weight.rule.eta, rule.eta) == (0.5, 0.1, 0.1)

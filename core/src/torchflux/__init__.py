@@ -4,7 +4,7 @@ A model is any callable; one tree walk does everything structural; gradients, op
 are plain functions. Everything that holds parameters is an `nn.Module`, so all of PyTorch works on it.
 """
 
-from . import _activations, _init, _losses, layers
+from . import layers
 from ._activations import *
 from ._adjoint import *
 from ._containers import *
@@ -25,3 +25,4 @@ from ._walk import *
 from .layers import *
 
 __version__ = "0.1.0"
+__all__ = [name for name in dir() if not name.startswith("_")]

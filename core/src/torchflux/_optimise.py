@@ -1,5 +1,6 @@
 """Optimisers: a rule is two short methods, its state a tree laid out like the model."""
 
+import copy
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
@@ -84,7 +85,10 @@ def setup(rule: Any, model: Any) -> PathDict:
             f"nothing to train in {type(model).__name__}: no parameter with requires_grad, no floating-point "
             "tensor (thaw it, or make its tensors fields of a @treelike class)"
         )
-    return PathDict({path: Leaf(rule, rule.init(_real(x.detach()))) for path, x in found.items()})
+    rule = copy.copy(rule)  # its leaves are the only ones that `adjust` will change
+    state = PathDict({path: Leaf(rule, rule.init(_real(x.detach()))) for path, x in found.items()})
+    vars(state)["whole"] = True
+    return state
 
 
 def update(state: Any, model: Any, grads: Any) -> tuple[Any, Any]:
@@ -225,6 +229,7 @@ def adjust(state: Any, eta: float | None = None, **hyper: Any) -> None:
     (0.001, (0.8, 0.99))
     """
     wanted = hyper if eta is None else {"eta": eta, **hyper}
+    state = state.state if isinstance(state, Optimiser) else state
     made: dict[int, Rule] = {}  # leaves that share a rule go on sharing one
     for leaf in _leaves(state):
         if id(leaf.rule) not in made:
@@ -232,7 +237,10 @@ def adjust(state: Any, eta: float | None = None, **hyper: Any) -> None:
             if wanted.keys() - known:
                 raise ValueError(f"{leaf.rule!r} has no hyper-parameter {', '.join(sorted(wanted.keys() - known))}")
     for leaf in _leaves(state):
-        leaf.rule = made[id(leaf.rule)]
+        if "whole" in vars(state):  # in place, so that a compiled step is not compiled again
+            vars(leaf.rule).update(vars(made[id(leaf.rule)]))
+        else:
+            leaf.rule = made[id(leaf.rule)]
 
 
 def _adjusted(rule: Any, wanted: dict[str, Any]) -> tuple[Any, set[str]]:

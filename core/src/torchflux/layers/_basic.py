@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from .._activations import identity
 from .._init import glorot_uniform, ones, randn, zeros
@@ -155,8 +155,7 @@ class EmbeddingBag:
 
     x: (batch, n) of an integer dtype → (batch, nout); a list of `batch` tensors (n,), one for each bag →
     (batch, nout); (total,) with offsets (batch,), where each bag begins → (batch, nout). An empty bag gives
-    zeros. The fused kernel has no second derivative; inside `torch.func` transforms a (batch, n) is looked up and
-    reduced without it.
+    zeros. The fused kernel has no second derivative, and `torch.func.vmap` runs it lane by lane.
 
     >>> import torch
     >>> bag = EmbeddingBag(10, 4, "sum", init=torch.ones)
@@ -177,9 +176,6 @@ class EmbeddingBag:
         if not isinstance(x, Tensor):
             starts = torch.tensor([0, *map(len, x)][:-1], device=self.weight.device)
             x, offsets = torch.cat(tuple(x)), starts.cumsum(0)
-        elif offsets is None and torch._C._are_functorch_transforms_active():  # vmap has no rule for the kernel
-            reduce = torch.amax if self.reduction == "max" else getattr(torch, self.reduction)
-            return reduce(F.embedding(x, self.weight), -2)
         return F.embedding_bag(x, self.weight, offsets, mode=self.reduction)
 
 
@@ -194,8 +190,7 @@ def flatten(x: Tensor) -> Tensor:
     return torch.flatten(x, 1)
 
 
-@treelike
-class Upsample:
+class Upsample(nn.Upsample):
     """Interpolates the spatial dimensions.
 
     Arguments:
@@ -211,25 +206,17 @@ class Upsample:
     >>> Upsample("bilinear", scale=2)(torch.zeros(1, 3, 8, 8)).shape
     torch.Size([1, 3, 16, 16])
 
-    Source: Flux.jl's `Upsample`.
+    Source: Flux.jl's `Upsample`; `torch.nn.Upsample`.
     """
 
-    mode: str = "nearest"
-    scale: float | tuple[float, ...] | None = None
-    size: int | tuple[int, ...] | None = None
-    align_corners: bool | None = None
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """Applies the layer."""
-        return F.interpolate(x, self.size, self.scale, self.mode, self.align_corners)
+    def __init__(self, mode: str = "nearest", *, scale: Any = None, **options: Any) -> None:
+        super().__init__(scale_factor=scale, mode=mode, **options)
 
 
-@treelike
-class PixelShuffle:
+class PixelShuffle(nn.PixelShuffle):
     """Trades channels for pixels: each r × r block of the result comes from r² channels at one place.
 
-    x: (batch, channels * r², height, width) → (batch, channels, r * height, r * width);
-    (batch, channels * r, length) → (batch, channels, r * length)
+    x: (batch, channels * r², height, width) → (batch, channels, r * height, r * width)
 
     >>> import torch
     >>> PixelShuffle(2)(torch.arange(4.0).reshape(1, 4, 1, 1))
@@ -238,11 +225,3 @@ class PixelShuffle:
 
     Source: Shi et al. (2016), arXiv 1609.05158.
     """
-
-    r: int
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """Applies the layer."""
-        if x.ndim == 3:
-            return x.unflatten(1, (-1, self.r)).transpose(2, 3).flatten(2)
-        return F.pixel_shuffle(x, self.r)

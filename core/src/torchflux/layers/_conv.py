@@ -25,7 +25,6 @@ class SamePad:
 
     A window of extent e = dilation (k - 1) + 1 is padded by e - 1 in all; where that is odd, by one more at
     the end, as `padding="same"` of PyTorch has it (Flux: at the beginning, of kernels that it flips).
-    A `ConvTranspose` doesn't take it.
 
     >>> import torch
     >>> from torchflux.layers import Conv
@@ -36,22 +35,23 @@ class SamePad:
     """
 
 
-Sizes = tuple[int, ...]
-Pad = int | Sequence[int] | SamePad
+Kernel = tuple[int, ...]
+Each = int | Sequence[int]  # one for all dimensions, or one for each
+Pad = Each | SamePad
 
 
-def _split_padding(pad: Pad, kernel: Sizes, dilation: int | Sizes = 1) -> tuple[int | Sizes, Sizes]:
-    """A padding as PyTorch's kernels take it, and, where its sides differ, as `F.pad` takes it (else `()`)."""
+def _split(pad: Pad, kernel: Kernel, dilation: Each = 1) -> tuple[Each, Sequence[int]]:
+    """A padding as PyTorch's kernels take it and, where the sides of a dimension differ, as `F.pad` takes it."""
     n = len(kernel)
     if isinstance(pad, SamePad):
         dilations = (dilation,) * n if isinstance(dilation, int) else dilation
         overlaps = [d * (k - 1) for k, d in zip(kernel, dilations, strict=True)]
-        pad = [side for overlap in overlaps for side in (overlap // 2, overlap - overlap // 2)]
+        pad = [side for overlap in overlaps for side in (overlap // 2, (overlap + 1) // 2)]
     if isinstance(pad, int) or len(pad) != 2 * n:
-        return pad if isinstance(pad, int) else tuple(pad), ()
+        return pad, ()
     if pad[::2] == pad[1::2]:
-        return tuple(pad[::2]), ()
-    return 0, tuple(side for d in reversed(range(n)) for side in pad[2 * d : 2 * d + 2])
+        return pad[::2], ()
+    return 0, [side for d in reversed(range(n)) for side in pad[2 * d : 2 * d + 2]]
 
 
 class _Convolution:
@@ -59,21 +59,21 @@ class _Convolution:
 
     def __init__(
         self,
-        kernel: Sizes,
+        kernel: Kernel,
         nin: int,
         nout: int,
         activation: Activation = identity,
         *,
-        stride: int | Sizes = 1,
+        stride: Each = 1,
         pad: Pad = 0,
-        dilation: int | Sizes = 1,
+        dilation: Each = 1,
         groups: int = 1,
         bias: bool = True,
         init: Init = glorot_uniform,
     ) -> None:
         self.weight, self.bias = init(nout, nin // groups, *kernel), zeros(nout) if bias else None
         self.activation, self.stride, self.dilation, self.groups = activation, stride, dilation, groups
-        self.padding, self.uneven = _split_padding(pad, kernel, dilation)
+        self.padding, self.uneven = _split(pad, kernel, dilation)
 
 
 @sized(axis=1)
@@ -115,11 +115,12 @@ class Conv(_Convolution):
 class ConvTranspose(_Convolution):
     """The transpose of the convolution that `Conv(kernel, nout, nin, ...)` is: σ(wᵀ ⋆ x + b).
 
-    Arguments are those of `Conv` (but for `SamePad()` and sides that differ), and
+    Arguments are those of `Conv`, and
         outpad: how much longer than the shortest the result is, since Conv makes one size of several.
 
     x: (batch, nin, *spatial) → (batch, nout, *spatial'), where spatial' =
-    (spatial - 1) stride - padding + dilation (kernel - 1) + 1 + outpad.
+    (spatial - 1) stride - padding + dilation (kernel - 1) + 1 + outpad; with `SamePad()` and
+    outpad = stride - 1 it is stride * spatial.
 
     >>> import torch
     >>> ConvTranspose((5, 5), 3, 7, torch.relu, stride=2)(torch.zeros(1, 3, 50, 50)).shape
@@ -128,27 +129,19 @@ class ConvTranspose(_Convolution):
     Source: Zeiler et al. (2010), doi:10.1109/CVPR.2010.5539957.
     """
 
-    def __init__(
-        self,
-        kernel: Sizes,
-        nin: int,
-        nout: int,
-        *activation: Any,
-        outpad: int | Sizes = 0,
-        bias: bool = True,
-        **options: Any,
-    ) -> None:
-        _Convolution.__init__(self, kernel, nout, nin, *activation, bias=False, **options)
-        self.bias, self.outpad = zeros(nout) if bias else None, outpad
+    def __init__(self, kernel: Kernel, nin: int, nout: int, *activation: Any, outpad: Each = 0, **options: Any) -> None:
+        _Convolution.__init__(self, kernel, nout, nin, *activation, **options)
+        self.bias = None if self.bias is None else zeros(nout)
+        self.outpad = outpad
 
     def __call__(self, x: Tensor) -> Tensor:
         """Applies the layer."""
         conv = getattr(F, f"conv_transpose{self.weight.ndim - 2}d")
         y = conv(x, self.weight, self.bias, self.stride, self.padding, self.outpad, self.groups, self.dilation)
-        return self.activation(y)
+        return self.activation(F.pad(y, [-n for n in self.uneven]) if self.uneven else y)
 
 
-def DepthwiseConv(kernel: Sizes, nin: int, nout: int, *activation: Any, **options: Any) -> Conv:
+def DepthwiseConv(kernel: Kernel, nin: int, nout: int, *activation: Any, **options: Any) -> Conv:
     """A convolution of each channel by itself: `Conv` with groups = nin.
 
     x: (batch, nin, *spatial) → (batch, nout, *spatial'); nout is a multiple of nin.
@@ -167,9 +160,9 @@ class _Pool:
     reduce: ClassVar[str]
     filler: ClassVar[float]  # what an uneven padding is made of
 
-    def __init__(self, window: Sizes, *, pad: Pad = 0, stride: int | Sizes | None = None) -> None:
+    def __init__(self, window: Kernel, *, pad: Pad = 0, stride: Each | None = None) -> None:
         self.window, self.stride = window, window if stride is None else stride
-        self.padding, self.uneven = _split_padding(pad, window)
+        self.padding, self.uneven = _split(pad, window)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Applies the layer."""
@@ -230,11 +223,12 @@ class AdaptiveMaxPool:
     Source: He et al. (2014), arXiv 1406.4729.
     """
 
-    out: Sizes
+    def __init__(self, out: Each) -> None:
+        self.out = out
 
     def __call__(self, x: Tensor) -> Tensor:
         """Applies the layer."""
-        return getattr(F, f"adaptive_max_pool{len(self.out)}d")(x, self.out)
+        return getattr(F, f"adaptive_max_pool{x.ndim - 2}d")(x, self.out)
 
 
 @treelike
@@ -250,15 +244,15 @@ class AdaptiveMeanPool:
     Source: He et al. (2014), arXiv 1406.4729.
     """
 
-    out: Sizes
+    def __init__(self, out: Each) -> None:
+        self.out = out
 
     def __call__(self, x: Tensor) -> Tensor:
         """Applies the layer."""
-        return getattr(F, f"adaptive_avg_pool{len(self.out)}d")(x, self.out)
+        return getattr(F, f"adaptive_avg_pool{x.ndim - 2}d")(x, self.out)
 
 
-@treelike
-class GlobalMaxPool:
+def GlobalMaxPool() -> AdaptiveMaxPool:
     """The maximum over all of each channel.
 
     x: (batch, channels, *spatial) → (batch, channels, 1, ..., 1)
@@ -269,14 +263,10 @@ class GlobalMaxPool:
 
     Source: Oquab et al. (2015), doi:10.1109/CVPR.2015.7298668.
     """
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """Applies the layer."""
-        return getattr(F, f"adaptive_max_pool{x.ndim - 2}d")(x, 1)
+    return AdaptiveMaxPool(1)
 
 
-@treelike
-class GlobalMeanPool:
+def GlobalMeanPool() -> AdaptiveMeanPool:
     """The mean over all of each channel.
 
     x: (batch, channels, *spatial) → (batch, channels, 1, ..., 1)
@@ -287,7 +277,4 @@ class GlobalMeanPool:
 
     Source: Lin, Chen and Yan (2013), arXiv 1312.4400.
     """
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """Applies the layer."""
-        return x.mean(tuple(range(2, x.ndim)), keepdim=True)
+    return AdaptiveMeanPool(1)

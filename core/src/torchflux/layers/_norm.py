@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd import Function
 
 from .._activations import identity
 from .._init import ones, zeros
@@ -21,38 +20,20 @@ from ._basic import Activation, sizes_and_activation
 __all__ = ["AlphaDropout", "BatchNorm", "Dropout", "GroupNorm", "InstanceNorm", "LayerNorm", "WeightNorm"]
 
 
-@treelike
-class Dropout:
+class Dropout(nn.Dropout):
     """Sets each element to zero with probability `p` while training, and divides the others by 1 - p.
-
-    Arguments:
-        p: the probability, from 0 to 1.
-        dims: the dimensions along which the mask varies, all unless said otherwise; it is shared along the
-            others. `dims=(0, 1)` drops whole channels of each sample.
 
     x: any shape → the same
 
     >>> import torch
     >>> x = torch.ones(2, 3, 4)
-    >>> Dropout(0.5).eval()(x) is x
-    True
-    >>> y = Dropout(0.5, dims=(0, 1))(x)
-    >>> bool((y == y[..., :1]).all())
-    True
+    >>> Dropout(0.5)(x).unique()
+    tensor([0., 2.])
+    >>> Dropout(0.5).eval()(x).unique()
+    tensor([1.])
 
     Source: Srivastava et al. (2014), JMLR 15, 1929-1958.
     """
-
-    p: float
-    dims: tuple[int, ...] | None = None
-    training: ClassVar[bool]  # nn.Module's
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """Applies the layer."""
-        if self.dims is None or not self.training:
-            return F.dropout(x, self.p, self.training)
-        varies = [d % x.ndim for d in self.dims]
-        return x * F.dropout(x.new_ones([n if d in varies else 1 for d, n in enumerate(x.shape)]), self.p)
 
 
 class AlphaDropout(nn.AlphaDropout):
@@ -71,6 +52,10 @@ class AlphaDropout(nn.AlphaDropout):
 
     Source: Klambauer et al. (2017), arXiv 1706.02515.
     """
+
+
+def _affine(affine: bool, *size: int) -> tuple[Tensor | None, Tensor | None]:
+    return (ones(*size), zeros(*size)) if affine else (None, None)
 
 
 @sized(axis=-1)
@@ -95,7 +80,7 @@ class LayerNorm:
 
     def __init__(self, *size: int | Activation, affine: bool = True, eps: float = 1e-5) -> None:
         self.size, self.activation = sizes_and_activation(*size)
-        self.weight, self.bias = (ones(*self.size), zeros(*self.size)) if affine else (None, None)
+        self.weight, self.bias = _affine(affine, *self.size)
         self.eps = eps
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -126,24 +111,22 @@ class GroupNorm:
     def __init__(
         self, channels: int, groups: int, activation: Activation = identity, *, affine: bool = True, eps: float = 1e-5
     ) -> None:
-        self.weight, self.bias = (ones(channels), zeros(channels)) if affine else (None, None)
-        self.activation, self.groups, self.eps = activation, groups, eps
+        self.weight, self.bias = _affine(affine, channels)
+        self.channels, self.groups, self.activation, self.eps = channels, groups, activation, eps
 
     def __call__(self, x: Tensor) -> Tensor:
         """Applies the layer."""
+        if x.ndim < 2 or x.shape[1] != self.channels:
+            raise ValueError(f"this layer takes (batch, {self.channels}, ...), and was given {tuple(x.shape)}")
         return self.activation(F.group_norm(x, self.groups, self.weight, self.bias, self.eps))
 
 
-@sized(axis=1)
-@treelike
-class InstanceNorm:
-    """Normalises each channel of each sample over space to mean 0 and variance 1: σ(γ x̂ + β).
+def InstanceNorm(channels: int, *activation: Activation, affine: bool = False, **options: Any) -> GroupNorm:
+    """Normalises each channel of each sample over space to mean 0 and variance 1: a `GroupNorm`
+    of single channels.
 
-    Arguments:
-        channels: of the input; `...` leaves it to `autosize`.
-        affine: whether there are γ (`weight`) and β (`bias`), of shape (channels,); other than in `BatchNorm`
-            there are none, unless asked for.
-        eps: added to the variance.
+    Arguments are those of `GroupNorm`, but for `groups`, and
+        affine: whether there are γ (`weight`) and β (`bias`); there aren't, unless asked for.
 
     x: (batch, channels, *spatial) → the same
 
@@ -153,19 +136,10 @@ class InstanceNorm:
 
     Source: Ulyanov, Vedaldi and Lempitsky (2016), arXiv 1607.08022.
     """
-
-    def __init__(
-        self, channels: int, activation: Activation = identity, *, affine: bool = False, eps: float = 1e-5
-    ) -> None:
-        self.weight, self.bias = (ones(channels), zeros(channels)) if affine else (None, None)
-        self.activation, self.eps = activation, eps
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """Applies the layer."""
-        return self.activation(F.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps))
+    return GroupNorm(channels, channels, *activation, affine=affine, **options)
 
 
-class _Write(Function):
+class _Write(torch.autograd.Function):
     """buffer ← value, as an operation that `torch.func` transforms let through to the tensors themselves.
 
     A buffer that all lanes of a `vmap` share becomes the mean of what each lane alone would make of it; one
@@ -183,16 +157,15 @@ class _Write(Function):
     @staticmethod
     def vmap(info: Any, in_dims: Any, buffer: Tensor, value: Tensor) -> tuple[Tensor, None]:
         lanes = value.movedim(in_dims[1], 0)
-        return _Write.apply(
-            *((buffer, lanes.mean(0)) if in_dims[0] is None else (buffer.movedim(in_dims[0], 0), lanes))
-        ), None
+        target = (buffer, lanes.mean(0)) if in_dims[0] is None else (buffer.movedim(in_dims[0], 0), lanes)
+        return _Write.apply(*target), None
 
 
 @torch.compiler.allow_in_graph  # Dynamo must not look inside: see _adjoint.py
-def _move(running: tuple[Tensor, Tensor], count: Tensor, x: Tensor, momentum: float) -> None:
+def _move(mean: Tensor, var: Tensor, count: Tensor, x: Tensor, momentum: float) -> None:
     """Moves the running mean and variance inside of `torch.func` transforms."""
-    var, mean = torch.var_mean(x.detach().to(running[0].dtype), (0, *range(2, x.ndim)))
-    for buffer, value in zip(running, (mean, var), strict=True):
+    values = torch.var_mean(x.detach().to(var.dtype), (0, *range(2, x.ndim)))
+    for buffer, value in zip((var, mean), values, strict=True):
         _Write.apply(buffer, buffer.lerp(value.reshape(buffer.shape), momentum))
     _Write.apply(count, count + 1)
 
@@ -239,17 +212,16 @@ class BatchNorm:
 
     def __post_init__(self) -> None:
         n = self.channels
-        self.weight, self.bias = (ones(n), zeros(n)) if self.affine else (None, None)
+        self.weight, self.bias = _affine(self.affine, n)
         self.running_mean, self.running_var, self.num_batches_tracked = zeros(n), ones(n), torch.tensor(0)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Applies the layer; in training, moves the running statistics."""
-        running = self.running_mean, self.running_var
         inside = self.training and torch._C._are_functorch_transforms_active()
-        mean, var = (None, None) if inside else running
+        mean, var = (None, None) if inside else (self.running_mean, self.running_var)
         y = F.batch_norm(x, mean, var, self.weight, self.bias, self.training, self.momentum, self.eps)
         if inside:
-            _move(running, self.num_batches_tracked, x, self.momentum)
+            _move(self.running_mean, self.running_var, self.num_batches_tracked, x, self.momentum)
         elif self.training:
             self.num_batches_tracked.add_(1)
         return self.activation(y.to(x.dtype))  # under vmap, half precision comes out as float32
@@ -285,6 +257,6 @@ class WeightNorm:
         """Applies a copy of the layer that has the weight g v / ‖v‖."""
         # Not torch._weight_norm, whose second derivative is wrong, and which vmap has no rule for.
         weight = self.v * (self.g / torch.linalg.vector_norm(self.v, dim=self.others, keepdim=True))
-        twin = object.__new__(type(self.layer))
+        twin = object.__new__(type(self.layer))  # not functional_call, which takes longer and writes into the layer
         twin.__dict__.update(self.layer.__dict__, _parameters={**self.layer._parameters, self.which: weight})
         return twin(*inputs)

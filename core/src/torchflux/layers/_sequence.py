@@ -1,6 +1,6 @@
-"""Recurrent layers: a cell makes one step, `Recurrence` a whole sequence.
+"""Layers over sequences: recurrence, where a cell makes one step and `Recurrence` all of them, and attention.
 
-The state is always an argument and a result; nothing is remembered between calls. Sequences are batch first:
+The state of a cell is always an argument and a result; nothing is remembered between calls. Sequences are batch first:
 (*batch, time, features), with any number of batch dimensions, or none.
 """
 
@@ -16,9 +16,10 @@ from .._activations import relu, tanh
 from .._init import glorot_uniform, zeros
 from .._outputsize import sized
 from .._treelike import treelike
-from ._basic import Activation, Init
+from ._basic import Activation, Dense, Init
 
-__all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNCell", "Recurrence", "initialstates"]
+__all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "MultiHeadAttention", "RNNCell", "Recurrence"]
+__all__ += ["causal_mask", "initialstates"]
 
 
 class _Cell:
@@ -28,23 +29,19 @@ class _Cell:
     step: ClassVar[Callable[..., Any]]
 
     def __init__(
-        self,
-        nin: int,
-        nout: int,
-        *,
-        bias: bool = True,
-        init_kernel: Init = glorot_uniform,
-        init_recurrent_kernel: Init = glorot_uniform,
+        self, nin: int, nout: int, *, bias: bool = True, init_ih: Init = glorot_uniform, init_hh: Init = glorot_uniform
     ) -> None:
         n = self.gates * nout
-        self.weight_ih, self.weight_hh = init_kernel(n, nin), init_recurrent_kernel(n, nout)
-        self.bias_ih, self.bias_hh = (zeros(n), zeros(n)) if bias else (None, None)
+        self.weight_ih, self.weight_hh = init_ih(n, nin), init_hh(n, nout)
+        self.bias_ih = zeros(n) if bias else None
+        self.bias_hh = zeros(n) if bias else None
 
     def __call__(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """Makes one step."""
         state = initialstates(self, *x.shape[:-1]) if state is None else state
         h = state[0] if isinstance(state, tuple) else state
-        return self.step(F.linear(x, self.weight_ih, self.bias_ih), F.linear(h, self.weight_hh, self.bias_hh), state)
+        state = self.step(F.linear(x, self.weight_ih, self.bias_ih), F.linear(h, self.weight_hh, self.bias_hh), state)
+        return state[0] if isinstance(state, tuple) else state, state
 
 
 @sized(axis=-1)
@@ -56,8 +53,8 @@ class RNNCell(_Cell):
         nin: size of the input; `...` leaves it to `autosize`.
         nout: size of the state, which is the result too.
         activation: σ.
-        init_kernel: makes `weight_ih`, of shape (nout, nin).
-        init_recurrent_kernel: makes `weight_hh`, of shape (nout, nout).
+        init_ih: makes `weight_ih`, of shape (nout, nin).
+        init_hh: makes `weight_hh`, of shape (nout, nout).
 
     x: (..., nin), state: (..., nout), zeros if not given → (y, state'), both (..., nout)
 
@@ -74,10 +71,9 @@ class RNNCell(_Cell):
         _Cell.__init__(self, nin, nout, **options)
         self.activation = activation
 
-    def step(self, from_x: Tensor, from_h: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        """h', twice, from W_ih x + b_ih and W_hh h + b_hh."""
-        h = self.activation(from_x + from_h)
-        return h, h
+    def step(self, from_x: Tensor, from_h: Tensor, h: Tensor) -> Tensor:
+        """h' from W_ih x + b_ih and W_hh h + b_hh."""
+        return self.activation(from_x + from_h)
 
 
 @sized(axis=-1)
@@ -91,8 +87,8 @@ class LSTMCell(_Cell):
     Arguments:
         nin: size of the input; `...` leaves it to `autosize`.
         nout: size of the result and of both parts of the state.
-        init_kernel: makes `weight_ih`, of shape (4 nout, nin).
-        init_recurrent_kernel: makes `weight_hh`, of shape (4 nout, nout).
+        init_ih: makes `weight_ih`, of shape (4 nout, nin).
+        init_hh: makes `weight_hh`, of shape (4 nout, nout).
 
     x: (..., nin), state: a pair of (..., nout), zeros if not given → (h', (h', c')), all (..., nout)
 
@@ -105,12 +101,11 @@ class LSTMCell(_Cell):
 
     __init__, gates = _Cell.__init__, 4
 
-    def step(self, from_x: Tensor, from_h: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Any]:
-        """h' and (h', c') from W_ih x + b_ih and W_hh h + b_hh."""
+    def step(self, from_x: Tensor, from_h: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """(h', c') from W_ih x + b_ih and W_hh h + b_hh."""
         i, f, g, o = (from_x + from_h).chunk(4, -1)
         c = f.sigmoid() * state[1] + i.sigmoid() * g.tanh()
-        h = o.sigmoid() * c.tanh()
-        return h, (h, c)
+        return o.sigmoid() * c.tanh(), c
 
 
 @sized(axis=-1)
@@ -125,8 +120,8 @@ class GRUCell(_Cell):
     Arguments:
         nin: size of the input; `...` leaves it to `autosize`.
         nout: size of the state, which is the result too.
-        init_kernel: makes `weight_ih`, of shape (3 nout, nin).
-        init_recurrent_kernel: makes `weight_hh`, of shape (3 nout, nout).
+        init_ih: makes `weight_ih`, of shape (3 nout, nin).
+        init_hh: makes `weight_hh`, of shape (3 nout, nout).
 
     x: (..., nin), state: (..., nout), zeros if not given → (y, state'), both (..., nout)
 
@@ -139,12 +134,11 @@ class GRUCell(_Cell):
 
     __init__, gates = _Cell.__init__, 3
 
-    def step(self, from_x: Tensor, from_h: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        """h', twice, from W_ih x + b_ih and W_hh h + b_hh."""
+    def step(self, from_x: Tensor, from_h: Tensor, h: Tensor) -> Tensor:
+        """h' from W_ih x + b_ih and W_hh h + b_hh."""
         (xr, xz, xn), (hr, hz, hn) = from_x.chunk(3, -1), from_h.chunk(3, -1)
         n = torch.tanh(xn + (xr + hr).sigmoid() * hn)
-        h = n + (xz + hz).sigmoid() * (h - n)
-        return h, h
+        return n + (xz + hz).sigmoid() * (h - n)
 
 
 def initialstates(cell: Any, *batch: int) -> Any:
@@ -187,11 +181,9 @@ class Recurrence:
     def __call__(self, x: Tensor, state: Any = None) -> Any:
         """Makes a step for each element of the sequence."""
         kernel = _KERNELS.get(self.cell.activation if isinstance(self.cell, RNNCell) else type(self.cell))
-        # vmap has no rules for the kernels, and Dynamo unrolls them.
-        if kernel and not (torch._C._are_functorch_transforms_active() or torch.compiler.is_compiling()):
-            y, state = _at_once(kernel, self.cell, x, state)
-        else:
-            y, state = _step_by_step(self.cell, x, state)
+        if torch._C._are_functorch_transforms_active() or torch.compiler.is_compiling():
+            kernel = None  # vmap has no rule for it, and Dynamo unrolls it
+        y, state = _at_once(kernel, self.cell, x, state) if kernel else _step_by_step(self.cell, x, state)
         return (y, state) if self.return_state else y
 
 
@@ -223,9 +215,7 @@ def _at_once(kernel: Any, cell: Any, x: Tensor, state: Any) -> tuple[Tensor, Any
     return y.reshape(*x.shape[:-1], n), tuple(last) if len(last) == 2 else last[0]
 
 
-def RNN(
-    nin: int, nout: int, activation: Activation = tanh, *, return_state: bool = False, **options: Any
-) -> Recurrence:
+def RNN(nin: int, nout: int, *activation: Activation, return_state: bool = False, **options: Any) -> Recurrence:
     """`Recurrence` of an `RNNCell`, to which the other options go.
 
     x: (*batch, time, nin) → (*batch, time, nout)
@@ -235,7 +225,7 @@ def RNN(
 
     Source: Elman (1990), doi:10.1207/s15516709cog1402_1.
     """
-    return Recurrence(RNNCell(nin, nout, activation, **options), return_state=return_state)
+    return Recurrence(RNNCell(nin, nout, *activation, **options), return_state=return_state)
 
 
 def LSTM(nin: int, nout: int, *, return_state: bool = False, **options: Any) -> Recurrence:
@@ -263,3 +253,79 @@ def GRU(nin: int, nout: int, *, return_state: bool = False, **options: Any) -> R
     Source: Cho et al. (2014), arXiv 1406.1078.
     """
     return Recurrence(GRUCell(nin, nout, **options), return_state=return_state)
+
+
+@treelike
+class MultiHeadAttention:
+    """softmax(q kᵀ / √d + bias) v for each head, between linear maps; batch first.
+
+    Arguments:
+        dims: one size for all; or (in, qkv, out); or ((q_in, k_in, v_in), (qk, v), out), where qk and v are the
+            sizes of all heads together.
+        nheads: how many heads; it divides qk and v.
+        bias: whether the four linear maps have one.
+        init: makes their weights.
+        dropout_prob: of the attention weights, while training.
+
+    q: (..., q_len, q_in), k: (..., kv_len, k_in), v: (..., kv_len, v_in) → (y, α), y: (..., q_len, out). What is
+    not given is the last that is: `attention(x)` is self-attention, `attention(q, k)` takes k for v too.
+    Options of the call:
+        bias: what is added to the scores, broadcast to (..., nheads, q_len, kv_len).
+        mask: bool, True where q may look at k, broadcast to the same; see `causal_mask`. It leaves every q
+            something to look at: what a q that may look at nothing gets (zeros or NaN) is up to the kernel.
+        return_weights: whether α is the weights, (..., nheads, q_len, kv_len), rather than `None`. It is off,
+            other than in Flux, because PyTorch's fast kernels never make them; with it, and inside `torch.func`
+            transforms, plain operations are used, which have second derivatives.
+
+    >>> attention = MultiHeadAttention(64, nheads=8)
+    >>> x = torch.zeros(2, 10, 64)
+    >>> y, weights = attention(x, mask=causal_mask(10), return_weights=True)
+    >>> y.shape, weights.shape
+    (torch.Size([2, 10, 64]), torch.Size([2, 8, 10, 10]))
+
+    Source: Vaswani et al. (2017), arXiv 1706.03762.
+    """
+
+    training: ClassVar[bool]  # nn.Module's
+
+    def __init__(
+        self, dims: Any, nheads: int = 8, *, bias: bool = False, init: Init = glorot_uniform, dropout_prob: float = 0.0
+    ) -> None:
+        given, heads, out = (dims,) * 3 if isinstance(dims, int) else dims
+        q, k, v = (given,) * 3 if isinstance(given, int) else given
+        qk, vv = (heads,) * 2 if isinstance(heads, int) else heads
+        self.q_proj, self.k_proj = Dense(q, qk, bias=bias, init=init), Dense(k, qk, bias=bias, init=init)
+        self.v_proj, self.out_proj = Dense(v, vv, bias=bias, init=init), Dense(vv, out, bias=bias, init=init)
+        self.nheads, self.dropout_prob = nheads, dropout_prob
+
+    def __call__(
+        self, *qkv: Tensor, bias: Tensor | None = None, mask: Tensor | None = None, return_weights: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """Applies the layer; gives the result and, if asked for, the attention weights."""
+        q, k, v = *qkv, *qkv[-1:] * (3 - len(qkv))
+        q, k, v = self._split(self.q_proj(q)), self._split(self.k_proj(k)), self._split(self.v_proj(v))
+        if mask is not None:
+            bias = torch.where(mask, q.new_zeros(()) if bias is None else bias, float("-inf"))
+        dropout = self.dropout_prob if self.training else 0.0
+        if return_weights or torch._C._are_functorch_transforms_active():  # vmap has no rule for the kernel
+            scores = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5 + (0 if bias is None else bias)
+            weights = F.dropout(scores.softmax(-1), dropout)
+            y = weights @ v
+        else:
+            y = F.scaled_dot_product_attention(q, k, v, bias, dropout)
+        return self.out_proj(y.transpose(-2, -3).flatten(-2)), weights if return_weights else None
+
+    def _split(self, x: Tensor) -> Tensor:
+        """(..., len, heads * d) → (..., heads, len, d)."""
+        return x.unflatten(-1, (self.nheads, -1)).transpose(-2, -3)
+
+
+def causal_mask(n: int, device: torch.device | str | None = None) -> Tensor:
+    """The mask that lets each place look at itself and what is before it: (n, n), bool.
+
+    >>> causal_mask(3).int()
+    tensor([[1, 0, 0],
+            [1, 1, 0],
+            [1, 1, 1]], dtype=torch.int32)
+    """
+    return torch.ones(n, n, dtype=torch.bool, device=device).tril()
