@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import torchflux
 from torchflux.layers import Bilinear, Dense, Embedding, EmbeddingBag, Scale, flatten
 
 
@@ -60,3 +61,12 @@ def test_flatten_keeps_the_batch() -> None:
     assert flatten(torch.zeros(2, 3, 4, 5)).shape == (2, 60)
     assert flatten(torch.zeros(0, 3, 4)).shape == (0, 12)
     assert flatten(torch.zeros(2, 3)).shape == (2, 3)
+
+
+def test_the_padding_vector_of_an_embedding_is_zero_and_stays_so():
+    layer = torchflux.Embedding(4, 3, padding_idx=1)
+    assert not layer.weight[1].any()
+    assert layer.weight[0].any()
+    layer(torch.tensor([0, 1, 1])).sum().backward()
+    assert not layer.weight.grad[1].any()
+    assert layer.weight.grad[0].any()

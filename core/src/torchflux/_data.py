@@ -1,6 +1,7 @@
 """Data: one-hot arrays, splits and batches. `DataLoader` is PyTorch's."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -73,7 +74,7 @@ def splitobs(
         raise ValueError(f"at={at} must be shares of the whole, together at most 1")
     order = torch.randperm(n, generator=generator) if shuffle else torch.arange(n)
     cuts = [0, *(round(n * sum(shares[: i + 1])) for i in range(len(shares))), n]
-    return tuple(_take(data, order[a:b]) for a, b in zip(cuts, cuts[1:], strict=False))
+    return tuple(_take(data, order[a:b]) for a, b in pairwise(cuts))
 
 
 def _count(data: Any) -> int:

@@ -86,9 +86,9 @@ def check_fit(model: Any, source: Any) -> dict[str, Tensor]:
     for path, x in target.items():
         if path in given and given[path].shape != x.shape:
             problems.append(f"{path}: shape {tuple(given[path].shape)}, the model's is {tuple(x.shape)}")
-        elif (other := first.setdefault(id(x), path)) != path and not problems:
-            if not torch.allclose(given[path], given[other], 0, 0, equal_nan=True):
-                problems.append(f"{path} and {other} are tied in the model and differ in the source")
+        other = first.setdefault(id(x), path)
+        if other != path and not problems and not torch.allclose(given[path], given[other], 0, 0, equal_nan=True):
+            problems.append(f"{path} and {other} are tied in the model and differ in the source")
     if problems:
         raise ValueError(f"can't load into {type(model).__name__}:\n  " + "\n  ".join(sorted(problems)))
     return given

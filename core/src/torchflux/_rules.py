@@ -15,8 +15,9 @@ from ._optimise import Leaf, Rule
 
 # fmt: off
 __all__ = [
-    "AMSGrad", "AccumGrad", "AdaBelief", "AdaDelta", "AdaGrad", "AdaMax", "Adam", "AdamW", "ClipGrad", "ClipNorm", "Descent",
-    "Lion", "Momentum", "NAdam", "Nesterov", "OAdam", "RAdam", "RMSProp", "Rprop", "SignDecay", "WeightDecay",
+    "AMSGrad", "AccumGrad", "AdaBelief", "AdaDelta", "AdaGrad", "AdaMax", "Adam", "AdamW", "ClipGrad", "ClipNorm",
+    "Descent", "Lion", "Momentum", "NAdam", "Nesterov", "OAdam", "RAdam", "RMSProp", "Rprop", "SignDecay",
+    "WeightDecay",
 ]
 # fmt: on
 

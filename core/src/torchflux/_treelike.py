@@ -4,7 +4,7 @@ import copy
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial, wraps
-from typing import Any
+from typing import Any, dataclass_transform
 
 from torch import Tensor, nn
 
@@ -14,6 +14,7 @@ from ._walk import children, rebuild
 __all__ = ["Group", "treelike"]
 
 
+@dataclass_transform()
 def treelike(cls: Any = None, *, trainable: Iterable[str] | None = None) -> Any:
     """Makes an `nn.Module` out of a plain annotated class with a `__call__`.
 

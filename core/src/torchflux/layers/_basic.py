@@ -122,6 +122,7 @@ class Embedding:
         nin: number of indices, 0 to nin - 1.
         nout: size of the vectors.
         init: makes the table, of shape (nin, nout).
+        padding_idx: an index whose vector is zero and gets no gradient.
 
     x: (...) of an integer dtype → (..., nout); or one-hot (bool or floating) (..., nin) → (..., nout), where a
     mixture gives the mixture of the rows.
@@ -133,14 +134,16 @@ class Embedding:
     Source: Flux.jl's `Embedding`; Bengio et al. (2003), A neural probabilistic language model, JMLR 3.
     """
 
-    def __init__(self, nin: int, nout: int, *, init: Init = randn) -> None:
-        self.weight = init(nin, nout)
+    def __init__(self, nin: int, nout: int, *, init: Init = randn, padding_idx: int | None = None) -> None:
+        keep = torch.arange(nin).unsqueeze(1) != (-1 if padding_idx is None else padding_idx)
+        self.weight = init(nin, nout) * keep
+        self.padding_idx = padding_idx
 
     def __call__(self, x: Tensor) -> Tensor:
         """Looks the indices up, or multiplies one-hot vectors with the table."""
         if x.is_floating_point() or x.dtype is torch.bool:
             return x.to(self.weight.dtype) @ self.weight
-        return F.embedding(x, self.weight)
+        return F.embedding(x, self.weight, self.padding_idx)
 
 
 @treelike
