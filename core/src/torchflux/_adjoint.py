@@ -4,7 +4,7 @@ import inspect
 import sys
 from collections.abc import Callable
 from functools import partial, wraps
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -91,15 +91,14 @@ def _apply(rule: Rule, jvp: Any, args: tuple[Any, ...]) -> Any:
         raise TypeError(f"{_name(rule)} has a custom gradient and can't take a module; pass the tensors that it uses")
     if torch._C._are_functorch_transforms_active() and _forward_levels() > 1:
         raise NotImplementedError(
-            "forward mode inside forward mode is silently zero for custom gradients in PyTorch (pytorch#197867); take "
-            "one of the derivatives in reverse mode (gradient, jacrev, hessian)"
+            "forward mode in forward mode is silently zero here (pytorch#197867): take one in reverse"
         )
     call, inputs = _Call(rule, jvp, args), tensors(args)
     if not inputs:
         return _run(rule, args)[0]
     out = _Custom.apply(call, *inputs)
     result, call.result = call.result, None
-    return fill(result, out if isinstance(out, tuple) else (out,))
+    return fill(result, out)
 
 
 def _forward_levels() -> int:
@@ -118,8 +117,7 @@ class _Call:
 
     def __init__(self, rule: Rule, jvp: Any, args: tuple[Any, ...]) -> None:
         self.rule, self.jvp, self.args = rule, jvp, args
-        self.result: Any = None
-        self.pullback: Any = None  # of the forward pass, where it may be kept
+        self.result = self.pullback = cast(Any, None)  # of the forward pass; the pullback where it may be kept
 
     def __call__(self, *xs: Tensor) -> tuple[Any, Callable[..., tuple[Any, ...]]]:
         """The result, and the pullback from its tensors to the tensors of the arguments."""
@@ -131,7 +129,7 @@ class _Call:
         """The tangents of the result: by the rule's `jvp`, or as the transpose of its pullback."""
         full = tuple(torch.zeros_like(x) if t is None else t for x, t in zip(xs, tangents, strict=True))
         if self.jvp is not None:
-            return tensors(self.jvp(fill(self.args, xs), fill(self.args, full)))
+            return tuple(tensors(self.jvp(fill(self.args, xs), fill(self.args, full))))
         result, pullback = self(*xs)
         moves = [i for i, x in enumerate(xs) if differentiable(x)]
 
@@ -146,10 +144,8 @@ def _match(rule: Rule, args: tuple[Any, ...], grads: Any) -> tuple[Any, ...]:
     """What a pullback returned, one for each tensor of the arguments, if it is laid out like them."""
     grads = grads if isinstance(grads, tuple) and (len(args) > 1 or len(grads) == 1) else (grads,)
     if len(grads) != len(args):
-        raise TypeError(
-            f"the pullback of {_name(rule)} returned {len(grads)} gradients for {len(args)} arguments; it must return "
-            "a tuple with one for each, None where there is none"
-        )
+        given = f"the pullback of {_name(rule)} returned {len(grads)} gradients for {len(args)} arguments"
+        raise TypeError(f"{given}; it must return a tuple with one for each, None where there is none")
     found: list[Any] = []
 
     def check(x: Tensor, grad: Any) -> None:
@@ -177,9 +173,8 @@ class _Custom(Function):
         call.result, pullback = call(*xs)
         if not torch._C._are_functorch_transforms_active():  # inside them, values belong to one level only
             call.pullback = pullback
-        return _pack(
-            [y.view_as(y) for y in tensors(call.result)]
-        )  # new aliases: y must not hold the pullback that may hold y
+        # New aliases: y must not hold the pullback, which may hold y.
+        return tuple(y.view_as(y) for y in tensors(call.result))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -196,12 +191,7 @@ class _Custom(Function):
 
     @staticmethod
     def jvp(ctx: Any, _: None, *tangents: Any) -> Any:
-        return _pack(ctx.call.push(ctx.saved_tensors, tangents))
-
-
-def _pack(outputs: Any) -> Any:
-    """autograd's way with results: one by itself, several as a tuple."""
-    return outputs[0] if len(outputs) == 1 else tuple(outputs)
+        return ctx.call.push(ctx.saved_tensors, tangents)
 
 
 def _name(f: Any) -> str:

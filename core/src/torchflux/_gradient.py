@@ -174,12 +174,11 @@ def _record(f: Function, spots: "_Spots", keep: bool) -> tuple[Any, Any, Functio
     def sweep(ȳ: Any) -> tuple[Any, ...]:
         ȳ = torch.full_like(y, ȳ) if isinstance(ȳ, int | float | complex) else ȳ
         pairs = [(out, seed) for out, seed in zip(tensors(y), tensors(ȳ), strict=True) if out.requires_grad]
-        if not pairs or not inputs:
-            return spots.layout([None] * len(inputs))
-        outs, seeds = zip(*pairs, strict=True)
-        return spots.layout(
-            torch.autograd.grad(outs, inputs, seeds, keep or higher, create_graph=higher, allow_unused=True)
-        )
+        grads: Any = [None] * len(inputs)
+        if pairs and inputs:
+            outs, seeds = zip(*pairs, strict=True)
+            grads = torch.autograd.grad(outs, inputs, seeds, keep or higher, create_graph=higher, allow_unused=True)
+        return spots.layout(grads)
 
     return (y, aux, sweep) if higher else (spots.settled(y), spots.settled(aux), sweep)
 
@@ -244,32 +243,23 @@ class _Spots:
     def args_with(self, values: Any) -> tuple[Any, ...]:
         """The arguments with `values` for their tensors and floats; modules stay."""
 
-        def put(x: Any, i: Any) -> Any:
-            return values[i] if isinstance(i, int) else x
-
         if len(self.parameters) == len(self.values):
             return self.args
-        return fmap(put, self.args, self.tree, leaf=_is_end, ties=False)
+        return fmap(lambda x, i: values[i] if isinstance(i, int) else x, self.args, self.tree, leaf=_is_end, ties=False)
 
     def function(self, f: Function) -> Function:
         """`f` of these arguments, as a function of the values at the spots."""
-        owned = [
-            (part, name, p)
-            for module in self.modules
-            for part in module.modules()
-            for name, p in part._parameters.items()
-        ]
-        slots = [(part, name, self.parameters[id(p)]) for part, name, p in owned if id(p) in self.parameters]
+        parts = {part: None for module in self.modules for part in module.modules()}
+        owned = [(part, name, self.parameters.get(id(p))) for part in parts for name, p in part._parameters.items()]
+        slots = [(part, name, i) for part, name, i in owned if i is not None]
 
         def g(*values: Tensor) -> Any:
             old = [owner._parameters[name] for owner, name, _ in slots]
-            for owner, name, i in slots:
-                owner._parameters[name] = values[i]  # type: ignore[assignment]
+            _place(slots, [values[i] for _, _, i in slots])
             try:
                 return f(*self.args_with(values))
             finally:
-                for (owner, name, _), value in zip(slots, old, strict=True):
-                    owner._parameters[name] = value
+                _place(slots, old)
 
         return g
 
@@ -277,6 +267,11 @@ class _Spots:
         """A result that nobody differentiates further: off the tape; a float where only floats went in."""
         numbers = len(self.numbers) == len(self.values)
         return fmap(lambda x: x.item() if numbers and x.ndim == 0 else x.detach(), y)
+
+
+def _place(slots: Any, values: Any) -> None:
+    for (owner, name, _), value in zip(slots, values, strict=True):
+        owner._parameters[name] = value
 
 
 def _as_model(x: Any) -> Any:
@@ -300,15 +295,11 @@ def _alias(x: Tensor) -> Tensor:
 def _scalar(loss: Any) -> Tensor:
     """`loss`, if a gradient can start from it."""
     if not isinstance(loss, Tensor):
-        raise TypeError(
-            f"a gradient needs a tensor to start from; the function returned {loss!r}. Compute with torch's functions "
-            "(math.sin and float() make constants of their arguments)"
-        )
+        hint = "compute with torch's functions (math.sin and float() make constants of their arguments)"
+        raise TypeError(f"a gradient needs a tensor to start from; the function returned {loss!r}: {hint}")
     if loss.numel() != 1 or not loss.is_floating_point():
-        raise ValueError(
-            f"a gradient is of one real number; the function returned {loss.dtype} of shape {tuple(loss.shape)}. "
-            "Reduce it (mean, sum, abs), or use jacobian or pullback"
-        )
+        hint = "reduce it (mean, sum, abs), or use jacobian or pullback"
+        raise ValueError(f"a gradient is of one real number, not {loss.dtype} of shape {tuple(loss.shape)}: {hint}")
     return loss
 
 
@@ -355,10 +346,8 @@ class _NumbersStay(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is Tensor.__float__ and args[0].requires_grad:
-            raise TypeError(
-                "float(x), or a function from math, makes a constant of a number that is being differentiated; compute "
-                "with torch's functions, or say ignore(x) if it is meant"
-            )
+            hint = "compute with torch's functions, or say ignore(x) if it is meant"
+            raise TypeError(f"float(x), or math, makes a constant of a number that is being differentiated: {hint}")
         return func(*args, **(kwargs or {}))
 
 
