@@ -35,10 +35,8 @@ class Move:
     def _moved(self, x: Any, to: dict[str, Any]) -> Any:
         if isinstance(x, nn.Module):
             return x.to(**to)
-        return x.detach().to(**to) if isinstance(x, nn.Parameter) else x.to(**to) if self._applies(x) else x
-
-    def _applies(self, x: Tensor) -> bool:
-        return not self.floating or x.is_floating_point()
+        moves = not self.floating or x.is_floating_point()
+        return (x.detach() if isinstance(x, nn.Parameter) else x).to(**to) if moves else x
 
 
 def _accelerator() -> dict[str, Any]:

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from ._model import modules
-from ._walk import children, differentiable, fmap
+from ._model import modules, named_tensors
+from ._walk import differentiable, fmap
 
 __all__ = ["Lazy", "autosize", "outputsize", "sized"]
 
@@ -28,7 +28,7 @@ def outputsize(model: Callable[..., Any], *shapes: tuple[int, ...], dtype: torch
     >>> outputsize(Chain(Conv((3, 3), 1, 8), flatten), (16, 1, 28, 28))
     (16, 5408)
     """
-    return _shapes(_run_on_meta(model, shapes, dtype))
+    return fmap(lambda x: tuple(x.shape), _run_on_meta(model, shapes, dtype))
 
 
 def autosize(shape: tuple[int, ...], model: T, dtype: torch.dtype | None = None) -> T:
@@ -45,7 +45,7 @@ def autosize(shape: tuple[int, ...], model: T, dtype: torch.dtype | None = None)
     Source: Flux.jl's `@autosize`.
     """
     _run_on_meta(model, (shape,), dtype)
-    return fmap(Lazy.filled, model, leaf=lambda x: isinstance(x, Lazy))
+    return fmap(Lazy.make, model, leaf=lambda x: isinstance(x, Lazy))
 
 
 def sized(axis: int) -> Callable[[type[T]], type[T]]:
@@ -75,15 +75,11 @@ class Lazy(nn.Module):
 
     def make(self) -> nn.Module:
         """The layer, once its size is known."""
+        if not self.found:
+            raise ValueError(f"autosize: the model did not call {self!r}, so its size is not known; give it")
         args = [self.found[0] if x is ... else x for x in self.args]
         kwargs = {name: self.found[0] if x is ... else x for name, x in self.kwargs.items()}
         return self.cls(*args, **kwargs).train(self.training)
-
-    def filled(self) -> nn.Module:
-        """The layer, or an error that says that it was never reached."""
-        if not self.found:
-            raise ValueError(f"autosize: the model did not call {self!r}, so its size is not known; give it")
-        return self.make()
 
     def forward(self, *inputs: Any) -> Any:
         """On the meta device, notes the size and goes on; elsewhere, asks for `autosize`."""
@@ -97,29 +93,15 @@ class Lazy(nn.Module):
 
 
 def _run_on_meta(model: Any, shapes: tuple[tuple[int, ...], ...], dtype: torch.dtype | None) -> Any:
-    bad = [shape for shape in shapes if not isinstance(shape, tuple | list | torch.Size)]
-    if bad or not shapes:
-        raise TypeError(f"give the shape of each input as a tuple, e.g. (1, 3, 224, 224); got {bad}")
+    if not shapes or not all(isinstance(shape, tuple | list) for shape in shapes):
+        raise TypeError(f"give the shape of each input as a tuple, e.g. (1, 3, 224, 224); got {shapes}")
     for module in modules(model):
         if isinstance(module, Lazy):
             module.found.clear()
     twin = fmap(lambda x: x.detach().to("meta"), model)
     if isinstance(twin, nn.Module):
         twin.eval()
-    kind = dtype or _dtype(model) or torch.get_default_dtype()
+    kinds = [dtype, *(x.dtype for x in named_tensors(model).values() if differentiable(x)), torch.get_default_dtype()]
+    kind = next(kind for kind in kinds if kind is not None)
     with torch.no_grad():
         return twin(*(torch.empty(tuple(shape), dtype=kind, device="meta") for shape in shapes))
-
-
-def _dtype(model: Any) -> torch.dtype | None:
-    """The dtype of the first floating-point tensor in a model."""
-    if isinstance(model, Tensor):
-        return model.dtype if differentiable(model) else None
-    return next((kind for part in children(model).values() if (kind := _dtype(part)) is not None), None)
-
-
-def _shapes(y: Any) -> Any:
-    if isinstance(y, Tensor):
-        return tuple(y.shape)
-    parts = {name: _shapes(part) for name, part in children(y).items()}
-    return parts if isinstance(y, dict) else tuple(parts.values())

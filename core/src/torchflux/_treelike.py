@@ -100,12 +100,10 @@ def _set(module: nn.Module, name: str, value: Any, trains: bool = True) -> None:
     for parts in (module._parameters, module._buffers, module._modules, module.__dict__):
         parts.pop(name, None)
     value = _as_part(value, trains)
-    if isinstance(value, nn.Parameter):
-        module.register_parameter(name, value)
-    elif isinstance(value, nn.Module):
-        module.register_module(name, value)
-    elif isinstance(value, Tensor):
+    if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
         module.register_buffer(name, value)
+    elif isinstance(value, nn.Module | nn.Parameter):
+        nn.Module.__setattr__(module, name, value)
     else:
         module.__dict__[name] = value
 

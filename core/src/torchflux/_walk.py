@@ -66,11 +66,9 @@ def rebuild(node: Tree, new: dict[Any, Tree]) -> Tree:
             twin.__dict__[kind] = {name: _like(part, new.get(name, part)) for name, part in old.items()}
         return twin
     twin = copy.copy(node)
-    if isinstance(node, dict):
-        dict.update(twin, new)
-        return twin
+    put = partial(dict.__setitem__ if isinstance(node, dict) else object.__setattr__, twin)
     for name, value in new.items():
-        object.__setattr__(twin, name, value)
+        put(name, value)
     return twin
 
 
@@ -240,8 +238,9 @@ class PathDict(dict[str, Any]):
             raise AttributeError(error.args[0]) from None
 
 
-torch.utils._pytree.register_pytree_node(  # so that torch.func's transforms return it
-    PathDict,
-    lambda tree: (list(tree.values()), list(tree)),
-    lambda values, keys: PathDict(zip(keys, values, strict=True)),
-)
+def _unflatten(values: Iterable[Any], keys: Any) -> PathDict:
+    return PathDict(zip(keys, values, strict=True))
+
+
+# So that torch.func's transforms return it.
+torch.utils._pytree.register_pytree_node(PathDict, lambda tree: (list(tree.values()), list(tree)), _unflatten)
