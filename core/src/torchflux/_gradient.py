@@ -201,6 +201,9 @@ class _Spots:
 
     def _spot(self, x: Any) -> Any:
         if isinstance(x, nn.Module):
+            if hasattr(type(x), "no_sync") or hasattr(type(x), "set_requires_gradient_sync"):
+                hint = "its gradients would not be averaged over the processes; use back(loss) and opt()"
+                raise TypeError(f"gradient can't take a distributed module ({type(x).__name__}): {hint}")
             self.modules.append(x)
             return PathDict(zip((named := named_trainables(x)), map(self._parameter, named.values()), strict=True))
         if isinstance(x, float | complex):

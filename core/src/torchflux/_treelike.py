@@ -62,7 +62,9 @@ def _module_class(cls: Any, trainable: Iterable[str] | None) -> Any:
     @wraps(cls.__init__)
     def __init__(self: Any, *args: Any, **kwargs: Any) -> None:
         nn.Module.__init__(self)
-        self.__dict__.update(_fields=dict.fromkeys(fields), _building=True, **defaults)
+        self.__dict__.update(_fields=dict.fromkeys(fields), _building=True)
+        for name, value in defaults.items():
+            setattr(self, name, value)
         cls.__init__(self, *args, **kwargs)
         self.__dict__["_building"] = False
         if set(trainable or ()) - self._fields.keys():
