@@ -1,4 +1,4 @@
-"""A script for torchrun: trains a model on PyTorch's own engine and prints what came of it, as JSON."""
+"""One of several processes that train a model on PyTorch's own engine; the first prints what came of it, as JSON."""
 
 import json
 import sys
@@ -12,8 +12,8 @@ from torch.nn.parallel import DistributedDataParallel
 from torchflux import Adam, Chain, Dense, back, gradient, mse, tanh, trainables
 
 
-def main(engine):
-    dist.init_process_group("gloo")
+def main(engine, store, rank, processes):
+    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=processes)
     torch.manual_seed(0)
     model = Chain(Dense(3, 8, tanh), Dense(8, 1))
     if engine == "ddp":
@@ -39,4 +39,4 @@ def main(engine):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
