@@ -427,11 +427,6 @@ def test_half_precision_masks_larger_than_65504() -> None:
     assert dice_coeff_loss(torch.zeros_like(mask), mask) == pytest.approx(1, abs=1e-3)
 
 
-def test_a_negative_margin_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"margin must be >= 0, given -0\.5"):
-        siamese_contrastive_loss(torch.zeros(2), torch.zeros(2), margin=-0.5)
-
-
 # --- label smoothing ---------------------------------------------------------------------------------------
 
 

@@ -176,7 +176,6 @@ TWINS = {
 }
 FORMULAS = {
     "Adam": (Adam(0.1), np_adam),
-    "AdamW uncoupled": (AdamW(0.1, decay=0.2, couple=False), lambda x, *rest: np_adam(x, *rest) - 0.2 * x),
     "NAdam": (NAdam(0.1, (0.8, 0.99)), np_nadam),
     "OAdam": (OAdam(0.1), np_oadam),
     "AdaMax": (AdaMax(0.1, (0.9, 0.99), 0.0), np_adamax),

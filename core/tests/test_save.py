@@ -331,6 +331,10 @@ def test_keys_that_are_numbers_stay_numbers(path):
     save(path, tree=tree)
     assert load(path)["tree"] == tree
     twin = {0: torch.ones(1), "0": torch.zeros(1), 1: ""}
+    with pytest.raises(ValueError, match="same path"):
+        load(path, tree=twin)
+    del tree["0"], twin["0"]
+    save(path, tree=tree)
     load(path, tree=twin)
     assert twin == tree
 

@@ -21,7 +21,6 @@ dtype's largest number.
 """
 
 import math
-from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
@@ -30,17 +29,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 # fmt: off
-__all__ = [
-    "celu", "elu", "gelu", "gelu_sigmoid", "gelu_tanh", "glu", "hardsigmoid", "hardswish", "hardtanh", "identity",
-    "leakyrelu", "lisht", "logcosh", "logsigmoid", "logsoftmax", "logsumexp", "mish", "relu", "relu6", "rrelu",
-    "selu", "sigmoid", "softmax", "softplus", "softshrink", "softsign", "swish", "tanh", "tanhshrink", "trelu",
-]
+__all__ = ["celu", "elu", "gelu", "gelu_sigmoid", "gelu_tanh", "glu", "hardsigmoid", "hardswish", "hardtanh",
+    "identity", "leakyrelu", "lisht", "logcosh", "logsigmoid", "logsoftmax", "logsumexp", "mish", "relu", "relu6",
+    "rrelu", "selu", "sigmoid", "softmax", "softplus", "softshrink", "softsign", "swish", "tanh", "tanhshrink", "trelu"]
 # fmt: on
 
 T = TypeVar("T", Tensor, np.ndarray, float)
 
 
-def _like(f: Callable[..., Tensor], x: Any, *args: Any) -> Any:
+def _like(f: Any, x: Any, *args: Any) -> Any:
     """`f(x / 1, *args)` for a tensor function `f`, the result in the type of `x` (see the module's table)."""
     if isinstance(x, Tensor):
         return f(x if x.is_floating_point() else x / 1, *args)

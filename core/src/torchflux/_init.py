@@ -17,7 +17,6 @@ Flux's convolutions. The fans are in `nfan`.
 """
 
 import math
-from collections.abc import Callable
 from functools import partial, wraps
 from typing import Any
 
@@ -25,14 +24,12 @@ import torch
 from torch import Tensor, nn
 
 # fmt: off
-__all__ = [
-    "glorot_normal", "glorot_uniform", "identity_init", "kaiming_normal", "kaiming_uniform", "lecun_normal", "nfan",
-    "ones", "orthogonal", "rand", "randn", "sparse_init", "truncated_normal", "zeros",
-]
+__all__ = ["glorot_normal", "glorot_uniform", "identity_init", "kaiming_normal", "kaiming_uniform", "lecun_normal",
+    "nfan", "ones", "orthogonal", "rand", "randn", "sparse_init", "truncated_normal", "zeros"]
 # fmt: on
 
 
-def _curried(init: Callable[..., Tensor]) -> Callable[..., Any]:
+def _curried(init: Any) -> Any:
     @wraps(init)
     def initialiser(*shape: int, **options: Any) -> Any:
         return init(*shape, **options) if shape else partial(initialiser, **options)
@@ -40,8 +37,7 @@ def _curried(init: Callable[..., Tensor]) -> Callable[..., Any]:
     return initialiser
 
 
-def _filled(fill: Callable[..., Tensor], shape: tuple[int, ...], *args: float, **options: Any) -> Tensor:
-    generator = options.pop("generator", None)
+def _filled(fill: Any, shape: tuple[int, ...], *args: float, generator: Any = None, **options: Any) -> Tensor:
     return fill(torch.empty(shape, **options), *args, generator=generator)
 
 
@@ -107,9 +103,7 @@ def kaiming_normal(*shape: int, gain: float = math.sqrt(2), **options: Any) -> T
 
 
 @_curried
-def truncated_normal(
-    *shape: int, mean: float = 0.0, std: float = 1.0, lo: float = -2.0, hi: float = 2.0, **options: Any
-) -> Tensor:
+def truncated_normal(*shape: int, mean: float = 0, std: float = 1, lo: float = -2, hi: float = 2, **kw: Any) -> Tensor:
     """N(mean, std^2) conditioned on lo <= x <= hi, so its own standard deviation is below `std`.
 
     >>> bool(truncated_normal(1000).abs().max() <= 2)
@@ -117,7 +111,7 @@ def truncated_normal(
     """
     if not (std > 0 and lo < hi):
         raise ValueError(f"truncated_normal needs std > 0 and lo < hi, given {std=}, {lo=}, {hi=}")
-    return _filled(nn.init.trunc_normal_, shape, mean, std, lo, hi, **options)
+    return _filled(nn.init.trunc_normal_, shape, mean, std, lo, hi, **kw)
 
 
 @_curried
@@ -183,8 +177,7 @@ def identity_init(*shape: int, gain: float = 1.0, shift: int | tuple[int, ...] =
     """
     weight = zeros(*shape, **options)
     if len(shape) > 1:
-        centre = weight[:, :, *((k - 1) // 2 for k in shape[2:])]
-        nn.init.eye_(centre).mul_(gain)
+        nn.init.eye_(weight[:, :, *((k - 1) // 2 for k in shape[2:])]).mul_(gain)
     return weight.roll(shift, 0) if isinstance(shift, int) else weight.roll(shift, tuple(range(len(shift))))
 
 

@@ -17,14 +17,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, mean
 
-from ._activations import identity
-
 # fmt: off
-__all__ = [
-    "binary_focal_loss", "binarycrossentropy", "crossentropy", "ctc_loss", "dice_coeff_loss", "focal_loss",
+__all__ = ["binary_focal_loss", "binarycrossentropy", "crossentropy", "ctc_loss", "dice_coeff_loss", "focal_loss",
     "hinge_loss", "huber_loss", "kldivergence", "label_smoothing", "logitbinarycrossentropy", "logitcrossentropy",
-    "mae", "mse", "msle", "poisson_loss", "siamese_contrastive_loss", "squared_hinge_loss", "tversky_loss",
-]
+    "mae", "mse", "msle", "poisson_loss", "siamese_contrastive_loss", "squared_hinge_loss", "tversky_loss"]
 # fmt: on
 
 Agg = Callable[[Tensor], Tensor]
@@ -53,8 +49,8 @@ def _expectation(f: Callable[[Tensor], Tensor], p: Tensor, y: Tensor, dim: int) 
     return (_match(p, y) * f(p).clamp(min=torch.finfo(p.dtype).min)).sum(dim)  # 0 * -inf is NaN
 
 
-def _eps(yhat: Tensor, eps: Eps) -> float:
-    return torch.finfo(yhat.dtype).eps if eps is None else eps
+def _above(p: Tensor, eps: Eps) -> Tensor:
+    return p + (torch.finfo(p.dtype).eps if eps is None else eps)
 
 
 def _total(x: Tensor, dim: Dim) -> Tensor:
@@ -85,8 +81,7 @@ def msle(yhat: Tensor, y: Tensor, *, eps: Eps = None, agg: Agg = mean) -> Tensor
     >>> msle(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 1.0]))
     tensor(0.2402)
     """
-    y, eps = _match(yhat, y), _eps(yhat, eps)
-    return _reduce(((yhat + eps).log() - (y + eps).log()).square(), agg)
+    return _reduce((_above(yhat, eps).log() - _above(_match(yhat, y), eps).log()).square(), agg)
 
 
 def huber_loss(yhat: Tensor, y: Tensor, *, delta: float = 1.0, agg: Agg = mean) -> Tensor:
@@ -125,7 +120,7 @@ def crossentropy(yhat: Tensor, y: Tensor, *, dim: int = -1, eps: Eps = None, agg
     >>> crossentropy(torch.tensor([[0.5, 0.5], [0.25, 0.75]]), torch.tensor([0, 0]))
     tensor(1.0397)
     """
-    return _reduce(-_expectation(lambda p: (p + _eps(p, eps)).log(), yhat, y, dim), agg)
+    return _reduce(-_expectation(lambda p: _above(p, eps).log(), yhat, y, dim), agg)
 
 
 def logitcrossentropy(yhat: Tensor, y: Tensor, *, dim: int = -1, agg: Agg = mean) -> Tensor:
@@ -139,7 +134,7 @@ def logitcrossentropy(yhat: Tensor, y: Tensor, *, dim: int = -1, agg: Agg = mean
     if yhat.ndim == 2 and y.ndim == 1 and agg is mean and dim in (-1, 1) and not y.is_floating_point():
         # PyTorch leaves out the targets equal to ignore_index, -100 by default, without a word; no class is this.
         return F.cross_entropy(yhat, y.long(), ignore_index=-(2**62))
-    return _reduce(-_expectation(identity, yhat.log_softmax(dim), y, dim), agg)
+    return _reduce(-_expectation(lambda logp: logp, yhat.log_softmax(dim), y, dim), agg)
 
 
 def binarycrossentropy(yhat: Tensor, y: Tensor, *, eps: Eps = None, agg: Agg = mean) -> Tensor:
@@ -148,8 +143,8 @@ def binarycrossentropy(yhat: Tensor, y: Tensor, *, eps: Eps = None, agg: Agg = m
     >>> binarycrossentropy(torch.tensor([0.5, 1.0]), torch.tensor([True, True]))
     tensor(0.3466)
     """
-    y, eps = _match(yhat, y), _eps(yhat, eps)
-    return _reduce(-torch.xlogy(y, yhat + eps) - torch.xlogy(1 - y, 1 - yhat + eps), agg)
+    y = _match(yhat, y)
+    return _reduce(-torch.xlogy(y, _above(yhat, eps)) - torch.xlogy(1 - y, _above(1 - yhat, eps)), agg)
 
 
 def logitbinarycrossentropy(yhat: Tensor, y: Tensor, *, agg: Agg = mean) -> Tensor:
@@ -170,7 +165,7 @@ def kldivergence(yhat: Tensor, y: Tensor, *, dim: int = -1, eps: Eps = None, agg
     Kullback and Leibler, On information and sufficiency, 1951, doi:10.1214/aoms/1177729694.
     """
     y = _match(yhat, y)
-    return _reduce((torch.xlogy(y, y) - torch.xlogy(y, yhat + _eps(yhat, eps))).sum(dim), agg)
+    return _reduce((torch.xlogy(y, y) - torch.xlogy(y, _above(yhat, eps))).sum(dim), agg)
 
 
 def poisson_loss(yhat: Tensor, y: Tensor, *, agg: Agg = mean) -> Tensor:
@@ -229,8 +224,7 @@ def tversky_loss(yhat: Tensor, y: Tensor, *, beta: float = 0.7, dim: Dim = None,
     Salehi, Erdogmus and Gholipour, Tversky loss function for image segmentation, 2017, arXiv:1706.05721.
     """
     y = _match(yhat, y)
-    overlap = _total(y * yhat, dim)
-    wrong = _total(beta * (1 - y) * yhat + (1 - beta) * y * (1 - yhat), dim)
+    overlap, wrong = _total(y * yhat, dim), _total(beta * (1 - y) * yhat + (1 - beta) * y * (1 - yhat), dim)
     return _reduce((1 - (overlap + 1) / (overlap + wrong + 1)).to(yhat.dtype), agg)
 
 
@@ -243,7 +237,7 @@ def binary_focal_loss(yhat: Tensor, y: Tensor, *, gamma: float = 2, eps: Eps = N
     Lin et al., Focal loss for dense object detection, 2017, arXiv:1708.02002.
     """
     y = _match(yhat, y)
-    return _reduce(_focal(y * yhat + (1 - y) * (1 - yhat), gamma, _eps(yhat, eps)), agg)
+    return _reduce(_focal(y * yhat + (1 - y) * (1 - yhat), gamma, eps), agg)
 
 
 def focal_loss(yhat: Tensor, y: Tensor, *, dim: int = -1, gamma: float = 2, eps: Eps = None, agg: Agg = mean) -> Tensor:
@@ -256,12 +250,12 @@ def focal_loss(yhat: Tensor, y: Tensor, *, dim: int = -1, gamma: float = 2, eps:
 
     Lin et al., 2017, arXiv:1708.02002.
     """
-    return _reduce(_expectation(lambda p: _focal(p, gamma, _eps(p, eps)), yhat, y, dim), agg)
+    return _reduce(_expectation(lambda p: _focal(p, gamma, eps), yhat, y, dim), agg)
 
 
-def _focal(p: Tensor, gamma: float, eps: float) -> Tensor:
+def _focal(p: Tensor, gamma: float, eps: Eps) -> Tensor:
     # The floor keeps the derivative finite at p = 1 for gamma < 1, and a rounded-up p > 1 from being NaN.
-    return -((1 - p).clamp(min=eps) ** gamma) * (p + eps).log()
+    return -((1 - p).clamp(min=torch.finfo(p.dtype).eps) ** gamma) * _above(p, eps).log()
 
 
 def siamese_contrastive_loss(yhat: Tensor, y: Tensor, *, margin: float = 1.0, agg: Agg = mean) -> Tensor:
@@ -273,8 +267,6 @@ def siamese_contrastive_loss(yhat: Tensor, y: Tensor, *, margin: float = 1.0, ag
     Hadsell, Chopra and LeCun, Dimensionality reduction by learning an invariant mapping, 2006,
     doi:10.1109/CVPR.2006.100.
     """
-    if margin < 0:
-        raise ValueError(f"siamese_contrastive_loss: margin must be >= 0, given {margin}")
     y = _match(yhat, y)
     return _reduce((1 - y) * yhat.square() + y * F.relu(margin - yhat).square(), agg)
 
@@ -295,8 +287,8 @@ def ctc_loss(yhat: Tensor, y: Tensor, *, lengths: Lengths = None, blank: int = 0
     Graves et al., Connectionist temporal classification, 2006, doi:10.1145/1143844.1143891.
     """
     if yhat.ndim not in (2, 3) or y.ndim != yhat.ndim - 1 or y.shape[:-1] != yhat.shape[1:-1]:
-        needed = "(T, N, C) and (N, S), or (T, C) and (S,)"
-        raise ValueError(f"ctc_loss needs shapes {needed}, given {tuple(yhat.shape)} and {tuple(y.shape)}")
+        shapes = f"(T, N, C) and (N, S), or (T, C) and (S,), given {tuple(yhat.shape)} and {tuple(y.shape)}"
+        raise ValueError(f"ctc_loss needs shapes {shapes}")
     frames, labels = lengths or (torch.full(y.shape[:-1], len(yhat)), torch.full(y.shape[:-1], y.shape[-1]))
     # F.ctc_loss reads memory outside the array for a class out of range; gather refuses it.
     padding = torch.arange(y.shape[-1], device=y.device) >= labels.to(y.device).unsqueeze(-1)

@@ -43,7 +43,7 @@ class Rule:
 
     def init(self, x: Tensor) -> Any:
         """The state to start from: a tree of tensors."""
-        return {name: torch.zeros_like(x) for name in self.slots}
+        return {name: torch.zeros_like(x, memory_format=torch.contiguous_format) for name in self.slots}
 
     def apply(self, state: Any, x: Tensor, dx: Tensor) -> tuple[Any, Tensor | None]:
         """The new state, and what to subtract from `x`."""
@@ -79,12 +79,8 @@ def setup(rule: Any, model: Any) -> PathDict:
     >>> list(setup(Adam(0.01), Dense(2, 3)))
     ['weight', 'bias']
     """
-    found = named_trainables(model)
-    if not found:
-        raise ValueError(
-            f"nothing to train in {type(model).__name__}: no parameter with requires_grad, no floating-point "
-            "tensor (thaw it, or make its tensors fields of a @treelike class)"
-        )
+    if not (found := named_trainables(model)):
+        raise ValueError(f"nothing to train in {type(model).__name__}: no parameter with requires_grad")
     rule = copy.copy(rule)  # its leaves are the only ones that `adjust` will change
     state = PathDict({path: Leaf(rule, rule.init(_real(x.detach()))) for path, x in found.items()})
     vars(state)["whole"] = True
@@ -119,34 +115,28 @@ def update(state: Any, model: Any, grads: Any) -> tuple[Any, Any]:
         state.step()
         state.zero_grad()
         return state, model
-    unknown = [path for path, dx in slopes.items() if isinstance(dx, Tensor) and path not in state]
-    if unknown:
-        raise ValueError(
-            f"no optimiser state for {unknown} (there is for {list(state)}); call setup again once a model has changed"
-        )
+    if unknown := [path for path, dx in slopes.items() if isinstance(dx, Tensor) and path not in state]:
+        raise ValueError(f"no optimiser state for {unknown}, only for {list(state)}: call setup again for this model")
     _step((leaf, params[path], slopes.get(path)) for path, leaf in state.items() if path in params)
     return state, model
 
 
+@torch.no_grad()
 def _step(triples: Iterable[tuple[Leaf, Tensor, Tensor | None]]) -> None:
-    groups: dict[Any, tuple[list[Leaf], list[Tensor], list[Tensor]]] = {}  # as PyTorch's fused kernels want them
-    with torch.no_grad():
-        for leaf, x, dx in triples:
-            if dx is not None and dx.shape != x.shape:
+    groups: dict[Any, list[Any]] = {}  # as PyTorch's fused kernels want them
+    for leaf, x, dx in triples:
+        if dx is not None and not leaf.frozen:
+            if dx.shape != x.shape:
                 raise ValueError(f"a gradient of shape {tuple(dx.shape)} for a parameter of shape {tuple(x.shape)}")
-            if dx is not None and not leaf.frozen:
-                same, xs, dxs = groups.setdefault((id(leaf.rule), x.dtype, x.device), ([], [], []))
-                same.append(leaf)
-                xs.append(_real(x))
-                dxs.append(_real(dx))
-        for same, xs, dxs in groups.values():
-            same[0].rule.step(same, xs, dxs)
+            groups.setdefault((id(leaf.rule), x.dtype, x.device), []).append((leaf, _real(x), _real(dx)))
+    for group in groups.values():
+        same, xs, dxs = (list(part) for part in zip(*group, strict=True))
+        same[0].rule.step(same, xs, dxs)
 
 
 def _real(x: Tensor) -> Tensor:
     """`x` as rules see it: real, and no 0-dimensional tensor, whose changes in place torch.compile can lose."""
-    x = torch.view_as_real(x) if x.is_complex() else x
-    return x.view(1) if x.ndim == 0 else x
+    return torch.view_as_real(x) if x.is_complex() else x if x.ndim else x.view(1)
 
 
 class Optimiser:
@@ -164,9 +154,8 @@ class Optimiser:
 
     def __init__(self, rule: Rule, params: Iterable[Tensor] | Tensor) -> None:
         self.params = [params] if isinstance(params, Tensor) else list(params)
-        untrained = [type(x).__name__ for x in self.params if not (isinstance(x, Tensor) and x.requires_grad)]
-        if untrained or not self.params:
-            raise ValueError(f"an optimiser takes tensors with requires_grad, e.g. trainables(model); got {untrained}")
+        if not all(isinstance(x, Tensor) and x.requires_grad for x in self.params):
+            raise ValueError("an optimiser takes tensors with requires_grad, e.g. trainables(model)")
         self.state = setup(rule, self.params)
 
     def __call__(self) -> None:
@@ -187,34 +176,27 @@ class OptimiserChain(Rule):
 
     rules: tuple[Rule, ...]
 
-    def __init__(self, *rules: Rule) -> None:
-        self.rules = rules
+    def __init__(self, *rules: Any) -> None:
+        self.rules = tuple(part for rule in rules for part in _parts(rule))
 
     def init(self, x: Tensor) -> Any:
         """The states of the rules."""
         return [rule.init(x) for rule in self.rules]
 
-    def apply(self, state: Any, x: Tensor, dx: Tensor) -> tuple[Any, Tensor | None]:
+    def apply(self, state: Any, x: Tensor, dx: Tensor | None) -> tuple[Any, Tensor | None]:
         """Applies the rules in turn, until one says to wait."""
-        change: Tensor | None = dx
         for i, rule in enumerate(self.rules):
-            if change is not None:
-                state[i], change = rule.apply(state[i], x, change)
-        return state, change
+            if dx is not None:
+                state[i], dx = rule.apply(state[i], x, dx)
+        return state, dx
 
     def step(self, leaves: list[Leaf], xs: list[Tensor], dxs: list[Tensor]) -> None:
         """All rules but the last tensor by tensor; the last as it likes, with its fused kernel if any."""
-        *first, last = self.rules
-        ready = []
-        for leaf, x, dx in zip(leaves, xs, dxs, strict=True):
-            *states, state = leaf.state
-            states, change = OptimiserChain(*first).apply(states, x, dx)
-            leaf.state = [*states, state]
-            if change is not None:
-                ready.append((leaf, Leaf(last, state), x, change))
-        if ready:
-            last.step(*(list(part) for part in list(zip(*ready, strict=True))[1:]))
-        for leaf, tail, _, _ in ready:
+        first, last = OptimiserChain(*self.rules[:-1]), self.rules[-1]
+        changes = [first.apply(leaf.state, x, dx)[1] for leaf, x, dx in zip(leaves, xs, dxs, strict=True)]
+        tails = [Leaf(last, leaf.state[-1]) for leaf in leaves]
+        _step(zip(tails, xs, changes, strict=True))
+        for leaf, tail in zip(leaves, tails, strict=True):
             leaf.state[-1] = tail.state
 
 
@@ -230,26 +212,26 @@ def adjust(state: Any, eta: float | None = None, **hyper: Any) -> None:
     """
     wanted = hyper if eta is None else {"eta": eta, **hyper}
     state = state.state if isinstance(state, Optimiser) else state
-    made: dict[int, Rule] = {}  # leaves that share a rule go on sharing one
-    for leaf in _leaves(state):
-        if id(leaf.rule) not in made:
-            made[id(leaf.rule)], known = _adjusted(leaf.rule, wanted)
-            if wanted.keys() - known:
-                raise ValueError(f"{leaf.rule!r} has no hyper-parameter {', '.join(sorted(wanted.keys() - known))}")
+    adjusted = {id(leaf.rule): _adjusted(leaf.rule, wanted) for leaf in _leaves(state)}  # shared ones stay shared
     for leaf in _leaves(state):
         if "whole" in vars(state):  # in place, so that a compiled step is not compiled again
-            vars(leaf.rule).update(vars(made[id(leaf.rule)]))
+            vars(leaf.rule).update(vars(adjusted[id(leaf.rule)]))
         else:
-            leaf.rule = made[id(leaf.rule)]
+            leaf.rule = adjusted[id(leaf.rule)]
 
 
-def _adjusted(rule: Any, wanted: dict[str, Any]) -> tuple[Any, set[str]]:
-    """The rule with the wanted hyper-parameters that it has, and their names."""
-    if isinstance(rule, OptimiserChain):
-        parts = [_adjusted(part, wanted) for part in rule.rules]
-        return OptimiserChain(*(part for part, _ in parts)), set().union(*(known for _, known in parts))
-    known = {field.name for field in fields(rule)} & wanted.keys()
-    return replace(rule, **{name: wanted[name] for name in known}), known
+def _parts(rule: Any) -> tuple[Any, ...]:
+    return rule.rules if isinstance(rule, OptimiserChain) else (rule,)
+
+
+def _adjusted(rule: Any, wanted: dict[str, Any]) -> Any:
+    """The rule with the wanted hyper-parameters; a chain takes each where it belongs."""
+    parts = _parts(rule)
+    known = [{field.name for field in fields(part)} & wanted.keys() for part in parts]
+    if unknown := wanted.keys() - set().union(*known):
+        raise ValueError(f"{rule!r} has no hyper-parameter {', '.join(sorted(unknown))}")
+    new = [replace(part, **{name: wanted[name] for name in names}) for part, names in zip(parts, known, strict=True)]
+    return OptimiserChain(*new) if isinstance(rule, OptimiserChain) else new[0]
 
 
 def _leaves(state: Any) -> list[Leaf]:
@@ -257,8 +239,8 @@ def _leaves(state: Any) -> list[Leaf]:
     return [state] if isinstance(state, Leaf) else list(state.values())
 
 
-def freeze(part: Any) -> None:
-    """Stops training: of a model or a part of it, or of the same part of an optimiser state.
+def freeze(part: Any, frozen: bool = True) -> None:
+    """Stops training (`frozen=False`: resumes it): of a model or a part of it, or of that part of an optimiser state.
 
     >>> from torchflux import Chain, Dense, trainables
     >>> model = Chain(Dense(2, 2), Dense(2, 2))
@@ -266,22 +248,18 @@ def freeze(part: Any) -> None:
     >>> [path for path, _ in trainables(model, path=True)]
     ['1.weight', '1.bias']
     """
-    _set_frozen(part, True)
+    if isinstance(part, Tensor):
+        part.requires_grad_(not frozen)
+    elif isinstance(part, nn.Module):
+        trains = getattr(part, "_trains", lambda name: True)
+        for name, value in {**part._parameters, **part._modules}.items():
+            if value is not None and (frozen or trains(name)):
+                freeze(value, frozen)
+    else:
+        for leaf in _leaves(part):
+            leaf.frozen = frozen
 
 
 def thaw(part: Any) -> None:
     """Resumes training where `freeze` stopped it; fields that a class declares not trainable stay frozen."""
-    _set_frozen(part, False)
-
-
-def _set_frozen(part: Any, frozen: bool) -> None:
-    if not isinstance(part, nn.Module):
-        for leaf in _leaves(part):
-            leaf.frozen = frozen
-        return
-    trains = getattr(part, "_trains", lambda name: True)
-    for name, value in {**part._parameters, **part._modules}.items():
-        if isinstance(value, nn.Module) and (frozen or trains(name)):
-            _set_frozen(value, frozen)
-        elif value is not None and (frozen or trains(name)):
-            value.requires_grad_(not frozen)
+    freeze(part, frozen=False)

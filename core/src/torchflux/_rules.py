@@ -6,33 +6,35 @@ fused kernel for use it.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, dataclass_transform
 
 import torch
 from torch import Tensor
 
 from ._optimise import Leaf, Rule
 
-# fmt: off
-__all__ = [
-    "AMSGrad", "AccumGrad", "AdaBelief", "AdaDelta", "AdaGrad", "AdaMax", "Adam", "AdamW", "ClipGrad", "ClipNorm",
-    "Descent", "Lion", "Momentum", "NAdam", "Nesterov", "OAdam", "RAdam", "RMSProp", "Rprop", "SignDecay",
-    "WeightDecay",
-]
-# fmt: on
+__all__ = ["AdaDelta", "AdaGrad", "Descent", "Lion", "Momentum", "Nesterov", "RMSProp", "Rprop"]
+__all__ += ["AMSGrad", "AdaBelief", "AdaMax", "Adam", "AdamW", "NAdam", "OAdam", "RAdam"]
+__all__ += ["AccumGrad", "ClipGrad", "ClipNorm", "SignDecay", "WeightDecay"]
 
 
+@dataclass_transform()
 class Formula(Rule):
-    """A rule that is one formula: `change(x, dx, **state)` says what to subtract, and moves the state on in place."""
+    """A rule that is one formula: `change(x, dx, **state)` says what to subtract, and moves the state on in place.
+
+    Every formula is a dataclass, of its hyper-parameters.
+    """
 
     change: Callable[..., Tensor]
+
+    def __init_subclass__(cls) -> None:
+        dataclass(cls)
 
     def apply(self, state: Any, x: Tensor, dx: Tensor) -> tuple[Any, Tensor | None]:
         """The state, moved on, and what to subtract from `x`."""
         return state, self.change(x, dx, **state)
 
 
-@dataclass
 class Descent(Formula):
     """Gradient descent: x ← x - η dx."""
 
@@ -47,7 +49,6 @@ class Descent(Formula):
         torch._foreach_add_(xs, dxs, alpha=-self.eta)
 
 
-@dataclass
 class Momentum(Formula):
     """Gradient descent with momentum: v ← ρ v + η dx, x ← x - v.
 
@@ -60,33 +61,22 @@ class Momentum(Formula):
 
     def change(self, x: Tensor, dx: Tensor, v: Tensor) -> Tensor:
         """The new velocity."""
-        return v.mul_(self.rho).add_(dx, alpha=self.eta).clone()
-
-    def step(self, leaves: list[Leaf], xs: list[Tensor], dxs: list[Tensor]) -> None:
-        """All parameters at once."""
-        vs = [leaf.state["v"] for leaf in leaves]
-        torch._foreach_mul_(vs, self.rho)
-        torch._foreach_add_(vs, dxs, alpha=self.eta)
-        torch._foreach_sub_(xs, vs)
+        return v.mul_(self.rho).add_(dx, alpha=self.eta)
 
 
-@dataclass
-class Nesterov(Formula):
+class Nesterov(Momentum):
     """Nesterov's momentum, with the look-ahead folded into the step.
 
     Source: Sutskever et al. (2013), PMLR 28(3):1139.
     """
 
-    slots = ("v",)
     eta: float = 0.001
-    rho: float = 0.9
 
     def change(self, x: Tensor, dx: Tensor, v: Tensor) -> Tensor:
         """ρ v' + η dx, with v' = ρ v + η dx."""
-        return self.rho * v.mul_(self.rho).add_(dx, alpha=self.eta) + self.eta * dx
+        return self.rho * super().change(x, dx, v) + self.eta * dx
 
 
-@dataclass
 class RMSProp(Formula):
     """Divides by a running root mean square of the gradient; `centred` subtracts the running mean first.
 
@@ -101,39 +91,33 @@ class RMSProp(Formula):
 
     def change(self, x: Tensor, dx: Tensor, square: Tensor, mean: Tensor) -> Tensor:
         """η dx / (√(E dx² - (E dx)²) + ε)."""
-        variance = square.lerp_(dx.square(), 1 - self.rho)
-        if self.centred:
-            variance = (variance - mean.lerp_(dx, 1 - self.rho).square()).clamp_min(0)
-        return self.eta * dx / (variance.sqrt() + self.epsilon)
+        square.lerp_(dx.square(), 1 - self.rho)
+        mean.lerp_(dx, (1 - self.rho) * self.centred)  # else it stays zero
+        return self.eta * dx / ((square - mean.square()).clamp_min(0).sqrt() + self.epsilon)
 
 
-@dataclass
 class Rprop(Formula):
     """Steps that know only the gradient's sign: longer while it stays, shorter when it changes.
 
     Source: Riedmiller & Braun (1993), doi:10.1109/ICNN.1993.298623 (without weight backtracking).
     """
 
-    slots = ("before", "length")
     eta: float = 0.001
     factors: tuple[float, float] = (0.5, 1.2)
     limits: tuple[float, float] = (1e-6, 50.0)
 
     def init(self, x: Tensor) -> Any:
         """The gradient before, and the step lengths."""
-        return super().init(x) | {"length": torch.full_like(x, self.eta)}
+        return {"before": torch.zeros_like(x), "length": torch.full_like(x, self.eta)}
 
     def change(self, x: Tensor, dx: Tensor, before: Tensor, length: Tensor) -> Tensor:
         """length · sign(dx), and nothing just after a change of sign."""
-        same = (dx * before).sign()
+        same, (shorter, longer) = (dx * before).sign(), self.factors
         before.copy_(torch.where(same < 0, 0.0, dx))
-        length.copy_(
-            torch.where(same > 0, length * self.factors[1], torch.where(same < 0, length * self.factors[0], length))
-        )
+        length.copy_(torch.where(same > 0, length * longer, torch.where(same < 0, length * shorter, length)))
         return length.clamp_(*self.limits) * before.sign()
 
 
-@dataclass
 class Adaptive(Formula):
     """What Adam and its relatives share: two running moments and a count of steps."""
 
@@ -148,9 +132,12 @@ class Adaptive(Formula):
 
     def change(self, x: Tensor, dx: Tensor, m: Tensor, v: Tensor, step: Tensor, **more: Tensor) -> Tensor:
         """η times the direction, after the moments have taken in the gradient."""
-        m.lerp_(dx, 1 - self.beta[0])
-        v.lerp_(dx.square(), 1 - self.beta[1])
+        self.second(v, dx, m.lerp_(dx, 1 - self.beta[0]))
         return self.eta * self.direction(dx, m, v, step.add_(1).double(), **more)
+
+    def second(self, v: Tensor, dx: Tensor, m: Tensor) -> None:
+        """Moves the second moment on: v ← β₂ v + (1-β₂) dx²."""
+        v.lerp_(dx.square(), 1 - self.beta[1])
 
     def direction(self, dx: Tensor, m: Tensor, v: Tensor, t: Tensor) -> Tensor:
         """Adam's: m̂ / (√v̂ + ε)."""
@@ -161,57 +148,39 @@ class Adaptive(Formula):
         return (v / (1 - self.beta[1] ** t)).sqrt() + self.epsilon
 
 
-@dataclass
 class Adam(Adaptive):
     """Adaptive moments.
 
     Source: Kingma & Ba (2015), arXiv 1412.6980.
     """
 
+    decay = 0.0  # no hyper-parameter of this rule
+
     def step(self, leaves: list[Leaf], xs: list[Tensor], dxs: list[Tensor]) -> None:
         """All parameters at once, by PyTorch's fused kernel."""
         if torch.compiler.is_compiling() or not all(x.is_contiguous() for x in xs):
             super().step(leaves, xs, dxs)  # the compiler fuses the formula itself; the kernel takes no strides
             return
-        self.shrink(xs)
-        dxs = [dx.contiguous() for dx in dxs]
-        m, v, vmax, t = (
-            [leaf.state[name] for leaf in leaves if name in leaf.state] for name in ("m", "v", "vmax", "step")
-        )
+        m, v, vmax, t = ([leaf.state[k] for leaf in leaves if k in leaf.state] for k in ("m", "v", "vmax", "step"))
         torch._foreach_add_(t, 1)
-        hyper: Any = {
-            "lr": self.eta,
-            "beta1": self.beta[0],
-            "beta2": self.beta[1],
-            "eps": self.epsilon,
-            "weight_decay": 0.0,
-        }
-        torch._fused_adam_(xs, dxs, m, v, vmax, t, **hyper, amsgrad=bool(vmax), maximize=False)
-
-    def shrink(self, xs: list[Tensor]) -> None:
-        """What a rule with decoupled decay does to the parameters first."""
+        hyper: Any = {"lr": self.eta, "beta1": self.beta[0], "beta2": self.beta[1], "eps": self.epsilon}
+        kind: Any = {"weight_decay": self.decay, "amsgrad": bool(vmax), "maximize": False}
+        torch._fused_adamw_(xs, [dx.contiguous() for dx in dxs], m, v, vmax, t, **hyper, **kind)
 
 
-@dataclass
 class AdamW(Adam):
-    """Adam with decoupled weight decay: x also shrinks by η · decay · x (`couple=False`: by decay · x).
+    """Adam with decoupled weight decay: x also shrinks by η · decay · x.
 
     Source: Loshchilov & Hutter (2019), arXiv 1711.05101.
     """
 
     decay: float = 0.01
-    couple: bool = True
 
     def change(self, x: Tensor, dx: Tensor, m: Tensor, v: Tensor, step: Tensor, **more: Tensor) -> Tensor:
         """Adam's step and the decay."""
-        return super().change(x, dx, m, v, step) + (self.eta if self.couple else 1) * self.decay * x
-
-    def shrink(self, xs: list[Tensor]) -> None:
-        """The decay by itself."""
-        torch._foreach_mul_(xs, 1 - (self.eta if self.couple else 1) * self.decay)
+        return super().change(x, dx, m, v, step) + self.eta * self.decay * x
 
 
-@dataclass
 class AMSGrad(Adam):
     """Adam with the largest second moment seen so far (bias-corrected, as PyTorch has it).
 
@@ -225,7 +194,6 @@ class AMSGrad(Adam):
         return super().direction(dx, m, vmax.copy_(torch.maximum(vmax, v)), t)
 
 
-@dataclass
 class NAdam(Adaptive):
     """Adam with Nesterov's momentum (constant β₁, as in Optimisers.jl; PyTorch's has a schedule).
 
@@ -238,7 +206,6 @@ class NAdam(Adaptive):
         return (b1 * m / (1 - b1 ** (t + 1)) + (1 - b1) * dx / (1 - b1**t)) / self.root(v, t)
 
 
-@dataclass
 class RAdam(Adaptive):
     """Adam that waits to divide by the second moment until its variance is known well enough.
 
@@ -254,24 +221,21 @@ class RAdam(Adaptive):
         return m / (1 - b1**t) * torch.where(length > 5, r2.clamp_min(0).sqrt() / self.root(v, t), 1.0)
 
 
-@dataclass
 class AdaMax(Adaptive):
     """Adam with the infinity norm for its second moment.
 
     Source: Kingma & Ba (2015), arXiv 1412.6980, section 7.
     """
 
-    slots = ("m", "u")
+    def second(self, v: Tensor, dx: Tensor, m: Tensor) -> None:
+        """v ← max(β₂ v, |dx|)."""
+        v.copy_(torch.maximum(v * self.beta[1], dx.abs()))
 
-    def change(self, x: Tensor, dx: Tensor, m: Tensor, u: Tensor, step: Tensor) -> Tensor:  # type: ignore[override]
-        """η m̂ / (u + ε), u ← max(β₂ u, |dx|)."""
-        u.copy_(torch.maximum(u * self.beta[1], dx.abs()))
-        return (
-            self.eta * m.lerp_(dx, 1 - self.beta[0]) / (1 - self.beta[0] ** step.add_(1).double()) / (u + self.epsilon)
-        )
+    def root(self, v: Tensor, t: Tensor) -> Tensor:
+        """v + ε."""
+        return v + self.epsilon
 
 
-@dataclass
 class OAdam(Adaptive):
     """Optimistic Adam: twice this step minus the one before, for games and adversarial training.
 
@@ -284,12 +248,11 @@ class OAdam(Adaptive):
     def direction(self, dx: Tensor, m: Tensor, v: Tensor, t: Tensor, before: Tensor) -> Tensor:  # type: ignore[override]
         """2 Δₜ - Δₜ₋₁."""
         now = super().direction(dx, m, v, t)
-        optimistic = 2 * now - before
+        change = 2 * now - before
         before.copy_(now)
-        return optimistic
+        return change
 
 
-@dataclass
 class AdaBelief(Adaptive):
     """Adam that divides by how far the gradient strays from its running mean.
 
@@ -298,14 +261,11 @@ class AdaBelief(Adaptive):
 
     epsilon: float = 1e-16
 
-    def change(self, x: Tensor, dx: Tensor, m: Tensor, v: Tensor, step: Tensor, **more: Tensor) -> Tensor:
-        """η m̂ / (√ŝ + ε)."""
-        m.lerp_(dx, 1 - self.beta[0])
+    def second(self, v: Tensor, dx: Tensor, m: Tensor) -> None:
+        """v ← β₂ v + (1-β₂) (dx - m)² + ε."""
         v.lerp_((dx - m).square(), 1 - self.beta[1]).add_(self.epsilon)
-        return self.eta * self.direction(dx, m, v, step.add_(1).double())
 
 
-@dataclass
 class AdaGrad(Formula):
     """Divides by the root of all squared gradients so far.
 
@@ -321,7 +281,6 @@ class AdaGrad(Formula):
         return self.eta * dx / (sum.add_(dx.square()).sqrt() + self.epsilon)
 
 
-@dataclass
 class AdaDelta(Formula):
     """Scales the gradient to the size of the recent steps; needs no learning rate.
 
@@ -340,7 +299,6 @@ class AdaDelta(Formula):
         return change
 
 
-@dataclass
 class Lion(Formula):
     """The sign of an interpolated momentum.
 
@@ -358,7 +316,6 @@ class Lion(Formula):
         return change
 
 
-@dataclass
 class WeightDecay(Formula):
     """Adds decay · x to the gradient: the gradient of decay/2 · |x|²."""
 
@@ -369,7 +326,6 @@ class WeightDecay(Formula):
         return dx + self.decay * x
 
 
-@dataclass
 class SignDecay(Formula):
     """Adds decay · sign(x) to the gradient: the gradient of decay · ‖x‖₁."""
 
@@ -380,7 +336,6 @@ class SignDecay(Formula):
         return dx + self.decay * x.sign()
 
 
-@dataclass
 class ClipGrad(Formula):
     """Clips each number of the gradient to [-limit, limit]."""
 
@@ -391,7 +346,6 @@ class ClipGrad(Formula):
         return dx.clamp(-self.limit, self.limit)
 
 
-@dataclass
 class ClipNorm(Formula):
     """Scales the gradient of each array down to a p-norm of at most `limit`.
 
@@ -415,17 +369,15 @@ class ClipNorm(Formula):
 class AccumGrad(Rule):
     """Lets the mean of every `n` gradients through, and nothing in between; first in an `OptimiserChain`."""
 
-    slots = ("sum",)
     n: int = 2
 
     def init(self, x: Tensor) -> Any:
         """The sum of the gradients, and how many there are."""
-        return super().init(x) | {"count": torch.zeros((), dtype=torch.int64)}
+        return {"sum": torch.zeros_like(x), "count": torch.zeros((), dtype=torch.int64)}
 
     def apply(self, state: Any, x: Tensor, dx: Tensor) -> tuple[Any, Tensor | None]:
         """The mean, every n-th time."""
         total = state["sum"].add_(dx, alpha=1 / self.n)
         if state["count"].add_(1) < self.n:
             return state, None
-        state["count"].zero_()
-        return {**state, "sum": torch.zeros_like(total)}, total
+        return self.init(x), total

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ._model import check_fit, loadmodel, named_tensors
 from ._optimise import Optimiser, Rule
-from ._walk import PathDict, children, rebuild
+from ._walk import PathDict, children, leaves, rebuild
 
 __all__ = ["load", "save"]
 
@@ -46,11 +46,12 @@ def save(path: str | os.PathLike[str], *, step: int = 0, **trees: Any) -> None:
     (7, [0.5, 0.25])
     """
     if "rng" in trees:
-        raise TypeError("rng is the name under which the state of the random generators goes in; choose another")
-    writer = _Writer()
-    forms = {name: writer.form(x, name) for name, x in {"step": step, **trees, "rng": _rng_state()}.items()}
+        raise TypeError("rng is the name of the state of the random generators; choose another")
+    kept: dict[int, tuple[str, Tensor]] = {}
+    forms = {name: _form(x, name, kept) for name, x in {"step": step, **trees, "rng": _rng_state()}.items()}
+    arrays = {name: x.detach().cpu().contiguous().clone() for name, x in kept.values()}
     metadata = {"torchflux": json.dumps({"format": FORMAT, "trees": forms})}
-    _write(Path(path), safetensors.torch.save(writer.arrays, metadata))
+    _write(Path(path), safetensors.torch.save(arrays, metadata))
 
 
 def load(path: str | os.PathLike[str], *, rng: bool = False, **into: Any) -> dict[str, Any]:
@@ -58,7 +59,8 @@ def load(path: str | os.PathLike[str], *, rng: bool = False, **into: Any) -> dic
 
     Arguments:
         rng: whether to set the global random generators to what they were.
-        into: models, optimiser states, generators and trees of tensors to load into.
+        into: models, optimiser states, generators and trees of tensors to load into (generators and `torch.optim`
+            optimisers under a name of their own; saved inside of a tree, they come back as tensors and dicts).
 
     Returns:
         The step and every tree that isn't loaded into anything; of a model its `state`.
@@ -69,12 +71,13 @@ def load(path: str | os.PathLike[str], *, rng: bool = False, **into: Any) -> dic
         FileNotFoundError: there is no such file.
     """
     kept = _read(Path(path))
+    into = {name: x.state if isinstance(x, Optimiser) else x for name, x in into.items()}
     for name, target in into.items():
         if name not in kept:
             raise ValueError(f"{path} holds no {name!r}; it holds {', '.join(kept)}")
         try:
-            _check(target, kept[name], name)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            _check(target, kept[name])
+        except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
             raise ValueError(f"{name!r} in {path} doesn't fit what it is loaded into: {error}") from error
     for name, target in into.items():
         _put(target, kept.pop(name))
@@ -111,7 +114,7 @@ def _read(path: Path) -> dict[str, Any]:
             raise ValueError(ours["format"])
         return {name: _decode(form, arrays) for name, form in ours["trees"].items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        hint = "loadmodel(model, safetensors.torch.load_file(path)) takes the weights of any other safetensors file"
+        hint = "loadmodel takes the weights of any other file"
         raise ValueError(f"{path} was not written by torchflux.save ({error}); {hint}") from error
 
 
@@ -119,41 +122,28 @@ def _read(path: Path) -> dict[str, Any]:
 # written by its fields; it comes back as a dict, and is loaded into one of its kind.
 
 
-class _Writer:
-    """The forms of trees, and the arrays that they name."""
-
-    def __init__(self) -> None:
-        self.arrays: dict[str, Tensor] = {}
-        self.names: dict[int, tuple[str, Tensor]] = {}  # tied tensors are stored once; kept alive for their id
-
-    def form(self, x: Any, path: str) -> Any:
-        """What stands for `x` in the JSON."""
-        if isinstance(x, bool | int | float | str | None):
-            return x
-        if isinstance(x := x.get_state() if isinstance(x, torch.Generator) else x, Tensor):
-            return {"tensor": self.name(x, path)}
-        if isinstance(x, tuple | list):
-            kind = "tuple" if isinstance(x, tuple) else "list"
-            return {kind: [self.form(part, f"{path}/{i}") for i, part in enumerate(x)]}
-        if not isinstance(parts := _as_dict(x), dict):
-            raise TypeError(f"can't save {path}: a {type(x).__name__} is no tensor, number, string, module or nesting")
-        return {"dict": [[key, self.form(part, f"{path}/{key}")] for key, part in parts.items()]}
-
-    def name(self, x: Tensor, path: str) -> str:
-        """The name of a tensor among the arrays."""
-        if id(x) not in self.names:
-            name = path if path not in self.arrays else f"{path} {len(self.arrays)}"
-            self.names[id(x)], self.arrays[name] = (name, x), x.detach().cpu().contiguous().clone()
-        return self.names[id(x)][0]
+def _form(x: Any, path: str, kept: dict[int, tuple[str, Tensor]]) -> Any:
+    """What stands for `x` in the JSON; its tensors go into `kept`, by id and with a name, tied ones once."""
+    x = x.get_state() if isinstance(x, torch.Generator) else x
+    if isinstance(x, bool | int | float | str | None):
+        return x
+    if isinstance(x, Tensor):
+        return {"tensor": kept.setdefault(id(x), (f"{path} {len(kept)}", x))[0]}
+    forms = {key: _form(part, f"{path}/{key}", kept) for key, part in _parts(x, path).items()}
+    if isinstance(x, tuple | list):
+        return {"tuple" if isinstance(x, tuple) else "list": list(forms.values())}
+    return {"dict": list(forms.items())}
 
 
-def _as_dict(x: Any) -> Any:
-    """Models, optimisers and dataclasses as dicts."""
-    if isinstance(x, nn.Module):
-        return named_tensors(x)
+def _parts(x: Any, path: str) -> dict[Any, Any]:
+    """What is written of a model, an optimiser or a node of a tree."""
     if isinstance(x, torch.optim.Optimizer):
         return x.state_dict()
-    return x.state if isinstance(x, Optimiser) else children(x) if dataclasses.is_dataclass(x) else x
+    if isinstance(x, nn.Module | Optimiser):
+        return named_tensors(x) if isinstance(x, nn.Module) else x.state
+    if isinstance(x, tuple | list | dict) or dataclasses.is_dataclass(x):
+        return children(x)
+    raise TypeError(f"can't save {path}: a {type(x).__name__} is no tensor, number, string, module or nesting")
 
 
 def _decode(form: Any, arrays: dict[str, Tensor]) -> Any:
@@ -167,46 +157,38 @@ def _decode(form: Any, arrays: dict[str, Tensor]) -> Any:
     return {"tuple": tuple, "list": list}[kind](_decode(part, arrays) for part in content)
 
 
-def _check(old: Any, value: Any, path: str) -> None:
-    """Refuses a value that can't be put into `old`."""
-    old = old.state if isinstance(old, Optimiser) else old
-    if isinstance(old, nn.Module):
-        check_fit(old, value)
-    elif isinstance(old, torch.optim.Optimizer):
-        if [len(group["params"]) for group in old.param_groups] != [
-            len(group["params"]) for group in value["param_groups"]
-        ]:
-            raise ValueError(f"{path} has other parameter groups")
-    elif isinstance(old, Tensor):
-        if old.shape != getattr(value, "shape", None):
-            raise ValueError(f"{path} has shape {tuple(old.shape)}, the saved one {getattr(value, 'shape', value)}")
-    elif not isinstance(old, torch.Generator):
-        parts, values = children(old), children(value)
-        if parts.keys() != values.keys() or isinstance(value, Tensor):
-            raise ValueError(f"{path} has {list(parts)}, the saved one {list(values)}")
-        for key, part in parts.items():
-            _check(part, values[key], f"{path}.{key}")
+def _check(target: Any, value: Any) -> None:
+    """Refuses a value that can't be put into `target`."""
+    if isinstance(target, torch.Generator):
+        torch.Generator(target.device).set_state(value)
+    elif isinstance(target, torch.optim.Optimizer):
+        mine, saved = ([len(group["params"]) for group in x["param_groups"]] for x in (target.state_dict(), value))
+        if mine != saved:
+            raise ValueError(f"its groups have {mine} parameters, the saved ones {saved}")
+    else:
+        check_fit(target, value)
+        paths, stored = ([path for path, _ in leaves(x)] for x in (target, value))
+        if len(paths) > len(set(paths)) or set(paths) != set(stored):
+            raise ValueError(f"its parts differ in {sorted(set(paths) ^ set(stored))}, or two have the same path")
 
 
 def _put(target: Any, value: Any) -> None:
-    target = target.state if isinstance(target, Optimiser) else target
-    new = _filled(target, value, [])
-    if isinstance(target, dict):
-        target.update(new)
-    elif isinstance(target, list):
-        target[:] = new
+    if isinstance(target, torch.Generator):
+        target.set_state(value)
+    elif isinstance(target, torch.optim.Optimizer):
+        target.load_state_dict(value)
+    else:
+        new = _filled(loadmodel(target, value), value, [])
+        if isinstance(target, dict):
+            target.update(new)
+        elif isinstance(target, list):
+            target[:] = new
 
 
 def _filled(old: Any, value: Any, rules: list[Any]) -> Any:
-    """`old` with the saved value: what can be is changed in place, and equal rules are shared, as `update` wants."""
-    if isinstance(old, nn.Module):
-        return loadmodel(old, value)
-    if isinstance(old, torch.Generator):
-        return old.set_state(value)
-    if isinstance(old, torch.optim.Optimizer):
-        return old.load_state_dict(value)
-    if isinstance(old, Tensor):
-        return old.detach().copy_(value)
+    """`old` with the saved numbers and strings; equal rules are shared, as `update` wants."""
+    if isinstance(old, Tensor | nn.Module):
+        return old  # its numbers have been copied
     parts = children(old)
     new = rebuild(old, {key: _filled(part, value[key], rules) for key, part in parts.items()}) if parts else value
     if isinstance(new, Rule):

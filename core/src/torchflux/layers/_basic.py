@@ -16,12 +16,26 @@ __all__ = ["Bilinear", "Dense", "Embedding", "EmbeddingBag", "PixelShuffle", "Sc
 
 Activation = Callable[[Tensor], Tensor]
 Init = Callable[..., Tensor]
-Pair = tuple[int, int]
+Size = int | tuple[int, ...]  # one for all dimensions, or one for each
 
 
-@sized(axis=-1)
-@treelike
-class Dense:
+def layer(axis: int, **options: Any) -> Callable[[Any], Any]:
+    """`@treelike`, of a class that reads a size given as `...` off its input's dimension `axis`."""
+    return lambda cls: sized(axis)(treelike(cls, **options))
+
+
+class Affine:
+    """What layers with a weight, of shape (nout, *nin), a bias and an activation have in common."""
+
+    def __init__(
+        self, nin: Size, nout: int, activation: Activation = identity, *, bias: bool = True, init: Init = glorot_uniform
+    ) -> None:
+        self.weight = init(nout, *(nin if isinstance(nin, tuple | list) else (nin,)))
+        self.bias, self.activation = zeros(nout) if bias else None, activation
+
+
+@layer(axis=-1)
+class Dense(Affine):
     """A fully connected layer: σ(x Wᵀ + b), over the last dimension.
 
     Arguments:
@@ -38,19 +52,14 @@ class Dense:
     torch.Size([8, 2])
     """
 
-    def __init__(
-        self, nin: int, nout: int, activation: Activation = identity, *, bias: bool = True, init: Init = glorot_uniform
-    ) -> None:
-        self.weight, self.bias = init(nout, nin), zeros(nout) if bias else None
-        self.activation = activation
+    __init__ = Affine.__init__
 
     def __call__(self, x: Tensor) -> Tensor:
         """Applies the layer."""
         return self.activation(F.linear(x, self.weight, self.bias))
 
 
-@sized(axis=-1)
-@treelike
+@layer(axis=-1)
 class Scale:
     """An element-wise affine map: σ(w ⊙ x + b).
 
@@ -83,7 +92,7 @@ def sizes_and_activation(*args: Any) -> tuple[tuple[int, ...], Activation]:
 
 
 @treelike
-class Bilinear:
+class Bilinear(Affine):
     """A layer that is linear in each of two inputs: yₖ = σ(x₁ᵀ Wₖ x₂ + bₖ).
 
     Arguments:
@@ -101,11 +110,7 @@ class Bilinear:
     Source: Flux.jl's `Bilinear`; `torch.nn.Bilinear`.
     """
 
-    def __init__(
-        self, nin: Pair, nout: int, activation: Activation = identity, *, bias: bool = True, init: Init = glorot_uniform
-    ) -> None:
-        self.weight, self.bias = init(nout, *nin), zeros(nout) if bias else None
-        self.activation = activation
+    __init__ = Affine.__init__
 
     def __call__(self, x1: Tensor, x2: Tensor | None = None) -> Tensor:
         """Applies the layer to two inputs, or to one in both places."""
@@ -136,14 +141,12 @@ class Embedding:
 
     def __init__(self, nin: int, nout: int, *, init: Init = randn, padding_idx: int | None = None) -> None:
         keep = torch.arange(nin).unsqueeze(1) != (-1 if padding_idx is None else padding_idx)
-        self.weight = init(nin, nout) * keep
-        self.padding_idx = padding_idx
+        self.weight, self.padding_idx = init(nin, nout) * keep, padding_idx
 
     def __call__(self, x: Tensor) -> Tensor:
         """Looks the indices up, or multiplies one-hot vectors with the table."""
-        if x.is_floating_point() or x.dtype is torch.bool:
-            return x.to(self.weight.dtype) @ self.weight
-        return F.embedding(x, self.weight, self.padding_idx)
+        one_hot = x.is_floating_point() or x.dtype is torch.bool
+        return x.to(self.weight.dtype) @ self.weight if one_hot else F.embedding(x, self.weight, self.padding_idx)
 
 
 @treelike
@@ -171,14 +174,12 @@ class EmbeddingBag:
     """
 
     def __init__(self, nin: int, nout: int, reduction: str = "mean", *, init: Init = randn) -> None:
-        self.weight = init(nin, nout)
-        self.reduction = reduction
+        self.weight, self.reduction = init(nin, nout), reduction
 
     def __call__(self, x: Tensor | Sequence[Tensor], offsets: Tensor | None = None) -> Tensor:
         """Looks the indices of every bag up and reduces each bag to one vector."""
         if not isinstance(x, Tensor):
-            starts = torch.tensor([0, *map(len, x)][:-1], device=self.weight.device)
-            x, offsets = torch.cat(tuple(x)), starts.cumsum(0)
+            x, offsets = torch.cat(tuple(x)), torch.tensor([0, *map(len, x)][:-1], device=self.weight.device).cumsum(0)
         return F.embedding_bag(x, self.weight, offsets, mode=self.reduction)
 
 

@@ -4,17 +4,13 @@ Layouts are PyTorch's: (batch, channels, *spatial), and what is called convoluti
 `CrossCor`; Flux's `Conv` flips the kernel).
 """
 
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from .._activations import identity
-from .._init import glorot_uniform, zeros
-from .._outputsize import sized
 from .._treelike import treelike
-from ._basic import Activation, Init
+from ._basic import Affine, Size, layer
 
 __all__ = ["Conv", "ConvTranspose", "DepthwiseConv", "MaxPool", "MeanPool", "SamePad"]
 __all__ += ["AdaptiveMaxPool", "AdaptiveMeanPool", "GlobalMaxPool", "GlobalMeanPool"]
@@ -36,48 +32,35 @@ class SamePad:
 
 
 Kernel = tuple[int, ...]
-Each = int | Sequence[int]  # one for all dimensions, or one for each
-Pad = Each | SamePad
+Pad = Size | SamePad
 
 
-def _split(pad: Pad, kernel: Kernel, dilation: Each = 1) -> tuple[Each, Sequence[int]]:
+def _split(pad: Pad, kernel: Kernel, dilation: Size = 1) -> tuple[Size, Kernel]:
     """A padding as PyTorch's kernels take it and, where the sides of a dimension differ, as `F.pad` takes it."""
     n = len(kernel)
     if isinstance(pad, SamePad):
         dilations = (dilation,) * n if isinstance(dilation, int) else dilation
         overlaps = [d * (k - 1) for k, d in zip(kernel, dilations, strict=True)]
-        pad = [side for overlap in overlaps for side in (overlap // 2, (overlap + 1) // 2)]
+        pad = tuple(side for overlap in overlaps for side in (overlap // 2, (overlap + 1) // 2))
     if isinstance(pad, int) or len(pad) != 2 * n:
         return pad, ()
-    if pad[::2] == pad[1::2]:
-        return pad[::2], ()
-    return 0, [side for d in reversed(range(n)) for side in pad[2 * d : 2 * d + 2]]
+    last_first = tuple(side for d in reversed(range(n)) for side in pad[2 * d : 2 * d + 2])
+    return (pad[::2], ()) if pad[::2] == pad[1::2] else (0, last_first)
 
 
-class _Convolution:
-    """What a convolution and its transpose have in common."""
+class _Convolution(Affine):
+    """What a convolution and its transpose have in common: parameters, and how the kernel slides."""
 
-    def __init__(
-        self,
-        kernel: Kernel,
-        nin: int,
-        nout: int,
-        activation: Activation = identity,
-        *,
-        stride: Each = 1,
-        pad: Pad = 0,
-        dilation: Each = 1,
-        groups: int = 1,
-        bias: bool = True,
-        init: Init = glorot_uniform,
-    ) -> None:
-        self.weight, self.bias = init(nout, nin // groups, *kernel), zeros(nout) if bias else None
-        self.activation, self.stride, self.dilation, self.groups = activation, stride, dilation, groups
-        self.padding, self.uneven = _split(pad, kernel, dilation)
+    def __init__(self, kernel: Kernel, nin: int, nout: int, *activation: Any, groups: int = 1, **options: Any) -> None:
+        self.groups, others = groups, self._slide(kernel, **options)
+        Affine.__init__(self, (nin // groups, *kernel), nout, *activation, **others)
+
+    def _slide(self, kernel: Kernel, stride: Size = 1, pad: Pad = 0, dilation: Size = 1, **others: Any) -> Any:
+        self.stride, self.dilation, (self.padding, self.uneven) = stride, dilation, _split(pad, kernel, dilation)
+        return others
 
 
-@sized(axis=1)
-@treelike
+@layer(axis=1)
 class Conv(_Convolution):
     """A convolution: σ(w ⋆ x + b).
 
@@ -110,8 +93,7 @@ class Conv(_Convolution):
         return self.activation(conv(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups))
 
 
-@sized(axis=1)
-@treelike
+@layer(axis=1)
 class ConvTranspose(_Convolution):
     """The transpose of the convolution that `Conv(kernel, nout, nin, ...)` is: σ(wᵀ ⋆ x + b).
 
@@ -129,10 +111,9 @@ class ConvTranspose(_Convolution):
     Source: Zeiler et al. (2010), doi:10.1109/CVPR.2010.5539957.
     """
 
-    def __init__(self, kernel: Kernel, nin: int, nout: int, *activation: Any, outpad: Each = 0, **options: Any) -> None:
+    def __init__(self, kernel: Kernel, nin: int, nout: int, *activation: Any, outpad: Size = 0, **options: Any) -> None:
         _Convolution.__init__(self, kernel, nout, nin, *activation, **options)
-        self.bias = None if self.bias is None else zeros(nout)
-        self.outpad = outpad
+        self.outpad, self.bias = outpad, None if self.bias is None else self.bias.new_zeros(nout)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Applies the layer."""
@@ -155,16 +136,13 @@ def DepthwiseConv(kernel: Kernel, nin: int, nout: int, *activation: Any, **optio
 
 
 class _Pool:
-    """What both kinds of pooling have in common."""
+    """What pooling by PyTorch's `reduce` is, where an uneven padding is made of `filler`."""
 
-    reduce: ClassVar[str]
-    filler: ClassVar[float]  # what an uneven padding is made of
-
-    def __init__(self, window: Kernel, *, pad: Pad = 0, stride: Each | None = None) -> None:
+    def __init__(self, window: Kernel, *, pad: Pad = 0, stride: Size | None = None) -> None:
         self.window, self.stride = window, window if stride is None else stride
         self.padding, self.uneven = _split(pad, window)
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self: Any, x: Tensor) -> Tensor:
         """Applies the layer."""
         x = F.pad(x, self.uneven, value=self.filler) if self.uneven else x
         return getattr(F, f"{self.reduce}{len(self.window)}d")(x, self.window, self.stride, self.padding)
@@ -223,8 +201,7 @@ class AdaptiveMaxPool:
     Source: He et al. (2014), arXiv 1406.4729.
     """
 
-    def __init__(self, out: Each) -> None:
-        self.out = out
+    out: Size
 
     def __call__(self, x: Tensor) -> Tensor:
         """Applies the layer."""
@@ -244,8 +221,7 @@ class AdaptiveMeanPool:
     Source: He et al. (2014), arXiv 1406.4729.
     """
 
-    def __init__(self, out: Each) -> None:
-        self.out = out
+    out: Size
 
     def __call__(self, x: Tensor) -> Tensor:
         """Applies the layer."""

@@ -4,7 +4,7 @@ Whether a layer trains is `nn.Module`'s own `training` (`model.train()`, `model.
 dimension 1.
 """
 
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,10 +12,9 @@ from torch import Tensor, nn
 
 from .._activations import identity
 from .._init import ones, zeros
-from .._outputsize import sized
 from .._treelike import treelike
 from .._walk import rebuild
-from ._basic import Activation, sizes_and_activation
+from ._basic import Activation, layer, sizes_and_activation
 
 __all__ = ["AlphaDropout", "BatchNorm", "Dropout", "GroupNorm", "InstanceNorm", "LayerNorm", "WeightNorm"]
 
@@ -54,13 +53,16 @@ class AlphaDropout(nn.AlphaDropout):
     """
 
 
-def _affine(affine: bool, *size: int) -> tuple[Tensor | None, Tensor | None]:
-    return (ones(*size), zeros(*size)) if affine else (None, None)
+class _Norm:
+    """What normalisations end with: σ(γ x̂ + β)."""
+
+    def _scale(self, size: Any, activation: Activation = identity, *, affine: bool = True, eps: float = 1e-5) -> None:
+        self.weight, self.bias = ones(*size) if affine else None, zeros(*size) if affine else None
+        self.activation, self.eps = activation, eps
 
 
-@sized(axis=-1)
-@treelike
-class LayerNorm:
+@layer(axis=-1)
+class LayerNorm(_Norm):
     """Normalises the last dimensions of each sample to mean 0 and variance 1, then scales and shifts: σ(γ x̂ + β).
 
     Arguments:
@@ -78,19 +80,17 @@ class LayerNorm:
     Source: Ba, Kiros and Hinton (2016), arXiv 1607.06450.
     """
 
-    def __init__(self, *size: int | Activation, affine: bool = True, eps: float = 1e-5) -> None:
-        self.size, self.activation = sizes_and_activation(*size)
-        self.weight, self.bias = _affine(affine, *self.size)
-        self.eps = eps
+    def __init__(self, *size: int | Activation, **options: Any) -> None:
+        self.size, activation = sizes_and_activation(*size)
+        self._scale(self.size, activation, **options)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Applies the layer."""
         return self.activation(F.layer_norm(x, self.size, self.weight, self.bias, self.eps))
 
 
-@sized(axis=1)
-@treelike
-class GroupNorm:
+@layer(axis=1)
+class GroupNorm(_Norm):
     """Normalises each group of channels of each sample to mean 0 and variance 1: σ(γ x̂ + β).
 
     Arguments:
@@ -108,11 +108,9 @@ class GroupNorm:
     Source: Wu and He (2018), arXiv 1803.08494.
     """
 
-    def __init__(
-        self, channels: int, groups: int, activation: Activation = identity, *, affine: bool = True, eps: float = 1e-5
-    ) -> None:
-        self.weight, self.bias = _affine(affine, channels)
-        self.channels, self.groups, self.activation, self.eps = channels, groups, activation, eps
+    def __init__(self, channels: int, groups: int, *activation: Activation, **options: Any) -> None:
+        self.channels, self.groups = channels, groups
+        self._scale((channels,), *activation, **options)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Applies the layer."""
@@ -151,8 +149,7 @@ class _Write(torch.autograd.Function):
         return buffer.copy_(value).new_empty(0)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        ctx.mark_non_differentiable(output)
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None: ...
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, buffer: Tensor, value: Tensor) -> tuple[Tensor, None]:
@@ -170,9 +167,8 @@ def _move(mean: Tensor, var: Tensor, count: Tensor, x: Tensor, momentum: float) 
     _Write.apply(count, count + 1)
 
 
-@sized(axis=1)
-@treelike(trainable=("weight", "bias", "activation"))
-class BatchNorm:
+@layer(axis=1, trainable=("weight", "bias", "activation"))
+class BatchNorm(_Norm):
     """Normalises each channel over the batch to mean 0 and variance 1, then scales and shifts: σ(γ x̂ + β).
 
     In training, mean and variance are the batch's own, and the running statistics move towards them:
@@ -203,19 +199,12 @@ class BatchNorm:
     Source: Ioffe and Szegedy (2015), arXiv 1502.03167.
     """
 
-    channels: int
-    activation: Activation = identity
-    affine: bool = True
-    eps: float = 1e-5
-    momentum: float = 0.1
-    training: ClassVar[bool]  # nn.Module's
+    def __init__(self, channels: int, *activation: Activation, momentum: float = 0.1, **options: Any) -> None:
+        self._scale((channels,), *activation, **options)
+        self.running_mean, self.running_var, self.num_batches_tracked = zeros(channels), ones(channels), torch.tensor(0)
+        self.momentum = momentum
 
-    def __post_init__(self) -> None:
-        n = self.channels
-        self.weight, self.bias = _affine(self.affine, n)
-        self.running_mean, self.running_var, self.num_batches_tracked = zeros(n), ones(n), torch.tensor(0)
-
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self: Any, x: Tensor) -> Tensor:
         """Applies the layer; in training, moves the running statistics."""
         inside = self.training and torch._C._are_functorch_transforms_active()
         mean, var = (None, None) if inside else (self.running_mean, self.running_var)

@@ -4,9 +4,8 @@ The state of a cell is always an argument and a result; nothing is remembered be
 (*batch, time, features), with any number of batch dimensions, or none.
 """
 
-import math
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,9 +13,8 @@ from torch import Tensor
 
 from .._activations import relu, tanh
 from .._init import glorot_uniform, zeros
-from .._outputsize import sized
 from .._treelike import treelike
-from ._basic import Activation, Dense, Init
+from ._basic import Activation, Dense, Init, layer
 
 __all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "MultiHeadAttention", "RNNCell", "Recurrence"]
 __all__ += ["causal_mask", "initialstates"]
@@ -25,18 +23,16 @@ __all__ += ["causal_mask", "initialstates"]
 class _Cell:
     """What cells have in common: parameters, gate after gate as in PyTorch, and how a step begins."""
 
-    gates: ClassVar[int]
-    step: ClassVar[Callable[..., Any]]
+    gates = 1
 
     def __init__(
         self, nin: int, nout: int, *, bias: bool = True, init_ih: Init = glorot_uniform, init_hh: Init = glorot_uniform
     ) -> None:
         n = self.gates * nout
         self.weight_ih, self.weight_hh = init_ih(n, nin), init_hh(n, nout)
-        self.bias_ih = zeros(n) if bias else None
-        self.bias_hh = zeros(n) if bias else None
+        self.bias_ih, self.bias_hh = zeros(n) if bias else None, zeros(n) if bias else None
 
-    def __call__(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+    def __call__(self: Any, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """Makes one step."""
         state = initialstates(self, *x.shape[:-1]) if state is None else state
         h = state[0] if isinstance(state, tuple) else state
@@ -44,8 +40,7 @@ class _Cell:
         return state[0] if isinstance(state, tuple) else state, state
 
 
-@sized(axis=-1)
-@treelike
+@layer(axis=-1)
 class RNNCell(_Cell):
     """One step of a plain recurrent network: h' = σ(W_ih x + b_ih + W_hh h + b_hh).
 
@@ -65,8 +60,6 @@ class RNNCell(_Cell):
     Source: Elman (1990), doi:10.1207/s15516709cog1402_1.
     """
 
-    gates = 1
-
     def __init__(self, nin: int, nout: int, activation: Activation = tanh, **options: Any) -> None:
         _Cell.__init__(self, nin, nout, **options)
         self.activation = activation
@@ -76,8 +69,7 @@ class RNNCell(_Cell):
         return self.activation(from_x + from_h)
 
 
-@sized(axis=-1)
-@treelike
+@layer(axis=-1)
 class LSTMCell(_Cell):
     """One step of a long short-term memory, whose state is a pair (h, c).
 
@@ -108,8 +100,7 @@ class LSTMCell(_Cell):
         return o.sigmoid() * c.tanh(), c
 
 
-@sized(axis=-1)
-@treelike
+@layer(axis=-1)
 class GRUCell(_Cell):
     """One step of a gated recurrent unit, with the reset gate r where PyTorch has it.
 
@@ -205,8 +196,7 @@ def _at_once(kernel: Any, cell: Any, x: Tensor, state: Any) -> tuple[Tensor, Any
     if x.shape[-1] != nin or any(h.shape != (*batch, n) for h in states):  # the kernel would read beyond the end
         given = [tuple(h.shape) for h in (x, *states)]
         raise ValueError(f"this layer takes x: (..., time, {nin}) and states: (..., {n}); got x and states of {given}")
-    size = math.prod(batch)
-    xs, hidden = x.reshape(size, *x.shape[-2:]), [h.reshape(1, size, n) for h in states]
+    xs, hidden = x.reshape(batch.numel(), *x.shape[-2:]), [h.reshape(1, batch.numel(), n) for h in states]
     parameters = [p for p in (cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh) if p is not None]
     # One layer, no dropout, "training" if there is a gradient to keep, one direction, batch first.
     options = (len(parameters) == 4, 1, 0.0, torch.is_grad_enabled(), False, True)
@@ -286,8 +276,6 @@ class MultiHeadAttention:
     Source: Vaswani et al. (2017), arXiv 1706.03762.
     """
 
-    training: ClassVar[bool]  # nn.Module's
-
     def __init__(
         self, dims: Any, nheads: int = 8, *, bias: bool = False, init: Init = glorot_uniform, dropout_prob: float = 0.0
     ) -> None:
@@ -298,21 +286,18 @@ class MultiHeadAttention:
         self.v_proj, self.out_proj = Dense(v, vv, bias=bias, init=init), Dense(vv, out, bias=bias, init=init)
         self.nheads, self.dropout_prob = nheads, dropout_prob
 
-    def __call__(
-        self, *qkv: Tensor, bias: Tensor | None = None, mask: Tensor | None = None, return_weights: bool = False
-    ) -> tuple[Tensor, Tensor | None]:
+    def __call__(self: Any, *qkv: Tensor, bias: Any = None, mask: Any = None, return_weights: bool = False) -> Any:
         """Applies the layer; gives the result and, if asked for, the attention weights."""
         q, k, v = *qkv, *qkv[-1:] * (3 - len(qkv))
         q, k, v = self._split(self.q_proj(q)), self._split(self.k_proj(k)), self._split(self.v_proj(v))
         if mask is not None:
             bias = torch.where(mask, q.new_zeros(()) if bias is None else bias, float("-inf"))
-        dropout = self.dropout_prob if self.training else 0.0
         if return_weights or torch._C._are_functorch_transforms_active():  # vmap has no rule for the kernel
-            scores = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5 + (0 if bias is None else bias)
-            weights = F.dropout(scores.softmax(-1), dropout)
+            scores = q @ k.mT * q.shape[-1] ** -0.5 + (0 if bias is None else bias)
+            weights = F.dropout(scores.softmax(-1), self.dropout_prob, self.training)
             y = weights @ v
         else:
-            y = F.scaled_dot_product_attention(q, k, v, bias, dropout)
+            y = F.scaled_dot_product_attention(q, k, v, bias, self.dropout_prob if self.training else 0)
         return self.out_proj(y.transpose(-2, -3).flatten(-2)), weights if return_weights else None
 
     def _split(self, x: Tensor) -> Tensor:
