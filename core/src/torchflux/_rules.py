@@ -61,7 +61,7 @@ class Momentum(Formula):
 
     def change(self, x: Tensor, dx: Tensor, v: Tensor) -> Tensor:
         """The new velocity."""
-        return v.mul_(self.rho).add_(dx, alpha=self.eta)
+        return v.mul_(self.rho).add_(dx, alpha=self.eta).clone()  # a later rule may change what it is given
 
 
 class Nesterov(Momentum):
