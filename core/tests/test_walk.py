@@ -63,16 +63,6 @@ def power(w):
     return function
 
 
-def even_and_odd(w):
-    def even(n, x):
-        return x if n == 0 else odd(n - 1, w * x)
-
-    def odd(n, x):
-        return x if n == 0 else even(n - 1, w * x)
-
-    return even
-
-
 def module():
     return nn.BatchNorm1d(2)
 

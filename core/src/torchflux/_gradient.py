@@ -245,7 +245,6 @@ class _Spots:
 
     def args_with(self, values: Any) -> tuple[Any, ...]:
         """The arguments with `values` for their tensors and floats; modules stay."""
-
         if len(self.parameters) == len(self.values):
             return self.args
         return fmap(lambda x, i: values[i] if isinstance(i, int) else x, self.args, self.tree, leaf=_is_end, ties=False)

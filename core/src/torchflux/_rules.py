@@ -91,9 +91,10 @@ class RMSProp(Formula):
 
     def change(self, x: Tensor, dx: Tensor, square: Tensor, mean: Tensor) -> Tensor:
         """η dx / (√(E dx² - (E dx)²) + ε)."""
-        square.lerp_(dx.square(), 1 - self.rho)
-        mean.lerp_(dx, (1 - self.rho) * self.centred)  # else it stays zero
-        return self.eta * dx / ((square - mean.square()).clamp_min(0).sqrt() + self.epsilon)
+        variance = square.lerp_(dx.square(), 1 - self.rho)
+        if self.centred:
+            variance = (variance - mean.lerp_(dx, 1 - self.rho).square()).clamp_min(0)
+        return self.eta * dx / (variance.sqrt() + self.epsilon)
 
 
 class Rprop(Formula):
