@@ -42,7 +42,7 @@ class Chain(Layers):
 
     def forward(self, x: Any, *more: Any) -> Any:
         """Applies all layers: the first to all arguments, each next one to the result."""
-        layers = self._parts()
+        layers = iter(self.values())
         if more:
             x = next(layers, lambda *xs: xs)(x, *more)
         for layer in layers:
@@ -50,7 +50,7 @@ class Chain(Layers):
         return x
 
     def _slice(self, key: slice) -> "Chain":
-        named = dict(list(self.items())[key])
+        named = dict(self.items()[key])
         return Chain(*named.values()) if "0" in self._names else Chain(**named)
 
 
@@ -75,11 +75,9 @@ class Parallel(Layers):
         _set(self, "connection", connection)
 
     def _paired(self, inputs: tuple[Any, ...]) -> list[tuple[Layer, Any]]:
-        layers, n, given = list(self._parts()), len(self), len(inputs)
+        layers, n, given = self.values(), len(self), len(inputs)
         if 0 in (n, given) or (n != given and 1 not in (n, given)):
-            raise ValueError(
-                f"{given} inputs for the {n} layers of {type(self).__name__}: give one, or one for each layer"
-            )
+            raise ValueError(f"{given} inputs for the {n} layers of {type(self).__name__}: give one, or one for each")
         return list(zip(layers * (max(n, given) // n), inputs * (max(n, given) // given), strict=True))
 
     def forward(self, *inputs: Any) -> Any:
@@ -140,5 +138,4 @@ class Maxout(Layers):
 
     def forward(self, x: Tensor) -> Tensor:
         """The largest of the layers' results, element by element."""
-        results = [layer(x) for layer in self._parts()]
-        return results[0] if len(results) == 1 else torch.stack(results).amax(0)
+        return torch.stack([layer(x) for layer in self.values()]).amax(0)

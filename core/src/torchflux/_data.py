@@ -1,7 +1,7 @@
 """Data: one-hot arrays, splits and batches. `DataLoader` is PyTorch's."""
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -36,8 +36,7 @@ def onehotbatch(xs: Sequence[Any] | Tensor, labels: Sequence[Any]) -> Tensor:
     if len(place) != len(labels):
         raise ValueError(f"the labels are not distinct: {list(labels)}")
     values = xs.tolist() if isinstance(xs, Tensor) else list(xs)
-    unknown = [x for x in values if x not in place]
-    if unknown:
+    if unknown := [x for x in values if x not in place]:
         raise ValueError(f"{unknown[0]!r} is not among the labels {list(labels)}")
     index = torch.tensor([place[x] for x in values], dtype=torch.long)
     return torch.nn.functional.one_hot(index, len(place)).float()
@@ -73,8 +72,8 @@ def splitobs(
     if not all(share >= 0 for share in shares) or sum(shares) > 1 + 1e-9:
         raise ValueError(f"at={at} must be shares of the whole, together at most 1")
     order = torch.randperm(n, generator=generator) if shuffle else torch.arange(n)
-    cuts = [0, *(round(n * sum(shares[: i + 1])) for i in range(len(shares))), n]
-    return tuple(_take(data, order[a:b]) for a, b in pairwise(cuts))
+    parts = order.tensor_split([round(n * share) for share in accumulate(shares)])
+    return tuple(_take(data, index) for index in parts)
 
 
 def _count(data: Any) -> int:

@@ -18,35 +18,31 @@ class Move:
     trees are made anew.
     """
 
-    def __init__(self, name: str, doc: str, move: Callable[[], dict[str, Any]], floating: bool = False) -> None:
+    def __init__(self, name: str, doc: str, move: Callable[[Any], Any], floating: bool = False) -> None:
         self.__name__, self.__doc__, self.move, self.floating = name, doc, move, floating
 
     def __call__(self, tree: Any) -> Any:
         """The tree, moved."""
-        to = self.move()
-        return fmap(lambda x: self._moved(x, to), tree, leaf=lambda x: isinstance(x, Tensor | nn.Module))
+        return fmap(self._moved, tree, leaf=lambda x: isinstance(x, Tensor | nn.Module))
 
-    def __ror__(self, tree: Any) -> Any:
-        return self(tree)
+    __ror__ = __call__
 
     def __repr__(self) -> str:
         return f"torchflux.{self.__name__}"
 
-    def _moved(self, x: Any, to: dict[str, Any]) -> Any:
-        if isinstance(x, nn.Module):
-            return x.to(**to)
-        moves = not self.floating or x.is_floating_point()
-        return (x.detach() if isinstance(x, nn.Parameter) else x).to(**to) if moves else x
+    def _moved(self, x: Any) -> Any:
+        if self.floating and isinstance(x, Tensor) and not x.is_floating_point():
+            return x
+        return self.move(x.detach() if isinstance(x, nn.Parameter) else x)
 
 
-def _accelerator() -> dict[str, Any]:
-    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    return {} if found is None else {"device": found}
+def _to_accelerator(x: Any) -> Any:
+    return x.to(torch.accelerator.current_accelerator(check_available=True))
 
 
-gpu = Move("gpu", "Moves any tree to the accelerator; without one, leaves it where it is.", _accelerator)
-cpu = Move("cpu", "Moves any tree to the CPU.", lambda: {"device": "cpu"})
-f16 = Move("f16", "Any tree with float16 for its floating-point numbers.", lambda: {"dtype": torch.float16}, True)
-bf16 = Move("bf16", "Any tree with bfloat16 for its floating-point numbers.", lambda: {"dtype": torch.bfloat16}, True)
-f32 = Move("f32", "Any tree with float32 for its floating-point numbers.", lambda: {"dtype": torch.float32}, True)
-f64 = Move("f64", "Any tree with float64 for its floating-point numbers.", lambda: {"dtype": torch.float64}, True)
+gpu = Move("gpu", "Moves any tree to the accelerator; without one, leaves it where it is.", _to_accelerator)
+cpu = Move("cpu", "Moves any tree to the CPU.", lambda x: x.cpu())
+f16 = Move("f16", "Any tree with float16 for its floating-point numbers.", lambda x: x.half(), floating=True)
+bf16 = Move("bf16", "Any tree with bfloat16 for its floating-point numbers.", lambda x: x.bfloat16(), floating=True)
+f32 = Move("f32", "Any tree with float32 for its floating-point numbers.", lambda x: x.float(), floating=True)
+f64 = Move("f64", "Any tree with float64 for its floating-point numbers.", lambda x: x.double(), floating=True)

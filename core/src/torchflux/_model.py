@@ -28,14 +28,13 @@ def destructure(model: Any) -> tuple[Tensor, Callable[[Tensor], Any]]:
     parts = trainables(model)
     if not parts:
         raise ValueError(f"nothing to flatten: {type(model).__name__} has nothing that trains")
-    place = {id(x): i for i, x in enumerate(parts)}
     flat = torch.cat([x.reshape(-1) for x in parts])
 
     def rebuild(vector: Tensor) -> Any:
         if vector.shape != flat.shape:
             raise ValueError(f"the vector has shape {tuple(vector.shape)}; this model takes {tuple(flat.shape)}")
-        pieces = vector.split([x.numel() for x in parts])
-        return fmap(lambda x: pieces[place[id(x)]].view(x.shape).to(x.dtype) if id(x) in place else x, model)
+        pieces = dict(zip(map(id, parts), vector.split([x.numel() for x in parts]), strict=True))
+        return fmap(lambda x: pieces[id(x)].view(x.shape).to(x.dtype) if id(x) in pieces else x, model)
 
     return flat, rebuild
 
@@ -112,8 +111,4 @@ def activations(chain: Any, x: Any) -> tuple[Any, ...]:
     >>> activations(Chain(torch.exp, torch.log), torch.tensor(1.0))
     (tensor(2.7183), tensor(1.))
     """
-    results = []
-    for layer in chain:
-        x = layer(x)
-        results.append(x)
-    return tuple(results)
+    return tuple([x := layer(x) for layer in chain])

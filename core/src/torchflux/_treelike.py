@@ -8,8 +8,9 @@ from typing import Any, dataclass_transform
 
 from torch import Tensor, nn
 
+from ._model import modules
 from ._show import show
-from ._walk import children, rebuild
+from ._walk import children, differentiable, rebuild, tensors
 
 __all__ = ["Group", "treelike"]
 
@@ -81,9 +82,7 @@ class Treelike(nn.Module):
     _fields: dict[str, None]
     _building = False
     _trainable: Iterable[str] | None = None
-
-    def __repr__(self) -> str:
-        return show(self)
+    __repr__ = show
 
     def __setattr__(self, name: str, value: Any) -> None:
         if self._building:
@@ -98,35 +97,21 @@ class Treelike(nn.Module):
 
 
 def _set(module: nn.Module, name: str, value: Any, trains: bool = True) -> None:
-    """Puts any value into a module under `name`, where the module keeps its kind."""
+    """Puts any value into a module: tensors become parameters or buffers, what has parts of its own a module."""
     for parts in (module._parameters, module._buffers, module._modules, module.__dict__):
         parts.pop(name, None)
-    value = _as_part(value, trains)
-    if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
+    if isinstance(value, tuple | list | dict) and (modules(value) or tensors(value)):
+        value = Group.of(value, trains)
+    elif not isinstance(value, Tensor | nn.Module) and callable(value) and children(value):
+        value = Closure(value)
+    elif isinstance(value, Tensor) and not isinstance(value, nn.Parameter) and trains and differentiable(value):
+        value = nn.Parameter(value)
+    if isinstance(value, nn.Module | nn.Parameter):
+        nn.Module.__setattr__(module, name, value if trains else value.requires_grad_(False))
+    elif isinstance(value, Tensor):
         module.register_buffer(name, value)
-    elif isinstance(value, nn.Module | nn.Parameter):
-        nn.Module.__setattr__(module, name, value)
     else:
         module.__dict__[name] = value
-
-
-def _as_part(value: Any, trains: bool) -> Any:
-    """`value` as modules can hold it: tensors become parameters, containers of parts become modules."""
-    if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
-        return nn.Parameter(value) if trains and (value.is_floating_point() or value.is_complex()) else value
-    if isinstance(value, tuple | list | dict) and _has_parts(value):
-        value = Group.of(value, trains)
-    elif not isinstance(value, nn.Module | Tensor) and callable(value) and children(value):
-        value = Closure(value)
-    if not trains and isinstance(value, nn.Module | nn.Parameter):
-        value.requires_grad_(False)
-    return value
-
-
-def _has_parts(value: Any) -> bool:
-    if isinstance(value, tuple | list | dict):
-        return any(_has_parts(part) for part in children(value).values())
-    return isinstance(value, Tensor | nn.Module) or (callable(value) and bool(children(value)))
 
 
 class Group(nn.Module):
@@ -135,13 +120,15 @@ class Group(nn.Module):
     Reads like the tuple, list or dict that it was made of: index, slice, iterate, `len`, `in`, unpack.
     """
 
+    _names: tuple[str, ...] = ()
+    _kind: type = tuple
+    __repr__ = show
+
     def __init__(self, *values: Any, **named: Any) -> None:
         super().__init__()
-        self._names: tuple[str, ...] = ()
-        self._kind: type = tuple
         if values and named:
             raise TypeError(f"give {type(self).__name__} parts by position or by name, not both")
-        self._fill(children(values) or named)
+        self._fill(named or children(values))
 
     @classmethod
     def of(cls, values: Any, trains: bool = True) -> "Group":
@@ -152,23 +139,14 @@ class Group(nn.Module):
         return group
 
     def _fill(self, parts: dict[Any, Any], trains: bool = True) -> None:
-        for name in map(str, parts):
+        self._names = tuple(map(str, parts))
+        for name, value in zip(self._names, parts.values(), strict=True):
             if not name or "." in name or hasattr(self, name):
                 raise ValueError(f"{name!r} can't name a part of {type(self).__name__}: choose another name")
-        for name, value in parts.items():
-            _set(self, str(name), value, trains)
-        self._names = tuple(map(str, parts))
-
-    def _parts(self) -> Iterator[Any]:
-        modules = self._modules
-        for name in self._names:
-            yield modules[name] if name in modules else getattr(self, name)
-
-    def __repr__(self) -> str:
-        return show(self)
+            _set(self, name, value, trains)
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self._names) if issubclass(self._kind, dict) else self._parts()
+        return iter(self._names if issubclass(self._kind, dict) else self.values())
 
     def __len__(self) -> int:
         return len(self._names)
@@ -184,7 +162,7 @@ class Group(nn.Module):
             raise error(f"no {key!r} in {type(self).__name__} of {', '.join(self._names) or 'nothing'}") from None
 
     def _slice(self, key: slice) -> Any:
-        return (list if issubclass(self._kind, list) else tuple)(list(self._parts())[key])
+        return (list if issubclass(self._kind, list) else tuple)(self.values()[key])
 
     def keys(self) -> tuple[str, ...]:
         """The names of the parts."""
@@ -192,23 +170,20 @@ class Group(nn.Module):
 
     def values(self) -> tuple[Any, ...]:
         """The parts, in order."""
-        return tuple(self._parts())
+        parts = self._modules
+        return tuple([parts[name] if name in parts else getattr(self, name) for name in self._names])
 
     def items(self) -> tuple[tuple[str, Any], ...]:
         """Names and parts, in order."""
-        return tuple(zip(self._names, self._parts(), strict=True))
+        return tuple(zip(self._names, self.values(), strict=True))
 
 
 class Closure(nn.Module):
     """A function, partial or bound method whose parameters and modules are registered as parts."""
 
-    _function: Callable[..., Any]
-    _held: dict[str, Any]
-
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__()
-        self.__dict__["_function"] = function
-        self.__dict__["_held"] = children(function)
+        self._function, self._held = function, children(function)
         for name, part in self._held.items():
             _set(self, name, part)
 

@@ -41,8 +41,7 @@ def children(node: Tree) -> dict[Any, Tree]:
     if isinstance(node, CALLABLES):
         return {name: part for name, part in _held(node).items() if _holds_parameters(part, (node,))}
     if dataclasses.is_dataclass(node) and not isinstance(node, type):
-        names = [field.name for field in dataclasses.fields(node)]
-        return {name: getattr(node, name) for name in names if hasattr(node, name)}
+        return {x.name: getattr(node, x.name) for x in dataclasses.fields(node) if hasattr(node, x.name)}
     return {}
 
 
@@ -55,9 +54,9 @@ def rebuild(node: Tree, new: dict[Any, Tree]) -> Tree:
     if isinstance(node, tuple | list):
         return type(node)(*new.values()) if hasattr(node, "_fields") else type(node)(new.values())
     if isinstance(node, CALLABLES):
-        return _rebuild_callable(node, {**_held(node), **new})
+        return _rebuild_callable(node, new)
     if type(node) is dict:
-        return {**node, **new}
+        return {**node, **new}  # torch.compile can't follow a copy
     if isinstance(node, nn.Module):
         twin: Any = object.__new__(type(node))
         twin.__dict__.update({k: copy.copy(x) if isinstance(x, dict | set) else x for k, x in node.__dict__.items()})
@@ -81,30 +80,25 @@ def _like(old: Tree, new: Tree) -> Tree:
 
 def _held(f: Any) -> dict[str, Any]:
     """All that a function, partial or bound method holds on to."""
-    if isinstance(f, partial):
-        return {"func": f.func, **{f"arg{i}": x for i, x in enumerate(f.args)}, **f.keywords}
     if isinstance(f, MethodType):
         return {"self": f.__self__}
-    return {name: _contents(cell) for name, cell in zip(f.__code__.co_freevars, f.__closure__ or (), strict=True)}
-
-
-def _contents(cell: CellType) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:  # not bound yet
-        return None
-
-
-def _rebuild_callable(f: Any, held: dict[str, Any]) -> Any:
     if isinstance(f, partial):
-        func, *values = (held[name] for name in _held(f))
-        return partial(func, *values[: len(f.args)], **dict(zip(f.keywords, values[len(f.args) :], strict=True)))
+        return {"func": f.func, **{f"arg{i}": x for i, x in enumerate(f.args)}, **f.keywords}
+    cells = zip(f.__code__.co_freevars, f.__closure__ or (), strict=True)
+    return {name: cell.cell_contents for name, cell in cells if cell != CellType()}  # those that are bound yet
+
+
+def _rebuild_callable(f: Any, new: dict[str, Any]) -> Any:
+    held = {**_held(f), **new}
     if isinstance(f, MethodType):
         return MethodType(f.__func__, held["self"])
+    if isinstance(f, partial):
+        func, *values = held.values()
+        return partial(func, *values[: len(f.args)], **{name: held[name] for name in f.keywords})
     itself = CellType()  # a function that calls itself calls its twin; other cells are shared unless they change
     cells = [
-        itself if new is f else cell if new is _contents(cell) else CellType(new)
-        for cell, new in zip(f.__closure__, held.values(), strict=True)
+        itself if held.get(name) is f else CellType(new[name]) if name in new else cell
+        for name, cell in zip(f.__code__.co_freevars, f.__closure__, strict=True)
     ]
     twin = FunctionType(f.__code__, f.__globals__, f.__name__, f.__defaults__, tuple(cells))
     itself.cell_contents, twin.__kwdefaults__ = twin, f.__kwdefaults__
@@ -155,9 +149,7 @@ def _fmap(f: Callable[..., Any], tree: Tree, rest: tuple[Tree, ...], leaf: Calla
 
 def tensors(tree: Tree) -> list[Tensor]:
     """The tensors of a tree, in order, every occurrence."""
-    found: list[Tensor] = []
-    fmap(found.append, tree, ties=False)
-    return found
+    return [x for _, x in leaves(tree) if isinstance(x, Tensor)]
 
 
 def fill(tree: Tree, values: Iterable[Tensor]) -> Tree:
@@ -194,21 +186,18 @@ def trainables(model: Tree, path: bool = False) -> list[Any]:
 
 def named_trainables(model: Tree) -> dict[str, Tensor]:
     """`trainables` by path."""
-    found: dict[str, Tensor] = {}
-    _collect(model, "", found, set())
-    return found
+    return dict(_trainable(model, "", {}).values())
 
 
-def _collect(node: Tree, path: str, found: dict[str, Tensor], seen: set[int]) -> None:
+def _trainable(node: Tree, path: str, found: dict[int, tuple[str, Tensor]]) -> dict[int, tuple[str, Tensor]]:
     if isinstance(node, Tensor):
-        if id(node) not in seen and (node.requires_grad if isinstance(node, nn.Parameter) else differentiable(node)):
-            seen.add(id(node))
-            found[path] = node
-        return
+        if node.requires_grad if isinstance(node, nn.Parameter) else differentiable(node):
+            found.setdefault(id(node), (path, node))
+        return found
     parts = {**node._parameters, **node._modules} if isinstance(node, nn.Module) else children(node)
     for name, part in parts.items():
-        if part is not None:
-            _collect(part, f"{path}.{name}" if path else str(name), found, seen)
+        _trainable(part, f"{path}.{name}" if path else str(name), found)
+    return found
 
 
 def differentiable(x: Tensor) -> bool:
