@@ -16,11 +16,11 @@ Layer = Callable[..., Any]
 class Layers(Group):
     """An ordered, named collection of callables."""
 
-    def _fill(self, parts: dict[Any, Any], trains: bool = True) -> None:
+    def _fill(self, parts: dict[Any, Any], *options: Any) -> None:
         for name, part in parts.items():
             if not callable(part):
                 raise TypeError(f"{type(self).__name__} takes callables; {name} is {part!r} (unpack a list with *)")
-        super()._fill(parts, trains)
+        super()._fill(parts, *options)
 
 
 class Chain(Layers):
@@ -42,12 +42,9 @@ class Chain(Layers):
 
     def forward(self, x: Any, *more: Any) -> Any:
         """Applies all layers: the first to all arguments, each next one to the result."""
-        layers = iter(self.values())
-        if more:
-            x = next(layers, lambda *xs: xs)(x, *more)
-        for layer in layers:
-            x = layer(x)
-        return x
+        for layer in self.values():
+            x, more = layer(x, *more), ()
+        return (x, *more) if more else x
 
     def _slice(self, key: slice) -> "Chain":
         named = dict(self.items()[key])
@@ -99,10 +96,8 @@ class PairwiseFusion(Parallel):
     def forward(self, *inputs: Any) -> tuple[Any, ...]:
         """Applies the layers in turn and returns all their results."""
         (first, x), *others = self._paired(inputs)
-        results = [first(x)]
-        for layer, x in others:
-            results.append(layer(self.connection(results[-1], x)))
-        return tuple(results)
+        y = first(x)
+        return (y, *[y := layer(self.connection(y, x)) for layer, x in others])
 
 
 @treelike

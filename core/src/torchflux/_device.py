@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ._walk import fmap
 
@@ -23,17 +23,15 @@ class Move:
 
     def __call__(self, tree: Any) -> Any:
         """The tree, moved."""
-        return fmap(self._moved, tree, leaf=lambda x: isinstance(x, Tensor | nn.Module))
+        return fmap(lambda x: self.move(x.detach() if isinstance(x, nn.Parameter) else x), tree, leaf=self._moves)
 
     __ror__ = __call__
 
     def __repr__(self) -> str:
         return f"torchflux.{self.__name__}"
 
-    def _moved(self, x: Any) -> Any:
-        if self.floating and isinstance(x, Tensor) and not x.is_floating_point():
-            return x
-        return self.move(x.detach() if isinstance(x, nn.Parameter) else x)
+    def _moves(self, x: Any) -> bool:
+        return isinstance(x, nn.Module) or (torch.is_tensor(x) and (x.is_floating_point() or not self.floating))
 
 
 def _to_accelerator(x: Any) -> Any:

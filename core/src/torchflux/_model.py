@@ -25,8 +25,7 @@ def destructure(model: Any) -> tuple[Tensor, Callable[[Tensor], Any]]:
 
     Source: Optimisers.jl's `destructure`.
     """
-    parts = trainables(model)
-    if not parts:
+    if not (parts := trainables(model)):
         raise ValueError(f"nothing to flatten: {type(model).__name__} has nothing that trains")
     flat = torch.cat([x.reshape(-1) for x in parts])
 

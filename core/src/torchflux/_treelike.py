@@ -21,8 +21,8 @@ def treelike(cls: Any = None, *, trainable: Iterable[str] | None = None) -> Any:
 
     Its fields are the annotated names and whatever its own `__init__` assigns: parameters, modules, any
     callable, numbers, and tuples, lists and dicts of them. A floating-point tensor becomes a parameter, any
-    other tensor a buffer. Without an `__init__` of its own the class gets a dataclass's. `state_dict` keys are
-    the field paths (`conv.0.weight`).
+    other tensor a buffer. A class without an `__init__` gets a dataclass's, and so does one that declares fields
+    and only inherits an `__init__`. `state_dict` keys are the field paths (`conv.0.weight`).
 
     Arguments:
         trainable: the fields that train; all of them, unless said otherwise. The tensors of the others
@@ -54,7 +54,8 @@ def _module_class(cls: Any, trainable: Iterable[str] | None) -> Any:
         raise TypeError(f"{cls.__name__} is an nn.Module already; @treelike takes a plain class (compose them instead)")
     if not any("__call__" in vars(base) for base in cls.__mro__):
         raise TypeError(f"@treelike class {cls.__name__} has no __call__; define what calling it computes")
-    dataclasses.dataclass(cls, init="__init__" not in vars(cls), repr=False, eq=False)
+    declares = bool(cls.__annotations__) and "__init__" not in vars(cls)
+    dataclasses.dataclass(cls, init=declares or cls.__init__ is object.__init__, repr=False, eq=False)
     fields = [field.name for field in dataclasses.fields(cls)]
     defaults = {name: vars(cls)[name] for name in fields if name in vars(cls)}
     for name in defaults:
@@ -85,9 +86,8 @@ class Treelike(nn.Module):
     __repr__ = show
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if self._building:
+        if self._building or name in self._fields:
             self._fields[name] = None
-        if name in self._fields:
             _set(self, name, value, self._trains(name))
         else:
             super().__setattr__(name, value)
@@ -120,8 +120,6 @@ class Group(nn.Module):
     Reads like the tuple, list or dict that it was made of: index, slice, iterate, `len`, `in`, unpack.
     """
 
-    _names: tuple[str, ...] = ()
-    _kind: type = tuple
     __repr__ = show
 
     def __init__(self, *values: Any, **named: Any) -> None:
@@ -134,12 +132,11 @@ class Group(nn.Module):
     def of(cls, values: Any, trains: bool = True) -> "Group":
         """The group of a tuple, list or dict."""
         group = cls()
-        group._kind = type(values)
-        group._fill(values._asdict() if hasattr(values, "_asdict") else children(values), trains)
+        group._fill(values._asdict() if hasattr(values, "_asdict") else children(values), type(values), trains)
         return group
 
-    def _fill(self, parts: dict[Any, Any], trains: bool = True) -> None:
-        self._names = tuple(map(str, parts))
+    def _fill(self, parts: dict[Any, Any], kind: type = tuple, trains: bool = True) -> None:
+        self._names, self._kind = tuple(map(str, parts)), kind
         for name, value in zip(self._names, parts.values(), strict=True):
             if not name or "." in name or hasattr(self, name):
                 raise ValueError(f"{name!r} can't name a part of {type(self).__name__}: choose another name")
@@ -193,6 +190,5 @@ class Closure(nn.Module):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Calls the function with the parameters and modules that are registered now."""
         parts = {**self._modules, **self._parameters}
-        if all(parts.get(name) is part for name, part in self._held.items()):
-            return self._function(*args, **kwargs)
-        return rebuild(self._function, parts)(*args, **kwargs)
+        unchanged = all(parts.get(name) is part for name, part in self._held.items())
+        return (self._function if unchanged else rebuild(self._function, parts))(*args, **kwargs)

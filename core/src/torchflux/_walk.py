@@ -60,9 +60,8 @@ def rebuild(node: Tree, new: dict[Any, Tree]) -> Tree:
     if isinstance(node, nn.Module):
         twin: Any = object.__new__(type(node))
         twin.__dict__.update({k: copy.copy(x) if isinstance(x, dict | set) else x for k, x in node.__dict__.items()})
-        for kind in ("_parameters", "_buffers", "_modules"):
-            old = node.__dict__[kind]
-            twin.__dict__[kind] = {name: _like(part, new.get(name, part)) for name, part in old.items()}
+        for parts in (twin._parameters, twin._buffers, twin._modules):
+            parts.update({name: _like(part, new[name]) for name, part in parts.items() if name in new})
         return twin
     twin = copy.copy(node)
     put = partial(dict.__setitem__ if isinstance(node, dict) else object.__setattr__, twin)
@@ -93,14 +92,12 @@ def _rebuild_callable(f: Any, new: dict[str, Any]) -> Any:
     if isinstance(f, MethodType):
         return MethodType(f.__func__, held["self"])
     if isinstance(f, partial):
-        func, *values = held.values()
-        return partial(func, *values[: len(f.args)], **{name: held[name] for name in f.keywords})
-    itself = CellType()  # a function that calls itself calls its twin; other cells are shared unless they change
-    cells = [
-        itself if held.get(name) is f else CellType(new[name]) if name in new else cell
-        for name, cell in zip(f.__code__.co_freevars, f.__closure__, strict=True)
-    ]
-    twin = FunctionType(f.__code__, f.__globals__, f.__name__, f.__defaults__, tuple(cells))
+        func, *args = list(held.values())[: 1 + len(f.args)]
+        return partial(func, *args, **{name: held[name] for name in f.keywords})
+    cells = dict(zip(f.__code__.co_freevars, f.__closure__, strict=True))  # those that don't change are shared
+    itself = CellType()  # a function that calls itself calls its twin
+    cells |= {name: itself if x is f else CellType(x) for name, x in held.items() if x is f or name in new}
+    twin = FunctionType(f.__code__, f.__globals__, f.__name__, f.__defaults__, tuple(cells.values()))
     itself.cell_contents, twin.__kwdefaults__ = twin, f.__kwdefaults__
     return twin
 
@@ -164,7 +161,8 @@ def leaves(tree: Tree, prefix: str = "") -> Iterator[tuple[str, Any]]:
     >>> list(leaves({"a": [1, 2]}))
     [('a.0', 1), ('a.1', 2)]
     """
-    if not (parts := children(tree)) and not isinstance(tree, tuple | list | dict | nn.Module):
+    parts = {} if isinstance(tree, Tensor) else children(tree)
+    if not parts and not isinstance(tree, (tuple, list, dict, nn.Module)):
         yield prefix, tree
     for name, part in parts.items():
         yield from leaves(part, f"{prefix}.{name}" if prefix else str(name))
@@ -217,14 +215,16 @@ class PathDict(dict[str, Any]):
     def __missing__(self, key: Any) -> Any:
         part = PathDict({path[len(f"{key}.") :]: v for path, v in self.items() if path.startswith(f"{key}.")})
         if not part:
-            raise KeyError(f"no {key!r} here; there are: {', '.join(self) or 'no entries'}")
+            raise NoEntry(f"no {key!r} here; there are: {', '.join(self) or 'no entries'}")
         return part
 
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self[name]
-        except KeyError as error:
-            raise AttributeError(error.args[0]) from None
+    __getattr__ = dict.__getitem__
+
+
+class NoEntry(KeyError, AttributeError):
+    """A `PathDict` has no such part, whether it is read as a dict or as a model."""
+
+    __str__ = Exception.__str__  # a KeyError's is quoted
 
 
 def _unflatten(values: Iterable[Any], keys: Any) -> PathDict:
