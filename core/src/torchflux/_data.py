@@ -96,8 +96,7 @@ def batch(samples: Sequence[Any]) -> Any:
     """
     if not samples:
         raise ValueError("an empty list can't be batched: its shape is not known")
-    first, *rest = samples
-    return fmap(_stack, first, *rest, leaf=lambda x: not children(x), ties=False)
+    return fmap(_stack, *samples, leaf=lambda x: not children(x), ties=False)
 
 
 def _stack(*parts: Any) -> Tensor:

@@ -69,15 +69,14 @@ def loadmodel(model: Any, source: Any) -> Any:
     True
     """
     given = check_fit(model, source)
-    with torch.no_grad():
-        for path, x in named_tensors(model).items():
-            x.copy_(given[path])
+    for path, x in state(model).items():
+        x.copy_(given[path])
     return model
 
 
 def check_fit(model: Any, source: Any) -> dict[str, Tensor]:
     """The tensors of `source` by path, if they fit into `model`."""
-    target, given = named_tensors(model), named_tensors(source)
+    target, given = named_tensors(model), state(source)
     problems = [f"missing: {path}" for path in target.keys() - given.keys()]
     problems += [f"not in the model: {path}" for path in given.keys() - target.keys()]
     first: dict[int, str] = {}

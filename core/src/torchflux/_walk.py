@@ -218,13 +218,12 @@ class PathDict(dict[str, Any]):
             raise NoEntry(f"no {key!r} here; there are: {', '.join(self) or 'no entries'}")
         return part
 
-    __getattr__ = dict.__getitem__
+    def __getattr__(self, name: str) -> Any:
+        return self[name]
 
 
-class NoEntry(KeyError, AttributeError):
-    """A `PathDict` has no such part, whether it is read as a dict or as a model."""
-
-    __str__ = Exception.__str__  # a KeyError's is quoted
+class NoEntry(AttributeError, KeyError):
+    """A `PathDict` has no such part, whether it is read like a model or like a dict."""
 
 
 def _unflatten(values: Iterable[Any], keys: Any) -> PathDict:
