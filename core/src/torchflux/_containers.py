@@ -46,9 +46,8 @@ class Chain(Layers):
             x, more = layer(x, *more), ()
         return (x, *more) if more else x
 
-    def _slice(self, key: slice) -> "Chain":
-        named = dict(self.items()[key])
-        return Chain(*named.values()) if "0" in self._names else Chain(**named)
+    def _slice(self, parts: dict[str, Any]) -> "Chain":
+        return Chain(*parts.values()) if "0" in self._names else Chain(**parts)
 
 
 class Parallel(Layers):

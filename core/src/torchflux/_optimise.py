@@ -251,9 +251,9 @@ def freeze(part: Any, frozen: bool = True) -> None:
     if isinstance(part, Tensor):
         part.requires_grad_(not frozen)
     elif isinstance(part, nn.Module):
-        trains = getattr(part, "_trains", lambda name: True)
+        trainable = getattr(part, "_trainable", None)
         for name, value in {**part._parameters, **part._modules}.items():
-            if value is not None and (frozen or trains(name)):
+            if value is not None and (frozen or trainable is None or name in trainable):
                 freeze(value, frozen)
     else:
         for leaf in _leaves(part):

@@ -88,12 +88,9 @@ class Treelike(nn.Module):
     def __setattr__(self, name: str, value: Any) -> None:
         if self._building or name in self._fields:
             self._fields[name] = None
-            _set(self, name, value, self._trains(name))
+            _set(self, name, value, self._trainable is None or name in self._trainable)
         else:
             super().__setattr__(name, value)
-
-    def _trains(self, name: str) -> bool:
-        return self._trainable is None or name in self._trainable
 
 
 def _set(module: nn.Module, name: str, value: Any, trains: bool = True) -> None:
@@ -150,7 +147,7 @@ class Group(nn.Module):
 
     def __getitem__(self, key: Any) -> Any:
         if isinstance(key, slice):
-            return self._slice(key)
+            return self._slice(dict(self.items()[key]))
         named = isinstance(key, str) or issubclass(self._kind, dict)
         try:
             return getattr(self, self._names[self._names.index(str(key)) if named else key])
@@ -158,8 +155,8 @@ class Group(nn.Module):
             error = KeyError if named else IndexError
             raise error(f"no {key!r} in {type(self).__name__} of {', '.join(self._names) or 'nothing'}") from None
 
-    def _slice(self, key: slice) -> Any:
-        return (list if issubclass(self._kind, list) else tuple)(self.values()[key])
+    def _slice(self, parts: dict[str, Any]) -> Any:
+        return (list if issubclass(self._kind, list) else tuple)(parts.values())
 
     def keys(self) -> tuple[str, ...]:
         """The names of the parts."""

@@ -55,15 +55,13 @@ def rebuild(node: Tree, new: dict[Any, Tree]) -> Tree:
         return type(node)(*new.values()) if hasattr(node, "_fields") else type(node)(new.values())
     if isinstance(node, CALLABLES):
         return _rebuild_callable(node, new)
-    if type(node) is dict:
-        return {**node, **new}  # torch.compile can't follow a copy
     if isinstance(node, nn.Module):
         twin: Any = object.__new__(type(node))
         twin.__dict__.update({k: copy.copy(x) if isinstance(x, dict | set) else x for k, x in node.__dict__.items()})
         for parts in (twin._parameters, twin._buffers, twin._modules):
             parts.update({name: _like(part, new[name]) for name, part in parts.items() if name in new})
         return twin
-    twin = copy.copy(node)
+    twin = node.copy() if type(node) is dict else copy.copy(node)  # torch.compile follows only the former
     put = partial(dict.__setitem__ if isinstance(node, dict) else object.__setattr__, twin)
     for name, value in new.items():
         put(name, value)
