@@ -4,7 +4,6 @@ A model is any callable; one tree walk does everything structural; gradients, op
 are plain functions. Everything that holds parameters is an `nn.Module`, so all of PyTorch works on it.
 """
 
-from . import layers
 from ._activations import *
 from ._adjoint import *
 from ._containers import *

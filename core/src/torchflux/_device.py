@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.accelerator import current_accelerator
 
 from ._walk import fmap
 
@@ -31,15 +31,12 @@ class Move:
         return f"torchflux.{self.__name__}"
 
     def _moves(self, x: Any) -> bool:
-        return isinstance(x, nn.Module) or (torch.is_tensor(x) and (x.is_floating_point() or not self.floating))
+        return isinstance(x, nn.Module) or (isinstance(x, Tensor) and (x.is_floating_point() or not self.floating))
 
 
-def _to_accelerator(x: Any) -> Any:
-    return x.to(torch.accelerator.current_accelerator(check_available=True))
-
-
-gpu = Move("gpu", "Moves any tree to the accelerator; without one, leaves it where it is.", _to_accelerator)
-cpu = Move("cpu", "Moves any tree to the CPU.", lambda x: x.cpu())
+# current_accelerator(True) is None where there is none at hand, and so `to` does nothing.
+gpu = Move("gpu", "Any tree on the accelerator; without one, where it is.", lambda x: x.to(current_accelerator(True)))
+cpu = Move("cpu", "Any tree on the CPU.", lambda x: x.cpu())
 f16 = Move("f16", "Any tree with float16 for its floating-point numbers.", lambda x: x.half(), floating=True)
 bf16 = Move("bf16", "Any tree with bfloat16 for its floating-point numbers.", lambda x: x.bfloat16(), floating=True)
 f32 = Move("f32", "Any tree with float32 for its floating-point numbers.", lambda x: x.float(), floating=True)

@@ -21,8 +21,8 @@ def treelike(cls: Any = None, *, trainable: Iterable[str] | None = None) -> Any:
 
     Its fields are the annotated names and whatever its own `__init__` assigns: parameters, modules, any
     callable, numbers, and tuples, lists and dicts of them. A floating-point tensor becomes a parameter, any
-    other tensor a buffer. A class without an `__init__` gets a dataclass's, and so does one that declares fields
-    and only inherits an `__init__`. `state_dict` keys are the field paths (`conv.0.weight`).
+    other tensor a buffer. A class that annotates fields and has no `__init__` of its own gets a dataclass's; one that
+    annotates none keeps the `__init__` that it inherits. `state_dict` keys are the field paths (`conv.0.weight`).
 
     Arguments:
         trainable: the fields that train; all of them, unless said otherwise. The tensors of the others
@@ -54,8 +54,7 @@ def _module_class(cls: Any, trainable: Iterable[str] | None) -> Any:
         raise TypeError(f"{cls.__name__} is an nn.Module already; @treelike takes a plain class (compose them instead)")
     if not any("__call__" in vars(base) for base in cls.__mro__):
         raise TypeError(f"@treelike class {cls.__name__} has no __call__; define what calling it computes")
-    declares = bool(cls.__annotations__) and "__init__" not in vars(cls)
-    dataclasses.dataclass(cls, init=declares or cls.__init__ is object.__init__, repr=False, eq=False)
+    dataclasses.dataclass(cls, init=bool(cls.__annotations__) and "__init__" not in vars(cls), repr=False, eq=False)
     fields = [field.name for field in dataclasses.fields(cls)]
     defaults = {name: vars(cls)[name] for name in fields if name in vars(cls)}
     for name in defaults:

@@ -31,10 +31,8 @@ def children(node: Tree) -> dict[Any, Tree]:
     >>> children({"a": 1, "b": (2, 3)}), children((4, 5))
     ({'a': 1, 'b': (2, 3)}, {0: 4, 1: 5})
     """
-    if isinstance(node, dict):
-        return dict(node)
-    if isinstance(node, tuple | list):
-        return dict(enumerate(node))
+    if isinstance(node, tuple | list | dict):
+        return dict(node) if isinstance(node, dict) else dict(enumerate(node))
     if isinstance(node, nn.Module):
         parts = {**node._parameters, **node._buffers, **node._modules}
         return {name: part for name, part in parts.items() if part is not None}
@@ -93,8 +91,9 @@ def _rebuild_callable(f: Any, new: dict[str, Any]) -> Any:
         func, *args = list(held.values())[: 1 + len(f.args)]
         return partial(func, *args, **{name: held[name] for name in f.keywords})
     cells = dict(zip(f.__code__.co_freevars, f.__closure__, strict=True))  # those that don't change are shared
+    cells |= {name: CellType(x) for name, x in new.items() if x is not cells[name].cell_contents}
     itself = CellType()  # a function that calls itself calls its twin
-    cells |= {name: itself if x is f else CellType(x) for name, x in held.items() if x is f or name in new}
+    cells |= {name: itself for name, x in held.items() if x is f}
     twin = FunctionType(f.__code__, f.__globals__, f.__name__, f.__defaults__, tuple(cells.values()))
     itself.cell_contents, twin.__kwdefaults__ = twin, f.__kwdefaults__
     return twin
