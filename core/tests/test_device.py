@@ -87,6 +87,12 @@ def test_complex_numbers_stay_complex(to, dtype):
 
 
 @each
+def test_complex_parameters_stay_complex(to, dtype):
+    model = nn.ParameterList([torch.tensor([1 + 2j]), torch.ones(1)])
+    assert [p.dtype for p in to(model)] == [torch.complex64, dtype]
+
+
+@each
 def test_a_closure_is_still_a_model_that_trains(to, dtype):
     model = to(closure(nn.Parameter(torch.ones(2))))
     (w,) = trainables(model)

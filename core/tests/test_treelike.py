@@ -290,6 +290,38 @@ def test_an_own_init_may_call_super_and_set_what_is_no_field():
     assert list(Model(3).state_dict()) == ["weight", "inner.weight"]
 
 
+def test_a_class_that_annotates_no_field_keeps_the_init_that_it_inherits():
+    class Base:
+        def __init__(self, n):
+            self.weight = torch.ones(n)
+
+        def __call__(self, x):
+            return self.weight * x
+
+    @treelike
+    class Model(Base):
+        pass
+
+    assert list(Model(3).state_dict()) == ["weight"]
+    assert list(inspect.signature(Model).parameters) == ["n"]
+
+
+@pytest.mark.parametrize(
+    "base", [type("Base", (), {"__init__": lambda self: None}), dataclasses.make_dataclass("B", [])]
+)
+def test_a_class_that_annotates_fields_takes_them_whatever_it_inherits(base):
+    @treelike
+    class Model(base):
+        weight: Any
+        scale: float = 2.0
+
+        def __call__(self, x):
+            return self.scale * self.weight * x
+
+    assert Model(torch.ones(1), scale=3.0)(torch.ones(1)).tolist() == [3.0]
+    assert list(Model(torch.ones(1)).state_dict()) == ["weight"]
+
+
 def test_a_field_that_init_does_not_set_is_absent():
     @treelike
     class Model:
@@ -613,6 +645,11 @@ def test_a_missing_part_of_a_group_is_named(key, error, says):
 def test_a_name_that_would_break_the_module_is_refused(name):
     with pytest.raises(ValueError, match=f"{name!r} can't name a part of Group"):
         Group(**{name: torch.ones(1)})
+
+
+def test_keys_that_are_equal_as_names_are_refused():
+    with pytest.raises(ValueError, match="'1' can't name a part of Group"):
+        Holds({1: torch.ones(1), "1": torch.ones(1)})
 
 
 def test_parts_are_given_by_position_or_by_name():

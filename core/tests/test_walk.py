@@ -315,6 +315,21 @@ def test_a_rebuilt_self_recursive_closure_uses_its_new_parameters_at_every_depth
     assert fmap(tripled, power(parameter(1.0)))(3, ones(1)).tolist() == [27.0]
 
 
+def test_a_rebuilt_closure_shares_the_variables_that_do_not_change():
+    def make(w, v):
+        def replace():
+            nonlocal v
+            v = parameter(5.0)
+
+        return (lambda x: w * v * x), replace
+
+    model, replace = make(parameter(1.0), parameter(2.0))
+    new = fmap(lambda p: tripled(p) if p == 1 else p, model)
+    assert new(ones(1)).tolist() == [6.0]
+    replace()
+    assert new(ones(1)).tolist() == [15.0]
+
+
 def test_a_closure_variable_that_is_not_bound_yet_is_no_part():
     def make():
         f = lambda: later
@@ -416,6 +431,9 @@ def test_a_path_dict_says_what_there_is_instead_of_a_missing_key():
         _ = PathDict(GRADS).decoder
     with pytest.raises(KeyError, match="no entries"):
         PathDict()["a"]
+    with pytest.raises(KeyError) as error:
+        PathDict(GRADS)["decoder"]
+    assert str(error.value).startswith("no 'decoder' here; ")
 
 
 def test_a_path_dict_is_a_dict_for_all_else():

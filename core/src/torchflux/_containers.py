@@ -16,11 +16,10 @@ Layer = Callable[..., Any]
 class Layers(Group):
     """An ordered, named collection of callables."""
 
-    def _fill(self, parts: dict[Any, Any], *options: Any) -> None:
-        for name, part in parts.items():
-            if not callable(part):
-                raise TypeError(f"{type(self).__name__} takes callables; {name} is {part!r} (unpack a list with *)")
-        super()._fill(parts, *options)
+    def _fill(self, parts: dict[Any, Any], *options: Any) -> Group:
+        if wrong := [f"{name} is {part!r}" for name, part in parts.items() if not callable(part)]:
+            raise TypeError(f"{type(self).__name__} takes callables; {', '.join(wrong)} (unpack a list with *)")
+        return super()._fill(parts, *options)
 
 
 class Chain(Layers):

@@ -127,16 +127,15 @@ class Group(nn.Module):
     @classmethod
     def of(cls, values: Any, trains: bool = True) -> "Group":
         """The group of a tuple, list or dict."""
-        group = cls()
-        group._fill(values._asdict() if hasattr(values, "_asdict") else children(values), type(values), trains)
-        return group
+        return cls()._fill(values._asdict() if hasattr(values, "_asdict") else children(values), type(values), trains)
 
-    def _fill(self, parts: dict[Any, Any], kind: type = tuple, trains: bool = True) -> None:
+    def _fill(self, parts: dict[Any, Any], kind: type = tuple, trains: bool = True) -> "Group":
         self._names, self._kind = tuple(map(str, parts)), kind
         for name, value in zip(self._names, parts.values(), strict=True):
             if not name or "." in name or hasattr(self, name):
                 raise ValueError(f"{name!r} can't name a part of {type(self).__name__}: choose another name")
             _set(self, name, value, trains)
+        return self
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self._names if issubclass(self._kind, dict) else self.values())

@@ -31,7 +31,7 @@ def children(node: Tree) -> dict[Any, Tree]:
     >>> children({"a": 1, "b": (2, 3)}), children((4, 5))
     ({'a': 1, 'b': (2, 3)}, {0: 4, 1: 5})
     """
-    if isinstance(node, tuple | list | dict):
+    if isinstance(node, (tuple, list, dict)):
         return dict(node) if isinstance(node, dict) else dict(enumerate(node))
     if isinstance(node, nn.Module):
         parts = {**node._parameters, **node._buffers, **node._modules}
@@ -59,7 +59,9 @@ def rebuild(node: Tree, new: dict[Any, Tree]) -> Tree:
         for parts in (twin._parameters, twin._buffers, twin._modules):
             parts.update({name: _like(part, new[name]) for name, part in parts.items() if name in new})
         return twin
-    twin = node.copy() if type(node) is dict else copy.copy(node)  # torch.compile follows only the former
+    if type(node) is dict:
+        return {**node, **new}  # torch.compile can't follow a copy
+    twin = copy.copy(node)
     put = partial(dict.__setitem__ if isinstance(node, dict) else object.__setattr__, twin)
     for name, value in new.items():
         put(name, value)
