@@ -14,7 +14,7 @@ from torch import Tensor
 from .._activations import relu, tanh
 from .._init import glorot_uniform, zeros
 from .._treelike import treelike
-from ._basic import Activation, Dense, Init, layer
+from ._basic import Activation, Dense, Init, layer, options_of
 
 __all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "MultiHeadAttention", "RNNCell", "Recurrence"]
 __all__ += ["causal_mask", "initialstates"]
@@ -60,6 +60,7 @@ class RNNCell(_Cell):
     Source: Elman (1990), doi:10.1207/s15516709cog1402_1.
     """
 
+    @options_of(_Cell.__init__)
     def __init__(self, nin: int, nout: int, activation: Activation = tanh, **options: Any) -> None:
         _Cell.__init__(self, nin, nout, **options)
         self.activation = activation
@@ -91,7 +92,7 @@ class LSTMCell(_Cell):
     Source: Hochreiter and Schmidhuber (1997), doi:10.1162/neco.1997.9.8.1735; Gers et al. (2000).
     """
 
-    __init__, gates = _Cell.__init__, 4
+    gates = 4
 
     def step(self, from_x: Tensor, from_h: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """(h', c') from W_ih x + b_ih and W_hh h + b_hh."""
@@ -123,7 +124,7 @@ class GRUCell(_Cell):
     Source: Cho et al. (2014), arXiv 1406.1078.
     """
 
-    __init__, gates = _Cell.__init__, 3
+    gates = 3
 
     def step(self, from_x: Tensor, from_h: Tensor, h: Tensor) -> Tensor:
         """h' from W_ih x + b_ih and W_hh h + b_hh."""
@@ -205,6 +206,7 @@ def _at_once(kernel: Any, cell: Any, x: Tensor, state: Any) -> tuple[Tensor, Any
     return y.reshape(*x.shape[:-1], n), tuple(last) if len(last) == 2 else last[0]
 
 
+@options_of(RNNCell)
 def RNN(nin: int, nout: int, *activation: Activation, return_state: bool = False, **options: Any) -> Recurrence:
     """`Recurrence` of an `RNNCell`, to which the other options go.
 
@@ -218,6 +220,7 @@ def RNN(nin: int, nout: int, *activation: Activation, return_state: bool = False
     return Recurrence(RNNCell(nin, nout, *activation, **options), return_state=return_state)
 
 
+@options_of(LSTMCell)
 def LSTM(nin: int, nout: int, *, return_state: bool = False, **options: Any) -> Recurrence:
     """`Recurrence` of an `LSTMCell`, to which the other options go.
 
@@ -232,6 +235,7 @@ def LSTM(nin: int, nout: int, *, return_state: bool = False, **options: Any) -> 
     return Recurrence(LSTMCell(nin, nout, **options), return_state=return_state)
 
 
+@options_of(GRUCell)
 def GRU(nin: int, nout: int, *, return_state: bool = False, **options: Any) -> Recurrence:
     """`Recurrence` of a `GRUCell`, to which the other options go.
 
