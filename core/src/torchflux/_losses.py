@@ -226,8 +226,7 @@ def tversky_loss(yhat: Tensor, y: Tensor, *, beta: float = 0.7, dim: Dim = None,
     Salehi, Erdogmus and Gholipour, Tversky loss function for image segmentation, 2017, arXiv:1706.05721.
     """
     y = _match(yhat, y)
-    both = y * yhat
-    return _overlap(both, both + beta * (1 - y) * yhat + (1 - beta) * y * (1 - yhat), 1, dim, agg)
+    return _overlap(y * yhat, y * yhat + beta * (1 - y) * yhat + (1 - beta) * y * (1 - yhat), 1, dim, agg)
 
 
 def binary_focal_loss(yhat: Tensor, y: Tensor, *, gamma: float = 2, eps: Eps = None, agg: Agg = mean) -> Tensor:
@@ -238,8 +237,7 @@ def binary_focal_loss(yhat: Tensor, y: Tensor, *, gamma: float = 2, eps: Eps = N
 
     Lin et al., Focal loss for dense object detection, 2017, arXiv:1708.02002.
     """
-    y = _match(yhat, y)
-    return _reduce(_focal(y * yhat + (1 - y) * (1 - yhat), gamma, eps), agg)
+    return _reduce(_focal(torch.lerp(1 - yhat, yhat, _match(yhat, y)), gamma, eps), agg)
 
 
 def focal_loss(yhat: Tensor, y: Tensor, *, dim: int = -1, gamma: float = 2, eps: Eps = None, agg: Agg = mean) -> Tensor:
@@ -269,8 +267,7 @@ def siamese_contrastive_loss(yhat: Tensor, y: Tensor, *, margin: float = 1.0, ag
     Hadsell, Chopra and LeCun, Dimensionality reduction by learning an invariant mapping, 2006,
     doi:10.1109/CVPR.2006.100.
     """
-    y = _match(yhat, y)
-    return _reduce((1 - y) * yhat.square() + y * F.relu(margin - yhat).square(), agg)
+    return _reduce(torch.lerp(yhat.square(), F.relu(margin - yhat).square(), _match(yhat, y)), agg)
 
 
 def ctc_loss(yhat: Tensor, y: Tensor, *, lengths: Lengths = None, blank: int = 0, agg: Agg = mean) -> Tensor:

@@ -322,7 +322,6 @@ class ClipNorm(Formula, limit=10.0, p=2.0, throw=True):
         return dx * (self.limit / norm).clamp_max(1)
 
 
-@dataclass
 class AccumGrad(Formula, n=2):
     """Lets the mean of every `n` gradients through, and nothing in between; first in an `OptimiserChain`."""
 

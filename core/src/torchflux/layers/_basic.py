@@ -222,9 +222,7 @@ class Upsample(nn.Upsample):
     Source: Flux.jl's `Upsample`; `torch.nn.Upsample`.
     """
 
-    def __init__(
-        self, mode: str = "nearest", *, scale: Any = None, size: Any = None, align_corners: Any = None
-    ) -> None:
+    def __init__(self, mode: str = "nearest", scale: Any = None, size: Any = None, align_corners: Any = None) -> None:
         super().__init__(size, scale, mode, align_corners)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor, nn, vmap
 
 from .._activations import identity
 from .._init import ones, zeros
@@ -74,11 +74,8 @@ class AlphaDropout(nn.AlphaDropout):
 class _Norm:
     """What normalisations end with: σ(γ x̂ + β)."""
 
-    def __init__(
-        self, size: Size, activation: Activation = identity, *, affine: bool = True, eps: float = 1e-5
-    ) -> None:
-        shape = (size,) if isinstance(size, int) else size
-        self.weight, self.bias = ones(*shape) if affine else None, zeros(*shape) if affine else None
+    def __init__(self, size: Any, activation: Activation = identity, *, affine: bool = True, eps: float = 1e-5) -> None:
+        self.weight, self.bias = ones(*size) if affine else None, zeros(*size) if affine else None
         self.activation, self.eps = activation, eps
 
 
@@ -132,7 +129,7 @@ class GroupNorm(_Norm):
     @options_of(_Norm.__init__)
     def __init__(self, channels: int, groups: int, activation: Activation = identity, **options: Any) -> None:
         self.channels, self.groups = channels, groups
-        _Norm.__init__(self, channels, activation, **options)
+        _Norm.__init__(self, (channels,), activation, **options)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Applies the layer."""
@@ -163,7 +160,7 @@ class _Tracking(_Norm):
 
     @options_of(_Norm.__init__)
     def __init__(self, channels: int, activation: Activation = identity, *, momentum: float = 0.1, **options: Any):
-        _Norm.__init__(self, channels, activation, **options)
+        _Norm.__init__(self, (channels,), activation, **options)
         self.running_mean, self.running_var, self.num_batches_tracked = zeros(channels), ones(channels), torch.tensor(0)
         self.momentum = momentum
 
@@ -173,17 +170,16 @@ class _Tracking(_Norm):
         mean, var = (None, None) if inside else (self.running_mean, self.running_var)
         y = F.batch_norm(x, mean, var, self.weight, self.bias, self.training, self.momentum, self.eps)
         if inside:
-            self._move(x, 0, *range(2, x.ndim))
+            self._move(x)
         elif self.training:
             self.num_batches_tracked.add_(1)
         return self.activation(y.to(x.dtype))  # under vmap, half precision comes out as float32
 
-    def _move(self: Any, x: Tensor, *dims: int) -> None:
-        """Moves the running statistics towards those along `dims`, on average over the samples."""
-        buffers = self.running_var, self.running_mean
-        values = torch.var_mean(x.detach().to(self.running_var.dtype), dims, keepdim=True)
-        for buffer, value in zip(buffers, values, strict=True):
-            _write(buffer, buffer.lerp(value.mean(0).reshape(buffer.shape), self.momentum))
+    def _move(self: Any, x: Tensor) -> None:
+        """Moves the running statistics inside of `torch.func` transforms."""
+        values = torch.var_mean(x.detach().to(self.running_var.dtype), (0, *range(2, x.ndim)))
+        for buffer, value in zip((self.running_var, self.running_mean), values, strict=True):
+            _write(buffer, buffer.lerp(value.reshape(buffer.shape), self.momentum))
         _write(self.num_batches_tracked, self.num_batches_tracked + 1)
 
 
@@ -225,11 +221,8 @@ class TrackedInstanceNorm(_Tracking):
     """An `InstanceNorm` with running statistics."""
 
     def __call__(self: Any, x: Tensor) -> Tensor:
-        """Applies the layer; in training, moves the running statistics."""
-        if not self.training:
-            return super().__call__(x)
-        self._move(x, *range(2, x.ndim))
-        return self.activation(F.group_norm(x, x.shape[1], self.weight, self.bias, self.eps))
+        """Applies the layer: `BatchNorm`, where each sample is a batch of its own."""
+        return vmap(lambda sample: _Tracking.__call__(self, sample[None])[0], randomness="different")(x)
 
 
 @options_of(BatchNorm)
