@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn, vmap
+from torch import Tensor, nn
 
 from .._activations import identity
 from .._init import ones, zeros
@@ -156,7 +156,7 @@ TRAINABLE = ("weight", "bias", "activation")
 
 
 class _Tracking(_Norm):
-    """What normalisations with running statistics have in common."""
+    """What normalisations with running statistics have in common; samples along `together` share theirs."""
 
     @options_of(_Norm.__init__)
     def __init__(self, channels: int, activation: Activation = identity, *, momentum: float = 0.1, **options: Any):
@@ -168,7 +168,7 @@ class _Tracking(_Norm):
         """Applies the layer; in training, moves the running statistics."""
         inside = self.training and torch._C._are_functorch_transforms_active()
         mean, var = (None, None) if inside else (self.running_mean, self.running_var)
-        y = F.batch_norm(x, mean, var, self.weight, self.bias, self.training, self.momentum, self.eps)
+        y = self.normalise(x, mean, var, self.weight, self.bias, self.training, self.momentum, self.eps)
         if inside:
             self._move(x)
         elif self.training:
@@ -177,9 +177,10 @@ class _Tracking(_Norm):
 
     def _move(self: Any, x: Tensor) -> None:
         """Moves the running statistics inside of `torch.func` transforms."""
-        values = torch.var_mean(x.detach().to(self.running_var.dtype), (0, *range(2, x.ndim)))
+        dims = (*self.together, *range(2, x.ndim))
+        values = torch.var_mean(x.detach().to(self.running_var.dtype), dims, keepdim=True)
         for buffer, value in zip((self.running_var, self.running_mean), values, strict=True):
-            _write(buffer, buffer.lerp(value.reshape(buffer.shape), self.momentum))
+            _write(buffer, buffer.lerp(value.mean(0).reshape(buffer.shape), self.momentum))
         _write(self.num_batches_tracked, self.num_batches_tracked + 1)
 
 
@@ -215,14 +216,14 @@ class BatchNorm(_Tracking):
     Source: Ioffe and Szegedy (2015), arXiv 1502.03167.
     """
 
+    normalise, together = staticmethod(F.batch_norm), (0,)
+
 
 @layer(axis=1, trainable=TRAINABLE)
 class TrackedInstanceNorm(_Tracking):
     """An `InstanceNorm` with running statistics."""
 
-    def __call__(self: Any, x: Tensor) -> Tensor:
-        """Applies the layer: `BatchNorm`, where each sample is a batch of its own."""
-        return vmap(lambda sample: _Tracking.__call__(self, sample[None])[0], randomness="different")(x)
+    normalise, together = staticmethod(F.instance_norm), ()
 
 
 @options_of(BatchNorm)
