@@ -4,7 +4,6 @@ Each is the paper's algorithm as Optimisers.jl states it; `eta` is the learning 
 fused kernel for use it.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from inspect import getfullargspec
 from typing import Any
@@ -26,17 +25,15 @@ class Formula(Rule):
     are the fields of a dataclass. The state starts as zeros, for each parameter that `change` has besides `x` and `dx`.
     """
 
-    change: Callable[..., Tensor]
-
     def __init_subclass__(cls, **hyper: Any) -> None:
         cls.__annotations__ = {name: type(value) for name, value in hyper.items()}
         for name, value in hyper.items():
             setattr(cls, name, value)
         if "change" in vars(cls):
-            cls.slots = tuple(getfullargspec(cls.change).args[3:])
+            cls.slots = tuple(getfullargspec(vars(cls)["change"]).args[3:])
         dataclass(cls)
 
-    def apply(self, state: Any, x: Tensor, dx: Tensor) -> tuple[Any, Tensor | None]:
+    def apply(self: Any, state: Any, x: Tensor, dx: Tensor) -> tuple[Any, Tensor | None]:
         """The state, moved on, and what to subtract from `x`."""
         return state, self.change(x, dx, **state)
 

@@ -173,9 +173,9 @@ class Recurrence:
     def __call__(self, x: Tensor, state: Any = None) -> Any:
         """Makes a step for each element of the sequence."""
         kernel = _KERNELS.get(self.cell.activation if isinstance(self.cell, RNNCell) else type(self.cell))
-        if torch._C._are_functorch_transforms_active() or torch.compiler.is_compiling():
-            kernel = None  # vmap has no rule for it, and Dynamo unrolls it
-        y, state = _at_once(kernel, self.cell, x, state) if kernel else _step_by_step(self.cell, x, state)
+        # vmap has no rule for the kernel, and Dynamo unrolls it.
+        eager = not (torch._C._are_functorch_transforms_active() or torch.compiler.is_compiling())
+        y, state = _at_once(kernel, self.cell, x, state) if kernel and eager else _step_by_step(self.cell, x, state)
         return (y, state) if self.return_state else y
 
 
@@ -292,8 +292,9 @@ class MultiHeadAttention:
 
     def __call__(self: Any, *qkv: Tensor, bias: Any = None, mask: Any = None, return_weights: bool = False) -> Any:
         """Applies the layer; gives the result and, if asked for, the attention weights."""
-        q, k, v = *qkv, *qkv[-1:] * (3 - len(qkv))
-        q, k, v = self._split(self.q_proj(q)), self._split(self.k_proj(k)), self._split(self.v_proj(v))
+        given = zip((self.q_proj, self.k_proj, self.v_proj), (*qkv, *qkv[-1:] * (3 - len(qkv))), strict=True)
+        # (..., len, heads * d) → (..., heads, len, d)
+        q, k, v = (project(x).unflatten(-1, (self.nheads, -1)).transpose(-2, -3) for project, x in given)
         if mask is not None:
             bias = torch.where(mask, q.new_zeros(()) if bias is None else bias, float("-inf"))
         if return_weights or torch._C._are_functorch_transforms_active():  # vmap has no rule for the kernel
@@ -303,10 +304,6 @@ class MultiHeadAttention:
         else:
             y = F.scaled_dot_product_attention(q, k, v, bias, self.dropout_prob if self.training else 0)
         return self.out_proj(y.transpose(-2, -3).flatten(-2)), weights if return_weights else None
-
-    def _split(self, x: Tensor) -> Tensor:
-        """(..., len, heads * d) → (..., heads, len, d)."""
-        return x.unflatten(-1, (self.nheads, -1)).transpose(-2, -3)
 
 
 def causal_mask(n: int, device: torch.device | str | None = None) -> Tensor:
