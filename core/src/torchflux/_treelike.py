@@ -53,9 +53,8 @@ def _module_class(cls: Any, trainable: Iterable[str] | None) -> Any:
         raise TypeError(f"{cls.__name__} is an nn.Module already; @treelike takes a plain class (compose them instead)")
     if not any("__call__" in vars(base) for base in cls.__mro__):
         raise TypeError(f"@treelike class {cls.__name__} has no __call__; define what calling it computes")
-    dataclasses.dataclass(
-        cls, init=cls.__init__ is object.__init__ or dataclasses.is_dataclass(cls), repr=False, eq=False
-    )
+    declares = bool(cls.__annotations__) and "__init__" not in vars(cls)
+    dataclasses.dataclass(cls, init=declares or cls.__init__ is object.__init__, repr=False, eq=False)
     fields = [field.name for field in dataclasses.fields(cls)]
     defaults = {name: vars(cls)[name] for name in fields if name in vars(cls)}
     for name in defaults:
