@@ -1,6 +1,7 @@
 """What every layer promises, for every layer: PyTorch's values, gradients, transforms, copies, dtypes, sizes."""
 
 import copy
+import inspect
 import pickle
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -94,6 +95,11 @@ CASES = {
     "InstanceNorm": Case(lambda: InstanceNorm(3), (2, 3, 4), lambda: nn.InstanceNorm1d(3)),
     "InstanceNorm affine": Case(
         lambda: InstanceNorm(3, affine=True), (2, 3, 2, 2), lambda: nn.InstanceNorm2d(3, affine=True)
+    ),
+    "InstanceNorm tracked": Case(
+        lambda: InstanceNorm(3, affine=True, track_stats=True).eval(),
+        (2, 3, 2, 2),
+        lambda: nn.InstanceNorm2d(3, affine=True, track_running_stats=True).eval(),
     ),
     "WeightNorm": Case(lambda: WeightNorm(Dense(3, 4)), (2, 3)),
     "RNNCell": Case(lambda: RNNCell(3, 4), (2, 3), lambda: nn.RNNCell(3, 4)),
@@ -285,6 +291,7 @@ def test_open_sizes_are_filled_in() -> None:
         (lambda n: LayerNorm(n, torch.relu), (2, 3)),
         (lambda n: BatchNorm(n), (2, 3, 4)),
         (lambda n: InstanceNorm(n, affine=True), (2, 3, 4)),
+        (lambda n: InstanceNorm(n, track_stats=True), (2, 3, 4)),
         (lambda n: GroupNorm(n, 3), (2, 3, 4)),
         (lambda n: GRUCell(n, 4), (2, 3)),
         (lambda n: LSTM(n, 4), (2, 5, 3)),
@@ -294,6 +301,37 @@ def test_open_sizes_are_filled_in() -> None:
         assert type(filled) is type(given)
         shapes = [{k: v.shape for k, v in layer.state_dict().items()} for layer in (filled, given)]
         assert shapes[0] == shapes[1]
+
+
+KEYWORDS: dict[Callable[..., Any], str] = {
+    Dense: "nin nout activation bias init",
+    Scale: "size bias init",
+    Conv: "kernel nin nout activation stride pad dilation bias init groups",
+    ConvTranspose: "kernel nin nout activation stride pad dilation bias init groups outpad",
+    DepthwiseConv: "kernel nin nout activation stride pad dilation bias init",
+    LayerNorm: "size affine eps",
+    GroupNorm: "channels groups activation affine eps",
+    BatchNorm: "channels activation affine eps momentum",
+    InstanceNorm: "channels activation affine eps momentum track_stats",
+    RNNCell: "nin nout activation bias init_ih init_hh",
+    LSTMCell: "nin nout bias init_ih init_hh",
+    RNN: "nin nout activation bias init_ih init_hh return_state",
+    LSTM: "nin nout bias init_ih init_hh return_state",
+    GRU: "nin nout bias init_ih init_hh return_state",
+    Upsample: "mode scale size align_corners",
+}
+
+
+@pytest.mark.parametrize("make", KEYWORDS, ids=lambda make: make.__name__)
+def test_signatures_name_every_keyword(make: Callable[..., Any]) -> None:
+    assert " ".join(inspect.signature(make).parameters) == KEYWORDS[make]
+
+
+def test_the_defaults_that_are_shown_are_those_that_hold() -> None:
+    assert inspect.signature(InstanceNorm).parameters["affine"].default is False
+    assert inspect.signature(BatchNorm).parameters["affine"].default is True
+    assert inspect.signature(Conv).parameters["stride"].default == Conv((1,), 1, 1).stride == 1
+    assert inspect.signature(RNNCell).parameters["activation"].default is RNNCell(1, 1).activation
 
 
 def test_layers_can_be_pickled() -> None:

@@ -81,6 +81,51 @@ def test_dropout_keeps_the_dtype_and_draws_lane_by_lane(layer: Any, dtype: torch
     assert not torch.equal(y[0], y[1])
 
 
+@pytest.mark.parametrize(("dims", "shared"), [((0, 1), (2, 3)), (1, (0, 2, 3)), ((-1,), (0, 1, 2)), ((), (0, 1, 2, 3))])
+def test_dropout_along_some_dimensions_is_shared_along_the_others(dims: Any, shared: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    x = torch.rand(40, 50, 3, 60) + 1
+    layer = Dropout(0.3, dims=dims)
+    factor = layer(x) / x
+    close(factor.amax(shared), factor.amin(shared))
+    own = factor.amax(shared).flatten()
+    assert {round(value, 3) for value in own.tolist()} <= {0.0, round(1 / 0.7, 3)}
+    if own.numel() > 1:
+        assert (own == 0).float().mean().item() == pytest.approx(0.3, abs=5 * (0.21 / own.numel()) ** 0.5)
+    assert torch.equal(layer.eval()(x), x)
+
+
+def test_dropout_along_all_dimensions_is_plain_dropout() -> None:
+    x, ys = torch.randn(4, 5, 6), []
+    for layer in (Dropout(0.5), Dropout(0.5, dims=(0, 1, 2))):
+        torch.manual_seed(0)
+        ys.append(layer(x))
+    close(*ys)
+
+
+def test_dropout_of_channels_is_pytorchs() -> None:
+    x, ys = torch.randn(4, 5, 6, 7), []
+    for layer in (Dropout(0.5, dims=(0, 1)), nn.Dropout2d(0.5)):
+        torch.manual_seed(0)
+        ys.append(layer(x))
+    close(*ys)
+
+
+def test_dropout_along_some_dimensions_inside_transforms() -> None:
+    layer, x = Dropout(0.5, dims=0), torch.ones(8, 64, 3, dtype=torch.float64)
+    y = vmap(layer, randomness="different")(x)
+    assert y.dtype == x.dtype
+    assert len({tuple(row) for row in y.amax(-1).tolist()}) == 8
+    close(y.amax(-1), y.amin(-1))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        slope = grad(lambda x: layer(x).sum())(x[0])
+        torch.manual_seed(0)
+        close(slope, layer(x[0]))
+    with pytest.raises(IndexError):
+        Dropout(0.5, dims=3)(x)
+
+
 # --- layer, group and instance normalisation ---------------------------------------------------------------
 
 
@@ -107,12 +152,12 @@ X = 2 * torch.randn(6, 3, 4, 4, generator=seeded()) + torch.tensor([1.0, -2.0, 0
 Buffers = dict[str, Tensor]
 
 
-def twin(seed: int = 0) -> nn.BatchNorm2d:
+def twin(seed: int = 0, kind: Any = nn.BatchNorm2d) -> Any:
     """PyTorch's layer, away from its starting point."""
-    layer, g = nn.BatchNorm2d(3), seeded(seed)
+    layer, g = kind(3, affine=True, track_running_stats=True), seeded(seed)
     for value in (layer.weight.data, layer.bias.data, layer.running_mean, layer.running_var):
         value.copy_(torch.rand(3, generator=g) + 0.5)
-    layer.num_batches_tracked.fill_(7)  # type: ignore[operator]
+    layer.num_batches_tracked.fill_(7)
     return layer
 
 
@@ -247,7 +292,7 @@ def test_the_comparison_can_fail(wrong: str) -> None:
         layer.eps = 1e-2
     gradients, after = in_func_grad(as_is, layer, X)
     if wrong == "biased":
-        kept, count = 0.9 * twin().running_var, X.numel() / 3  # type: ignore[operator]
+        kept, count = 0.9 * twin().running_var, X.numel() / 3
         after["running_var"] = kept + (after["running_var"] - kept) * (count - 1) / count
     with pytest.raises(AssertionError):
         close((gradients, after), plainly(twin(), X))
@@ -316,6 +361,59 @@ def test_statistics_are_no_parameters() -> None:
     layer = BatchNorm(3)
     assert [name for name, _ in layer.named_parameters()] == ["weight", "bias"]
     assert list(layer.state_dict()) == list(nn.BatchNorm2d(3).state_dict())
+
+
+# --- InstanceNorm with running statistics, against nn.InstanceNorm2d -----------------------------------------
+
+
+def tracked() -> tuple[Any, Any]:
+    """Ours and PyTorch's, away from their starting point."""
+    mine, theirs = InstanceNorm(3, affine=True, track_stats=True), twin(kind=nn.InstanceNorm2d)
+    mine.load_state_dict(theirs.state_dict(), strict=True)
+    return mine, theirs
+
+
+def statistics(layer: nn.Module) -> Buffers:
+    """PyTorch's InstanceNorm keeps its count at zero."""
+    return {name: buffer for name, buffer in buffers(layer).items() if name.startswith("running")}
+
+
+@pytest.mark.parametrize("how", [as_is, compiled])
+@pytest.mark.parametrize("way", [in_backward, in_func_grad])
+def test_instance_norm_tracks_statistics_as_pytorchs(way: Any, how: Any) -> None:
+    mine, theirs = tracked()
+    gradients, after = way(how, mine, X)
+    close(gradients, plainly(theirs, X)[0])
+    close(statistics(mine), statistics(theirs))
+    assert after["num_batches_tracked"] == 8
+    close(mine.eval()(X), theirs.eval()(X))
+    close(statistics(mine), statistics(theirs))
+
+
+def test_tracked_statistics_in_closed_form() -> None:
+    layer = InstanceNorm(3, track_stats=True, momentum=0.2)
+    var, mean = torch.var_mean(X, (2, 3))
+    close(layer(X), InstanceNorm(3)(X))
+    close(layer.running_mean, 0.2 * mean.mean(0))
+    close(layer.running_var, 0.8 + 0.2 * var.mean(0))
+    expected = (X - layer.running_mean.reshape(3, 1, 1)) / (layer.running_var.reshape(3, 1, 1) + 1e-5).sqrt()
+    close(layer.eval()(X), expected)
+
+
+def test_samples_in_lanes_track_what_a_batch_of_them_does() -> None:
+    mine, theirs = tracked()
+    close(vmap(lambda x: mine(x[None])[0])(X), theirs(X))
+    close(statistics(mine), statistics(theirs))
+
+
+def test_statistics_are_tracked_only_where_asked_for() -> None:
+    assert list(InstanceNorm(3, affine=True).state_dict()) == ["weight", "bias"]
+    layer = InstanceNorm(3, torch.relu, track_stats=True)
+    assert list(layer.state_dict()) == ["running_mean", "running_var", "num_batches_tracked"]
+    assert not list(layer.parameters())
+    assert layer(X).min() == 0
+    with pytest.raises(RuntimeError):
+        layer(X[:, :2])
 
 
 # --- WeightNorm --------------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """Optimiser rules against independent implementations: `torch.optim` where the mathematics is the same, else the
 paper's formula in NumPy."""
 
-from dataclasses import dataclass
+import inspect
+from dataclasses import dataclass, fields
 
 import numpy as np
 import pytest
@@ -95,6 +96,11 @@ def np_adam(x, t, dx, state, η=0.1, b1=0.9, b2=0.999, ε=1e-8):
     return x - η * m / (np.sqrt(v) + ε)
 
 
+def np_decoupled(x, t, dx, state, decay=0.03):
+    """Loshchilov & Hutter (2019), algorithm 2: the decay apart from the learning rate."""
+    return np_adam(x, t, dx, state) - decay * x
+
+
 def np_nadam(x, t, dx, state, η=0.1, b1=0.8, b2=0.99, ε=1e-8):
     """Dozat (2016), algorithm 2, with a constant momentum."""
     m, v = average(state, "m", dx, b1), average(state, "v", dx**2, b2)
@@ -168,6 +174,7 @@ TWINS = {
     ),
     "Adam": (Adam(0.1, (0.8, 0.99), 1e-3), optim.Adam, {"lr": 0.1, "betas": (0.8, 0.99), "eps": 1e-3}),
     "AdamW": (AdamW(0.1, decay=0.3), optim.AdamW, {"lr": 0.1, "weight_decay": 0.3}),
+    "AdamW coupled": (AdamW(0.1, decay=0.3, couple=True), optim.AdamW, {"lr": 0.1, "weight_decay": 0.3}),
     "AMSGrad": (AMSGrad(0.1, (0.8, 0.7)), optim.Adam, {"lr": 0.1, "betas": (0.8, 0.7), "amsgrad": True}),
     "RAdam": (RAdam(0.1, (0.9, 0.9), 1e-12), optim.RAdam, {"lr": 0.1, "betas": (0.9, 0.9), "eps": 1e-12}),
     "AdaMax": (AdaMax(0.1, (0.8, 0.9), 1e-12), optim.Adamax, {"lr": 0.1, "betas": (0.8, 0.9), "eps": 1e-12}),
@@ -176,6 +183,7 @@ TWINS = {
 }
 FORMULAS = {
     "Adam": (Adam(0.1), np_adam),
+    "AdamW decoupled": (AdamW(0.1, decay=0.03, couple=False), np_decoupled),
     "NAdam": (NAdam(0.1, (0.8, 0.99)), np_nadam),
     "OAdam": (OAdam(0.1), np_oadam),
     "AdaMax": (AdaMax(0.1, (0.9, 0.99), 0.0), np_adamax),
@@ -208,6 +216,22 @@ def test_a_rule_equals_its_twin_in_torch(name, way):
 def test_a_rule_equals_the_formula_of_its_paper(name, way):
     rule, formula = FORMULAS[name]
     close(way(rule), by_numpy(formula))
+
+
+def test_a_decoupled_decay_goes_on_without_a_learning_rate():
+    for couple, left in ((True, 1.0), (False, 0.9)):
+        model = [torch.ones(2)]
+        update(setup(AdamW(0.0, decay=0.1, couple=couple), model), model, [torch.ones(2)])
+        close(model[0], torch.full((2,), left), 1e-6)
+
+
+def test_rules_show_their_hyper_parameters():
+    assert repr(AdamW()) == "AdamW(eta=0.001, beta=(0.9, 0.999), epsilon=1e-08, decay=0.01, couple=True)"
+    assert list(inspect.signature(Adam.__init__).parameters) == ["self", "eta", "beta", "epsilon"]
+    assert [field.name for field in fields(AccumGrad(3))] == ["n"]
+    assert Adam(0.1) == Adam(eta=0.1) != Adam(0.2)
+    with pytest.raises(TypeError, match="lr"):
+        Adam(lr=0.1)
 
 
 @dataclass

@@ -185,6 +185,34 @@ def test_it_costs_nothing_over_a_module():
     assert treelike(type("Plain", (), {"__call__": __call__})).forward is __call__
 
 
+def test_an_init_is_inherited_from_a_plain_class_and_extended_from_a_dataclass():
+    class Base:
+        def __init__(self, n):
+            self.weight = torch.ones(n)
+
+        def __call__(self, x):
+            return x * self.weight
+
+    @dataclasses.dataclass
+    class Fields:
+        first: torch.Tensor
+
+        def __call__(self, x):
+            return x
+
+    @treelike
+    class Child(Base):
+        pass
+
+    @treelike
+    class More(Fields):
+        second: float = 2.0
+
+    assert Child(3).weight.shape == (3,)
+    more = More(torch.ones(2), 3.0)
+    assert (more.first.shape, more.second) == ((2,), 3.0)
+
+
 def test_it_keeps_the_name_the_docstring_the_module_and_the_signature():
     assert (Mix.__name__, Mix.__qualname__, Mix.__module__) == ("Mix", "Mix", __name__)
     assert Mix.__doc__ == "Of a class with fields of every kind."

@@ -29,14 +29,6 @@ __all__ = ["glorot_normal", "glorot_uniform", "identity_init", "kaiming_normal",
 # fmt: on
 
 
-def _curried(init: Any) -> Any:
-    @wraps(init)
-    def initialiser(*shape: int, **options: Any) -> Any:
-        return init(*shape, **options) if shape else partial(initialiser, **options)
-
-    return initialiser
-
-
 def _filled(fill: Any, shape: tuple[int, ...], *args: float, generator: Any = None, **options: Any) -> Tensor:
     return fill(torch.empty(shape, **options), *args, generator=generator)
 
@@ -53,8 +45,7 @@ def nfan(*shape: int) -> tuple[int, int]:
     return fan_in * math.prod(kernel), fan_out * math.prod(kernel)
 
 
-@_curried
-def glorot_uniform(*shape: int, gain: float = 1.0, **options: Any) -> Tensor:
+def glorot_uniform(*shape: int, gain: float = 1.0, **options: Any) -> Any:
     """U(-b, b) with b = gain sqrt(6 / (fan_in + fan_out)), also called Xavier initialisation.
 
     >>> bool(glorot_uniform(20, 10).abs().max() <= (6 / 30) ** 0.5)
@@ -66,8 +57,7 @@ def glorot_uniform(*shape: int, gain: float = 1.0, **options: Any) -> Tensor:
     return gain * math.sqrt(6 / max(1, sum(nfan(*shape)))) * (2 * rand(*shape, **options) - 1)
 
 
-@_curried
-def glorot_normal(*shape: int, gain: float = 1.0, **options: Any) -> Tensor:
+def glorot_normal(*shape: int, gain: float = 1.0, **options: Any) -> Any:
     """N(0, s^2) with s = gain sqrt(2 / (fan_in + fan_out)).
 
     >>> round(glorot_normal(1000, 1000, generator=torch.Generator().manual_seed(0)).std().item(), 3)
@@ -78,8 +68,7 @@ def glorot_normal(*shape: int, gain: float = 1.0, **options: Any) -> Tensor:
     return gain * math.sqrt(2 / max(1, sum(nfan(*shape)))) * randn(*shape, **options)
 
 
-@_curried
-def kaiming_uniform(*shape: int, gain: float = math.sqrt(2), **options: Any) -> Tensor:
+def kaiming_uniform(*shape: int, gain: float = math.sqrt(2), **options: Any) -> Any:
     """U(-b, b) with b = gain sqrt(3 / fan_in), also called He initialisation; sqrt(2) is the gain for relu.
 
     >>> bool(kaiming_uniform(20, 10).abs().max() <= (6 / 10) ** 0.5)
@@ -90,8 +79,7 @@ def kaiming_uniform(*shape: int, gain: float = math.sqrt(2), **options: Any) -> 
     return gain * math.sqrt(3 / max(1, nfan(*shape)[0])) * (2 * rand(*shape, **options) - 1)
 
 
-@_curried
-def kaiming_normal(*shape: int, gain: float = math.sqrt(2), **options: Any) -> Tensor:
+def kaiming_normal(*shape: int, gain: float = math.sqrt(2), **options: Any) -> Any:
     """N(0, s^2) with s = gain / sqrt(fan_in).
 
     >>> round(kaiming_normal(1000, 1000, generator=torch.Generator().manual_seed(0)).std().item(), 3)
@@ -102,8 +90,7 @@ def kaiming_normal(*shape: int, gain: float = math.sqrt(2), **options: Any) -> T
     return gain / math.sqrt(max(1, nfan(*shape)[0])) * randn(*shape, **options)
 
 
-@_curried
-def truncated_normal(*shape: int, mean: float = 0, std: float = 1, lo: float = -2, hi: float = 2, **kw: Any) -> Tensor:
+def truncated_normal(*shape: int, mean: float = 0, std: float = 1, lo: float = -2, hi: float = 2, **kw: Any) -> Any:
     """N(mean, std^2) conditioned on lo <= x <= hi, so its own standard deviation is below `std`.
 
     >>> bool(truncated_normal(1000).abs().max() <= 2)
@@ -114,8 +101,7 @@ def truncated_normal(*shape: int, mean: float = 0, std: float = 1, lo: float = -
     return _filled(nn.init.trunc_normal_, shape, mean, std, lo, hi, **kw)
 
 
-@_curried
-def lecun_normal(*shape: int, gain: float = 1.0, **options: Any) -> Tensor:
+def lecun_normal(*shape: int, gain: float = 1.0, **options: Any) -> Any:
     """A normal truncated at two standard deviations, with s = gain / sqrt(fan_in) *after* the truncation.
 
     This is Keras' and JAX's form. Flux truncates at -2 and 2 whatever the fan, in effect not at all; the
@@ -131,8 +117,7 @@ def lecun_normal(*shape: int, gain: float = 1.0, **options: Any) -> Tensor:
     return gain / math.sqrt(max(1, nfan(*shape)[0])) / 0.8796256610342398 * truncated_normal(*shape, **options)
 
 
-@_curried
-def orthogonal(*shape: int, gain: float = 1.0, **options: Any) -> Tensor:
+def orthogonal(*shape: int, gain: float = 1.0, **options: Any) -> Any:
     """gain Q, with Q uniform over the (out, in * prod(kernel)) matrices of orthonormal rows or columns.
 
     >>> w = orthogonal(3, 5)
@@ -147,8 +132,7 @@ def orthogonal(*shape: int, gain: float = 1.0, **options: Any) -> Tensor:
     return _filled(nn.init.orthogonal_, shape, gain, dtype=exact, **options).to(dtype)
 
 
-@_curried
-def sparse_init(*shape: int, sparsity: float, std: float = 0.01, **options: Any) -> Tensor:
+def sparse_init(*shape: int, sparsity: float, std: float = 0.01, **options: Any) -> Any:
     """N(0, std^2) with ceil(sparsity * out) entries of every column, chosen at random, set to zero.
 
     >>> (sparse_init(10, 3, sparsity=0.25) == 0).sum(0)
@@ -163,8 +147,7 @@ def sparse_init(*shape: int, sparsity: float, std: float = 0.01, **options: Any)
     return randn(*shape, **options).mul_(std).masked_fill_(order < math.ceil(sparsity * shape[0]), 0)
 
 
-@_curried
-def identity_init(*shape: int, gain: float = 1.0, shift: int | tuple[int, ...] = 0, **options: Any) -> Tensor:
+def identity_init(*shape: int, gain: float = 1.0, shift: int | tuple[int, ...] = 0, **options: Any) -> Any:
     """gain times the identity map of a layer: eye(out, in), for a convolution at the centre of the kernel.
 
     A vector (a bias) is zero. What does not fit, where `out` and `in` differ, is zero. An even kernel has its
@@ -181,8 +164,7 @@ def identity_init(*shape: int, gain: float = 1.0, shift: int | tuple[int, ...] =
     return weight.roll(shift, 0) if isinstance(shift, int) else weight.roll(shift, tuple(range(len(shift))))
 
 
-@_curried
-def zeros(*shape: int, generator: torch.Generator | None = None, **options: Any) -> Tensor:
+def zeros(*shape: int, generator: torch.Generator | None = None, **options: Any) -> Any:
     """All zeros; `generator` has no effect.
 
     >>> zeros(2)
@@ -191,8 +173,7 @@ def zeros(*shape: int, generator: torch.Generator | None = None, **options: Any)
     return torch.zeros(shape, **options)
 
 
-@_curried
-def ones(*shape: int, generator: torch.Generator | None = None, **options: Any) -> Tensor:
+def ones(*shape: int, generator: torch.Generator | None = None, **options: Any) -> Any:
     """All ones; `generator` has no effect.
 
     >>> ones(2)
@@ -201,8 +182,7 @@ def ones(*shape: int, generator: torch.Generator | None = None, **options: Any) 
     return torch.ones(shape, **options)
 
 
-@_curried
-def rand(*shape: int, **options: Any) -> Tensor:
+def rand(*shape: int, **options: Any) -> Any:
     """U(0, 1).
 
     >>> rand(2, 3).shape
@@ -211,11 +191,22 @@ def rand(*shape: int, **options: Any) -> Tensor:
     return torch.rand(shape, **options)
 
 
-@_curried
-def randn(*shape: int, **options: Any) -> Tensor:
+def randn(*shape: int, **options: Any) -> Any:
     """N(0, 1).
 
     >>> randn(2, 3).shape
     torch.Size([2, 3])
     """
     return torch.randn(shape, **options)
+
+
+def _curried(init: Any) -> Any:
+    @wraps(init)
+    def initialiser(*shape: int, **options: Any) -> Any:
+        return init(*shape, **options) if shape else partial(initialiser, **options)
+
+    return initialiser
+
+
+# Every initialiser above has two forms: see the module's docstring.
+globals().update({name: _curried(init) for name, init in globals().items() if name in __all__ and name != "nfan"})

@@ -53,8 +53,11 @@ def _above(p: Tensor, eps: Eps) -> Tensor:
     return p + (torch.finfo(p.dtype).eps if eps is None else eps)
 
 
-def _total(x: Tensor, dim: Dim) -> Tensor:
-    return x.sum(dim, dtype=torch.promote_types(x.dtype, torch.float32))  # float16 ends at 65504
+def _overlap(part: Tensor, whole: Tensor, smooth: float, dim: Dim, agg: Agg) -> Tensor:
+    """agg(1 - (sum(part) + smooth) / (sum(whole) + smooth)), the sums along `dim`."""
+    exact = torch.promote_types(part.dtype, torch.float32)  # float16 ends at 65504
+    share = (part.sum(dim, dtype=exact) + smooth) / (whole.sum(dim, dtype=exact) + smooth)
+    return _reduce((1 - share).to(part.dtype), agg)
 
 
 def mae(yhat: Tensor, y: Tensor, *, agg: Agg = mean) -> Tensor:
@@ -208,8 +211,7 @@ def dice_coeff_loss(yhat: Tensor, y: Tensor, *, smooth: float = 1.0, dim: Dim = 
     Milletari, Navab and Ahmadi, V-Net, 2016, arXiv:1606.04797.
     """
     y = _match(yhat, y)
-    overlap, total = _total(y * yhat, dim), _total(y.square() + yhat.square(), dim)
-    return _reduce((1 - (2 * overlap + smooth) / (total + smooth)).to(yhat.dtype), agg)
+    return _overlap(2 * y * yhat, y.square() + yhat.square(), smooth, dim, agg)
 
 
 def tversky_loss(yhat: Tensor, y: Tensor, *, beta: float = 0.7, dim: Dim = None, agg: Agg = mean) -> Tensor:
@@ -224,8 +226,7 @@ def tversky_loss(yhat: Tensor, y: Tensor, *, beta: float = 0.7, dim: Dim = None,
     Salehi, Erdogmus and Gholipour, Tversky loss function for image segmentation, 2017, arXiv:1706.05721.
     """
     y = _match(yhat, y)
-    overlap, wrong = _total(y * yhat, dim), _total(beta * (1 - y) * yhat + (1 - beta) * y * (1 - yhat), dim)
-    return _reduce((1 - (overlap + 1) / (overlap + wrong + 1)).to(yhat.dtype), agg)
+    return _overlap(y * yhat, y * yhat + beta * (1 - y) * yhat + (1 - beta) * y * (1 - yhat), 1, dim, agg)
 
 
 def binary_focal_loss(yhat: Tensor, y: Tensor, *, gamma: float = 2, eps: Eps = None, agg: Agg = mean) -> Tensor:
@@ -236,8 +237,7 @@ def binary_focal_loss(yhat: Tensor, y: Tensor, *, gamma: float = 2, eps: Eps = N
 
     Lin et al., Focal loss for dense object detection, 2017, arXiv:1708.02002.
     """
-    y = _match(yhat, y)
-    return _reduce(_focal(y * yhat + (1 - y) * (1 - yhat), gamma, eps), agg)
+    return _reduce(_focal(torch.lerp(1 - yhat, yhat, _match(yhat, y)), gamma, eps), agg)
 
 
 def focal_loss(yhat: Tensor, y: Tensor, *, dim: int = -1, gamma: float = 2, eps: Eps = None, agg: Agg = mean) -> Tensor:
@@ -267,8 +267,7 @@ def siamese_contrastive_loss(yhat: Tensor, y: Tensor, *, margin: float = 1.0, ag
     Hadsell, Chopra and LeCun, Dimensionality reduction by learning an invariant mapping, 2006,
     doi:10.1109/CVPR.2006.100.
     """
-    y = _match(yhat, y)
-    return _reduce((1 - y) * yhat.square() + y * F.relu(margin - yhat).square(), agg)
+    return _reduce(torch.lerp(yhat.square(), F.relu(margin - yhat).square(), _match(yhat, y)), agg)
 
 
 def ctc_loss(yhat: Tensor, y: Tensor, *, lengths: Lengths = None, blank: int = 0, agg: Agg = mean) -> Tensor:

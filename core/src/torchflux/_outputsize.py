@@ -1,6 +1,7 @@
 """Sizes without computing: what shape a model returns, and sizes that fill themselves in."""
 
 from collections.abc import Callable
+from inspect import signature
 from typing import Any, TypeVar
 
 import torch
@@ -55,7 +56,7 @@ def sized(axis: int) -> Callable[[type[T]], type[T]]:
         def __new__(cls: Any, *args: Any, **kwargs: Any) -> Any:
             return Lazy(cls, args, kwargs, axis) if ... in (*args, *kwargs.values()) else object.__new__(cls)
 
-        cls.__new__ = __new__
+        cls.__signature__, cls.__new__ = signature(cls), __new__
         return cls
 
     return wrap
@@ -95,13 +96,12 @@ class Lazy(nn.Module):
 def _run_on_meta(model: Any, shapes: tuple[tuple[int, ...], ...], dtype: torch.dtype | None) -> Any:
     if not shapes or not all(isinstance(shape, tuple | list) for shape in shapes):
         raise TypeError(f"give the shape of each input as a tuple, e.g. (1, 3, 224, 224); got {shapes}")
-    for module in modules(model):
+    twin = fmap(lambda x: x.detach().to("meta"), model)
+    for module in modules(twin):
+        module.eval()
         if isinstance(module, Lazy):
             module.found.clear()
-    twin = fmap(lambda x: x.detach().to("meta"), model)
-    if isinstance(twin, nn.Module):
-        twin.eval()
-    kinds = [dtype, *(x.dtype for x in named_tensors(model).values() if differentiable(x)), torch.get_default_dtype()]
-    kind = next(kind for kind in kinds if kind is not None)
+    own = [x.dtype for x in named_tensors(model).values() if differentiable(x)]
+    kind = dtype or next(iter(own), torch.get_default_dtype())
     with torch.no_grad():
         return twin(*(torch.empty(tuple(shape), dtype=kind, device="meta") for shape in shapes))

@@ -4,9 +4,9 @@ Each is the paper's algorithm as Optimisers.jl states it; `eta` is the learning 
 fused kernel for use it.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, dataclass_transform
+from inspect import getfullargspec
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,78 +18,67 @@ __all__ += ["AMSGrad", "AdaBelief", "AdaMax", "Adam", "AdamW", "NAdam", "OAdam",
 __all__ += ["AccumGrad", "ClipGrad", "ClipNorm", "SignDecay", "WeightDecay"]
 
 
-@dataclass_transform()
 class Formula(Rule):
     """A rule that is one formula: `change(x, dx, **state)` says what to subtract, and moves the state on in place.
 
-    Every formula is a dataclass, of its hyper-parameters.
+    The hyper-parameters and their defaults stand behind the name of the base, `class Descent(Formula, eta=0.1)`; they
+    are the fields of a dataclass. The state starts as zeros, for each parameter that `change` has besides `x` and `dx`.
     """
 
-    change: Callable[..., Tensor]
-
-    def __init_subclass__(cls) -> None:
+    def __init_subclass__(cls, **hyper: Any) -> None:
+        cls.__annotations__ = {name: type(value) for name, value in hyper.items()}
+        for name, value in hyper.items():
+            setattr(cls, name, value)
+        if "change" in vars(cls):
+            cls.slots = tuple(getfullargspec(vars(cls)["change"]).args[3:])
         dataclass(cls)
 
-    def apply(self, state: Any, x: Tensor, dx: Tensor) -> tuple[Any, Tensor | None]:
+    def apply(self: Any, state: Any, x: Tensor, dx: Tensor) -> tuple[Any, Tensor | None]:
         """The state, moved on, and what to subtract from `x`."""
         return state, self.change(x, dx, **state)
 
 
-class Descent(Formula):
+class Descent(Formula, eta=0.1):
     """Gradient descent: x ← x - η dx."""
 
-    eta: float = 0.1
-
-    def change(self, x: Tensor, dx: Tensor) -> Tensor:
+    def change(self: Any, x: Tensor, dx: Tensor) -> Tensor:
         """η dx."""
         return dx * self.eta
 
-    def step(self, leaves: list[Leaf], xs: list[Tensor], dxs: list[Tensor]) -> None:
+    def step(self: Any, leaves: list[Leaf], xs: list[Tensor], dxs: list[Tensor]) -> None:
         """All parameters at once."""
         torch._foreach_add_(xs, dxs, alpha=-self.eta)
 
 
-class Momentum(Formula):
+class Momentum(Formula, eta=0.01, rho=0.9):
     """Gradient descent with momentum: v ← ρ v + η dx, x ← x - v.
 
     Source: Polyak (1964), doi:10.1016/0041-5553(64)90137-5.
     """
 
-    slots = ("v",)
-    eta: float = 0.01
-    rho: float = 0.9
-
-    def change(self, x: Tensor, dx: Tensor, v: Tensor) -> Tensor:
+    def change(self: Any, x: Tensor, dx: Tensor, v: Tensor) -> Tensor:
         """The new velocity."""
         return v.mul_(self.rho).add_(dx, alpha=self.eta).clone()  # a later rule may change what it is given
 
 
-class Nesterov(Momentum):
+class Nesterov(Momentum, eta=0.001):
     """Nesterov's momentum, with the look-ahead folded into the step.
 
     Source: Sutskever et al. (2013), PMLR 28(3):1139.
     """
 
-    eta: float = 0.001
-
-    def change(self, x: Tensor, dx: Tensor, v: Tensor) -> Tensor:
+    def change(self: Any, x: Tensor, dx: Tensor, v: Tensor) -> Tensor:
         """ρ v' + η dx, with v' = ρ v + η dx."""
         return self.rho * super().change(x, dx, v) + self.eta * dx
 
 
-class RMSProp(Formula):
+class RMSProp(Formula, eta=0.001, rho=0.9, epsilon=1e-8, centred=False):
     """Divides by a running root mean square of the gradient; `centred` subtracts the running mean first.
 
     Source: Tieleman & Hinton (2012), Coursera lecture 6e; centred: Graves (2013), arXiv 1308.0850.
     """
 
-    slots = ("square", "mean")
-    eta: float = 0.001
-    rho: float = 0.9
-    epsilon: float = 1e-8
-    centred: bool = False
-
-    def change(self, x: Tensor, dx: Tensor, square: Tensor, mean: Tensor) -> Tensor:
+    def change(self: Any, x: Tensor, dx: Tensor, square: Tensor, mean: Tensor) -> Tensor:
         """η dx / (√(E dx² - (E dx)²) + ε)."""
         variance = square.lerp_(dx.square(), 1 - self.rho)
         if self.centred:
@@ -97,21 +86,17 @@ class RMSProp(Formula):
         return self.eta * dx / (variance.sqrt() + self.epsilon)
 
 
-class Rprop(Formula):
+class Rprop(Formula, eta=0.001, factors=(0.5, 1.2), limits=(1e-6, 50.0)):
     """Steps that know only the gradient's sign: longer while it stays, shorter when it changes.
 
     Source: Riedmiller & Braun (1993), doi:10.1109/ICNN.1993.298623 (without weight backtracking).
     """
 
-    eta: float = 0.001
-    factors: tuple[float, float] = (0.5, 1.2)
-    limits: tuple[float, float] = (1e-6, 50.0)
-
-    def init(self, x: Tensor) -> Any:
+    def init(self: Any, x: Tensor) -> Any:
         """The gradient before, and the step lengths."""
         return {"before": torch.zeros_like(x), "length": torch.full_like(x, self.eta)}
 
-    def change(self, x: Tensor, dx: Tensor, before: Tensor, length: Tensor) -> Tensor:
+    def change(self: Any, x: Tensor, dx: Tensor, before: Tensor, length: Tensor) -> Tensor:
         """length · sign(dx), and nothing just after a change of sign."""
         same, (shorter, longer) = (dx * before).sign(), self.factors
         before.copy_(torch.where(same < 0, 0.0, dx))
@@ -119,32 +104,27 @@ class Rprop(Formula):
         return length.clamp_(*self.limits) * before.sign()
 
 
-class Adaptive(Formula):
+class Adaptive(Formula, eta=0.001, beta=(0.9, 0.999), epsilon=1e-8):
     """What Adam and its relatives share: two running moments and a count of steps."""
 
-    slots: ClassVar[tuple[str, ...]] = ("m", "v")
-    eta: float = 0.001
-    beta: tuple[float, float] = (0.9, 0.999)
-    epsilon: float = 1e-8
-
-    def init(self, x: Tensor) -> Any:
+    def init(self: Any, x: Tensor) -> Any:
         """The moments and the number of steps."""
         return super().init(x) | {"step": torch.zeros((), device=x.device)}
 
-    def change(self, x: Tensor, dx: Tensor, m: Tensor, v: Tensor, step: Tensor, **more: Tensor) -> Tensor:
+    def change(self: Any, x: Tensor, dx: Tensor, m: Tensor, v: Tensor, step: Tensor, **more: Tensor) -> Tensor:
         """η times the direction, after the moments have taken in the gradient."""
         self.second(v, dx, m.lerp_(dx, 1 - self.beta[0]))
         return self.eta * self.direction(dx, m, v, step.add_(1).double(), **more)
 
-    def second(self, v: Tensor, dx: Tensor, m: Tensor) -> None:
+    def second(self: Any, v: Tensor, dx: Tensor, m: Tensor) -> None:
         """Moves the second moment on: v ← β₂ v + (1-β₂) dx²."""
         v.lerp_(dx.square(), 1 - self.beta[1])
 
-    def direction(self, dx: Tensor, m: Tensor, v: Tensor, t: Tensor) -> Tensor:
+    def direction(self: Any, dx: Tensor, m: Tensor, v: Tensor, t: Tensor) -> Tensor:
         """Adam's: m̂ / (√v̂ + ε)."""
         return m / (1 - self.beta[0] ** t) / self.root(v, t)
 
-    def root(self, v: Tensor, t: Tensor) -> Tensor:
+    def root(self: Any, v: Tensor, t: Tensor) -> Tensor:
         """√v̂ + ε."""
         return (v / (1 - self.beta[1] ** t)).sqrt() + self.epsilon
 
@@ -155,31 +135,32 @@ class Adam(Adaptive):
     Source: Kingma & Ba (2015), arXiv 1412.6980.
     """
 
-    decay = 0.0  # no hyper-parameter of this rule
+    decay, couple = 0.0, True  # no hyper-parameters of this rule
 
-    def step(self, leaves: list[Leaf], xs: list[Tensor], dxs: list[Tensor]) -> None:
+    def step(self: Any, leaves: list[Leaf], xs: list[Tensor], dxs: list[Tensor]) -> None:
         """All parameters at once, by PyTorch's fused kernel."""
-        if torch.compiler.is_compiling() or not all(x.is_contiguous() for x in xs):
+        if torch.compiler.is_compiling() or not ((self.couple or self.eta) and all(x.is_contiguous() for x in xs)):
             super().step(leaves, xs, dxs)  # the compiler fuses the formula itself; the kernel takes no strides
             return
         m, v, vmax, t = ([leaf.state[k] for leaf in leaves if k in leaf.state] for k in ("m", "v", "vmax", "step"))
         torch._foreach_add_(t, 1)
         hyper: Any = {"lr": self.eta, "beta1": self.beta[0], "beta2": self.beta[1], "eps": self.epsilon}
-        kind: Any = {"weight_decay": self.decay, "amsgrad": bool(vmax), "maximize": False}
+        decay = self.decay / (1 if self.couple else self.eta)  # the kernel couples them
+        kind: Any = {"weight_decay": decay, "amsgrad": bool(vmax), "maximize": False}
         torch._fused_adamw_(xs, [dx.contiguous() for dx in dxs], m, v, vmax, t, **hyper, **kind)
 
 
-class AdamW(Adam):
-    """Adam with decoupled weight decay: x also shrinks by η · decay · x.
+class AdamW(Adam, decay=0.01, couple=True):
+    """Adam with decoupled weight decay: x also shrinks by η · decay · x, or by decay · x with `couple=False`.
+
+    Coupled, the decay follows a schedule of η, as in PyTorch and Optimisers.jl; the paper has it apart.
 
     Source: Loshchilov & Hutter (2019), arXiv 1711.05101.
     """
 
-    decay: float = 0.01
-
-    def change(self, x: Tensor, dx: Tensor, m: Tensor, v: Tensor, step: Tensor, **more: Tensor) -> Tensor:
+    def change(self: Any, x: Tensor, dx: Tensor, m: Tensor, v: Tensor, step: Tensor, **more: Tensor) -> Tensor:
         """Adam's step and the decay."""
-        return super().change(x, dx, m, v, step) + self.eta * self.decay * x
+        return super().change(x, dx, m, v, step) + (self.eta if self.couple else 1) * self.decay * x
 
 
 class AMSGrad(Adam):
@@ -190,7 +171,7 @@ class AMSGrad(Adam):
 
     slots = ("m", "v", "vmax")
 
-    def direction(self, dx: Tensor, m: Tensor, v: Tensor, t: Tensor, vmax: Tensor) -> Tensor:  # type: ignore[override]
+    def direction(self: Any, dx: Tensor, m: Tensor, v: Tensor, t: Tensor, vmax: Tensor) -> Tensor:  # type: ignore[override]
         """m̂ / (√v̂max + ε)."""
         return super().direction(dx, m, vmax.copy_(torch.maximum(vmax, v)), t)
 
@@ -201,7 +182,7 @@ class NAdam(Adaptive):
     Source: Dozat (2016), ICLR workshop, "Incorporating Nesterov momentum into Adam".
     """
 
-    def direction(self, dx: Tensor, m: Tensor, v: Tensor, t: Tensor) -> Tensor:
+    def direction(self: Any, dx: Tensor, m: Tensor, v: Tensor, t: Tensor) -> Tensor:
         """(β₁ m/(1-β₁ᵗ⁺¹) + (1-β₁) dx/(1-β₁ᵗ)) / (√v̂ + ε)."""
         b1 = self.beta[0]
         return (b1 * m / (1 - b1 ** (t + 1)) + (1 - b1) * dx / (1 - b1**t)) / self.root(v, t)
@@ -213,7 +194,7 @@ class RAdam(Adaptive):
     Source: Liu et al. (2020), arXiv 1908.03265.
     """
 
-    def direction(self, dx: Tensor, m: Tensor, v: Tensor, t: Tensor) -> Tensor:
+    def direction(self: Any, dx: Tensor, m: Tensor, v: Tensor, t: Tensor) -> Tensor:
         """r m̂ / (√v̂ + ε), or m̂ in the first steps."""
         b1, b2 = self.beta
         limit = 2 / (1 - b2) - 1
@@ -228,71 +209,57 @@ class AdaMax(Adaptive):
     Source: Kingma & Ba (2015), arXiv 1412.6980, section 7.
     """
 
-    def second(self, v: Tensor, dx: Tensor, m: Tensor) -> None:
+    def second(self: Any, v: Tensor, dx: Tensor, m: Tensor) -> None:
         """v ← max(β₂ v, |dx|)."""
         v.copy_(torch.maximum(v * self.beta[1], dx.abs()))
 
-    def root(self, v: Tensor, t: Tensor) -> Tensor:
+    def root(self: Any, v: Tensor, t: Tensor) -> Tensor:
         """v + ε."""
         return v + self.epsilon
 
 
-class OAdam(Adaptive):
+class OAdam(Adaptive, beta=(0.5, 0.9)):
     """Optimistic Adam: twice this step minus the one before, for games and adversarial training.
 
     Source: Daskalakis et al. (2018), arXiv 1711.00141.
     """
 
-    slots = ("m", "v", "before")
-    beta: tuple[float, float] = (0.5, 0.9)
-
-    def direction(self, dx: Tensor, m: Tensor, v: Tensor, t: Tensor, before: Tensor) -> Tensor:  # type: ignore[override]
+    def change(self, x: Tensor, dx: Tensor, m: Tensor, v: Tensor, step: Tensor, before: Tensor) -> Tensor:  # type: ignore[override]
         """2 Δₜ - Δₜ₋₁."""
-        now = super().direction(dx, m, v, t)
-        change = 2 * now - before
+        now, last = super().change(x, dx, m, v, step), before.clone()
         before.copy_(now)
-        return change
+        return 2 * now - last
 
 
-class AdaBelief(Adaptive):
+class AdaBelief(Adaptive, epsilon=1e-16):
     """Adam that divides by how far the gradient strays from its running mean.
 
     Source: Zhuang et al. (2020), arXiv 2010.07468.
     """
 
-    epsilon: float = 1e-16
-
-    def second(self, v: Tensor, dx: Tensor, m: Tensor) -> None:
+    def second(self: Any, v: Tensor, dx: Tensor, m: Tensor) -> None:
         """v ← β₂ v + (1-β₂) (dx - m)² + ε."""
         v.lerp_((dx - m).square(), 1 - self.beta[1]).add_(self.epsilon)
 
 
-class AdaGrad(Formula):
+class AdaGrad(Formula, eta=0.1, epsilon=1e-8):
     """Divides by the root of all squared gradients so far.
 
     Source: Duchi et al. (2011), JMLR 12:2121.
     """
 
-    slots = ("sum",)
-    eta: float = 0.1
-    epsilon: float = 1e-8
-
-    def change(self, x: Tensor, dx: Tensor, sum: Tensor) -> Tensor:
+    def change(self: Any, x: Tensor, dx: Tensor, sum: Tensor) -> Tensor:
         """η dx / (√Σ dx² + ε)."""
         return self.eta * dx / (sum.add_(dx.square()).sqrt() + self.epsilon)
 
 
-class AdaDelta(Formula):
+class AdaDelta(Formula, rho=0.9, epsilon=1e-6):
     """Scales the gradient to the size of the recent steps; needs no learning rate.
 
     Source: Zeiler (2012), arXiv 1212.5701.
     """
 
-    slots = ("gradients", "steps")
-    rho: float = 0.9
-    epsilon: float = 1e-6
-
-    def change(self, x: Tensor, dx: Tensor, gradients: Tensor, steps: Tensor) -> Tensor:
+    def change(self: Any, x: Tensor, dx: Tensor, gradients: Tensor, steps: Tensor) -> Tensor:
         """dx √(E Δ² + ε) / √(E dx² + ε)."""
         gradients.lerp_(dx.square(), 1 - self.rho)
         change = dx * ((steps + self.epsilon) / (gradients + self.epsilon)).sqrt()
@@ -300,65 +267,51 @@ class AdaDelta(Formula):
         return change
 
 
-class Lion(Formula):
+class Lion(Formula, eta=0.001, beta=(0.9, 0.99)):
     """The sign of an interpolated momentum.
 
     Source: Chen et al. (2023), arXiv 2302.06675.
     """
 
-    slots = ("m",)
-    eta: float = 0.001
-    beta: tuple[float, float] = (0.9, 0.99)
-
-    def change(self, x: Tensor, dx: Tensor, m: Tensor) -> Tensor:
+    def change(self: Any, x: Tensor, dx: Tensor, m: Tensor) -> Tensor:
         """η sign(β₁ m + (1-β₁) dx)."""
         change = self.eta * torch.lerp(dx, m, self.beta[0]).sign()
         m.lerp_(dx, 1 - self.beta[1])
         return change
 
 
-class WeightDecay(Formula):
+class WeightDecay(Formula, decay=5e-4):
     """Adds decay · x to the gradient: the gradient of decay/2 · |x|²."""
 
-    decay: float = 5e-4
-
-    def change(self, x: Tensor, dx: Tensor) -> Tensor:
+    def change(self: Any, x: Tensor, dx: Tensor) -> Tensor:
         """dx + decay · x."""
         return dx + self.decay * x
 
 
-class SignDecay(Formula):
+class SignDecay(Formula, decay=1e-3):
     """Adds decay · sign(x) to the gradient: the gradient of decay · ‖x‖₁."""
 
-    decay: float = 1e-3
-
-    def change(self, x: Tensor, dx: Tensor) -> Tensor:
+    def change(self: Any, x: Tensor, dx: Tensor) -> Tensor:
         """dx + decay · sign(x)."""
         return dx + self.decay * x.sign()
 
 
-class ClipGrad(Formula):
+class ClipGrad(Formula, limit=10.0):
     """Clips each number of the gradient to [-limit, limit]."""
 
-    limit: float = 10.0
-
-    def change(self, x: Tensor, dx: Tensor) -> Tensor:
+    def change(self: Any, x: Tensor, dx: Tensor) -> Tensor:
         """The clipped gradient."""
         return dx.clamp(-self.limit, self.limit)
 
 
-class ClipNorm(Formula):
+class ClipNorm(Formula, limit=10.0, p=2.0, throw=True):
     """Scales the gradient of each array down to a p-norm of at most `limit`.
 
     Raises:
         ValueError: the norm is NaN or infinite (`throw=False`, and a compiled step, let it pass).
     """
 
-    limit: float = 10.0
-    p: float = 2.0
-    throw: bool = True
-
-    def change(self, x: Tensor, dx: Tensor) -> Tensor:
+    def change(self: Any, x: Tensor, dx: Tensor) -> Tensor:
         """The scaled gradient."""
         norm = torch.linalg.vector_norm(dx, self.p) if dx.numel() else dx.sum()
         if self.throw and not torch.compiler.is_compiling() and not torch.isfinite(norm):
@@ -366,17 +319,14 @@ class ClipNorm(Formula):
         return dx * (self.limit / norm).clamp_max(1)
 
 
-@dataclass
-class AccumGrad(Rule):
+class AccumGrad(Formula, n=2):
     """Lets the mean of every `n` gradients through, and nothing in between; first in an `OptimiserChain`."""
 
-    n: int = 2
-
-    def init(self, x: Tensor) -> Any:
+    def init(self: Any, x: Tensor) -> Any:
         """The sum of the gradients, and how many there are."""
         return {"sum": torch.zeros_like(x), "count": torch.zeros((), dtype=torch.int64)}
 
-    def apply(self, state: Any, x: Tensor, dx: Tensor) -> tuple[Any, Tensor | None]:
+    def apply(self: Any, state: Any, x: Tensor, dx: Tensor) -> tuple[Any, Tensor | None]:
         """The mean, every n-th time."""
         total = state["sum"].add_(dx, alpha=1 / self.n)
         if state["count"].add_(1) < self.n:

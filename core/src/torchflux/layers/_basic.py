@@ -1,6 +1,7 @@
 """Dense layers, tables of vectors, and what only moves numbers around: a struct and a call."""
 
 from collections.abc import Callable, Sequence
+from inspect import Signature, signature
 from typing import Any
 
 import torch
@@ -17,6 +18,18 @@ __all__ = ["Bilinear", "Dense", "Embedding", "EmbeddingBag", "PixelShuffle", "Sc
 Activation = Callable[[Tensor], Tensor]
 Init = Callable[..., Tensor]
 Size = int | tuple[int, ...]  # one for all dimensions, or one for each
+
+
+def options_of(*functions: Any) -> Callable[[Any], Any]:
+    """Shows in the signature of a function the keywords of those that its `**options` go to."""
+
+    def wrap(f: Any) -> Any:
+        keywords = [p for g in functions for p in signature(g).parameters.values() if p.kind is p.KEYWORD_ONLY]
+        shown = {p.name: p for p in (*keywords, *signature(f).parameters.values()) if p.kind is not p.VAR_KEYWORD}
+        f.__signature__ = Signature(sorted(shown.values(), key=lambda p: p.kind))
+        return f
+
+    return wrap
 
 
 def layer(axis: int, **options: Any) -> Callable[[Any], Any]:
@@ -51,8 +64,6 @@ class Dense(Affine):
     >>> Dense(4, 2, relu)(torch.zeros(8, 4)).shape
     torch.Size([8, 2])
     """
-
-    __init__ = Affine.__init__
 
     def __call__(self, x: Tensor) -> Tensor:
         """Applies the layer."""
@@ -109,8 +120,6 @@ class Bilinear(Affine):
 
     Source: Flux.jl's `Bilinear`; `torch.nn.Bilinear`.
     """
-
-    __init__ = Affine.__init__
 
     def __call__(self, x1: Tensor, x2: Tensor | None = None) -> Tensor:
         """Applies the layer to two inputs, or to one in both places."""
@@ -213,8 +222,8 @@ class Upsample(nn.Upsample):
     Source: Flux.jl's `Upsample`; `torch.nn.Upsample`.
     """
 
-    def __init__(self, mode: str = "nearest", *, scale: Any = None, **options: Any) -> None:
-        super().__init__(scale_factor=scale, mode=mode, **options)
+    def __init__(self, mode: str = "nearest", scale: Any = None, size: Any = None, align_corners: Any = None) -> None:
+        super().__init__(size, scale, mode, align_corners)
 
 
 class PixelShuffle(nn.PixelShuffle):

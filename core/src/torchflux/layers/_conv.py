@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .._treelike import treelike
-from ._basic import Affine, Size, layer
+from ._basic import Affine, Size, layer, options_of
 
 __all__ = ["Conv", "ConvTranspose", "DepthwiseConv", "MaxPool", "MeanPool", "SamePad"]
 __all__ += ["AdaptiveMaxPool", "AdaptiveMeanPool", "GlobalMaxPool", "GlobalMeanPool"]
@@ -51,13 +51,14 @@ def _split(pad: Pad, kernel: Kernel, dilation: Size = 1) -> tuple[Size, Kernel]:
 class _Convolution(Affine):
     """What a convolution and its transpose have in common: parameters, and how the kernel slides."""
 
+    def _slide(self, kernel: Kernel, *, stride: Size = 1, pad: Pad = 0, dilation: Size = 1, **others: Any) -> Any:
+        self.stride, self.dilation, (self.padding, self.uneven) = stride, dilation, _split(pad, kernel, dilation)
+        return others
+
+    @options_of(_slide, Affine.__init__)
     def __init__(self, kernel: Kernel, nin: int, nout: int, *activation: Any, groups: int = 1, **options: Any) -> None:
         self.groups, others = groups, self._slide(kernel, **options)
         Affine.__init__(self, (nin // groups, *kernel), nout, *activation, **others)
-
-    def _slide(self, kernel: Kernel, stride: Size = 1, pad: Pad = 0, dilation: Size = 1, **others: Any) -> Any:
-        self.stride, self.dilation, (self.padding, self.uneven) = stride, dilation, _split(pad, kernel, dilation)
-        return others
 
 
 @layer(axis=1)
@@ -84,8 +85,6 @@ class Conv(_Convolution):
     Source: LeCun et al. (1989), doi:10.1162/neco.1989.1.4.541.
     """
 
-    __init__ = _Convolution.__init__
-
     def __call__(self, x: Tensor) -> Tensor:
         """Applies the layer."""
         x = F.pad(x, self.uneven) if self.uneven else x
@@ -111,6 +110,7 @@ class ConvTranspose(_Convolution):
     Source: Zeiler et al. (2010), doi:10.1109/CVPR.2010.5539957.
     """
 
+    @options_of(_Convolution.__init__)
     def __init__(self, kernel: Kernel, nin: int, nout: int, *activation: Any, outpad: Size = 0, **options: Any) -> None:
         _Convolution.__init__(self, kernel, nout, nin, *activation, **options)
         self.outpad, self.bias = outpad, None if self.bias is None else self.bias.new_zeros(nout)
@@ -122,6 +122,7 @@ class ConvTranspose(_Convolution):
         return self.activation(F.pad(y, [-n for n in self.uneven]) if self.uneven else y)
 
 
+@options_of(_Convolution._slide, Affine.__init__)
 def DepthwiseConv(kernel: Kernel, nin: int, nout: int, *activation: Any, **options: Any) -> Conv:
     """A convolution of each channel by itself: `Conv` with groups = nin.
 
@@ -167,7 +168,7 @@ class MaxPool(_Pool):
     Source: Ranzato et al. (2007), doi:10.1109/CVPR.2007.383157.
     """
 
-    __init__, reduce, filler = _Pool.__init__, "max_pool", float("-inf")
+    reduce, filler = "max_pool", float("-inf")
 
 
 @treelike
@@ -185,7 +186,7 @@ class MeanPool(_Pool):
     Source: LeCun et al. (1989), doi:10.1162/neco.1989.1.4.541.
     """
 
-    __init__, reduce, filler = _Pool.__init__, "avg_pool", 0.0
+    reduce, filler = "avg_pool", 0.0
 
 
 @treelike

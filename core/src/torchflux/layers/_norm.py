@@ -14,13 +14,18 @@ from .._activations import identity
 from .._init import ones, zeros
 from .._treelike import treelike
 from .._walk import rebuild
-from ._basic import Activation, layer, sizes_and_activation
+from ._basic import Activation, Size, layer, options_of, sizes_and_activation
 
 __all__ = ["AlphaDropout", "BatchNorm", "Dropout", "GroupNorm", "InstanceNorm", "LayerNorm", "WeightNorm"]
 
 
 class Dropout(nn.Dropout):
     """Sets each element to zero with probability `p` while training, and divides the others by 1 - p.
+
+    Arguments:
+        p: the probability.
+        dims: the dimensions, one or several, along which elements are drawn one by one; along the others they share
+            their fate: `dims=(0, 1)` drops whole channels of (batch, channels, *spatial). All, unless said otherwise.
 
     x: any shape → the same
 
@@ -30,9 +35,22 @@ class Dropout(nn.Dropout):
     tensor([0., 2.])
     >>> Dropout(0.5).eval()(x).unique()
     tensor([1.])
+    >>> [row.unique().numel() for row in Dropout(0.5, dims=0)(x)]
+    [1, 1]
 
-    Source: Srivastava et al. (2014), JMLR 15, 1929-1958.
+    Source: Srivastava et al. (2014), JMLR 15, 1929-1958; Flux.jl's `Dropout`.
     """
+
+    def __init__(self, p: float = 0.5, inplace: bool = False, *, dims: Size | None = None) -> None:
+        super().__init__(p, inplace)
+        self.dims = (dims,) if isinstance(dims, int) else dims
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Applies the layer."""
+        if self.dims is None:
+            return super().forward(x)
+        own = {range(x.ndim)[d] for d in self.dims}
+        return x * super().forward(x.new_ones([n if d in own else 1 for d, n in enumerate(x.shape)]))
 
 
 class AlphaDropout(nn.AlphaDropout):
@@ -56,7 +74,7 @@ class AlphaDropout(nn.AlphaDropout):
 class _Norm:
     """What normalisations end with: σ(γ x̂ + β)."""
 
-    def _scale(self, size: Any, activation: Activation = identity, *, affine: bool = True, eps: float = 1e-5) -> None:
+    def __init__(self, size: Any, activation: Activation = identity, *, affine: bool = True, eps: float = 1e-5) -> None:
         self.weight, self.bias = ones(*size) if affine else None, zeros(*size) if affine else None
         self.activation, self.eps = activation, eps
 
@@ -80,9 +98,9 @@ class LayerNorm(_Norm):
     Source: Ba, Kiros and Hinton (2016), arXiv 1607.06450.
     """
 
-    def __init__(self, *size: int | Activation, **options: Any) -> None:
+    def __init__(self, *size: int | Activation, affine: bool = True, eps: float = 1e-5) -> None:
         self.size, activation = sizes_and_activation(*size)
-        self._scale(self.size, activation, **options)
+        _Norm.__init__(self, self.size, activation, affine=affine, eps=eps)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Applies the layer."""
@@ -108,9 +126,10 @@ class GroupNorm(_Norm):
     Source: Wu and He (2018), arXiv 1803.08494.
     """
 
-    def __init__(self, channels: int, groups: int, *activation: Activation, **options: Any) -> None:
+    @options_of(_Norm.__init__)
+    def __init__(self, channels: int, groups: int, activation: Activation = identity, **options: Any) -> None:
         self.channels, self.groups = channels, groups
-        self._scale((channels,), *activation, **options)
+        _Norm.__init__(self, (channels,), activation, **options)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Applies the layer."""
@@ -119,56 +138,54 @@ class GroupNorm(_Norm):
         return self.activation(F.group_norm(x, self.groups, self.weight, self.bias, self.eps))
 
 
-def InstanceNorm(channels: int, *activation: Activation, affine: bool = False, **options: Any) -> GroupNorm:
-    """Normalises each channel of each sample over space to mean 0 and variance 1: a `GroupNorm`
-    of single channels.
-
-    Arguments are those of `GroupNorm`, but for `groups`, and
-        affine: whether there are γ (`weight`) and β (`bias`); there aren't, unless asked for.
-
-    x: (batch, channels, *spatial) → the same
-
-    >>> import torch
-    >>> InstanceNorm(3)(torch.randn(2, 3, 8, 8)).shape
-    torch.Size([2, 3, 8, 8])
-
-    Source: Ulyanov, Vedaldi and Lempitsky (2016), arXiv 1607.08022.
-    """
-    return GroupNorm(channels, channels, *activation, affine=affine, **options)
+@torch.library.custom_op("torchflux::write", mutates_args=("buffer",))
+def _write(buffer: Tensor, value: Tensor) -> None:
+    """buffer ← value, as an operation that `torch.func` transforms let through to the tensors themselves."""
+    buffer.copy_(value)
 
 
-class _Write(torch.autograd.Function):
-    """buffer ← value, as an operation that `torch.func` transforms let through to the tensors themselves.
-
-    A buffer that all lanes of a `vmap` share becomes the mean of what each lane alone would make of it; one
-    that each lane has its own of is written lane by lane.
-    """
-
-    @staticmethod
-    def forward(buffer: Tensor, value: Tensor) -> Tensor:
-        return buffer.copy_(value).new_empty(0)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None: ...
-
-    @staticmethod
-    def vmap(info: Any, in_dims: Any, buffer: Tensor, value: Tensor) -> tuple[Tensor, None]:
-        lanes = value.movedim(in_dims[1], 0)
-        target = (buffer, lanes.mean(0)) if in_dims[0] is None else (buffer.movedim(in_dims[0], 0), lanes)
-        return _Write.apply(*target), None
+@_write.register_vmap
+def _write_lanes(info: Any, in_dims: Any, buffer: Tensor, value: Tensor) -> tuple[None, None]:
+    """A buffer that all lanes share becomes the mean of what each lane alone would make of it."""
+    lanes = value.movedim(in_dims[1], 0)
+    _write(*(buffer, lanes.mean(0)) if in_dims[0] is None else (buffer.movedim(in_dims[0], 0), lanes))
+    return None, None
 
 
-@torch.compiler.allow_in_graph  # Dynamo must not look inside: see _adjoint.py
-def _move(mean: Tensor, var: Tensor, count: Tensor, x: Tensor, momentum: float) -> None:
-    """Moves the running mean and variance inside of `torch.func` transforms."""
-    values = torch.var_mean(x.detach().to(var.dtype), (0, *range(2, x.ndim)))
-    for buffer, value in zip((var, mean), values, strict=True):
-        _Write.apply(buffer, buffer.lerp(value.reshape(buffer.shape), momentum))
-    _Write.apply(count, count + 1)
+TRAINABLE = ("weight", "bias", "activation")
 
 
-@layer(axis=1, trainable=("weight", "bias", "activation"))
-class BatchNorm(_Norm):
+class _Tracking(_Norm):
+    """What normalisations with running statistics have in common; samples along `together` share theirs."""
+
+    @options_of(_Norm.__init__)
+    def __init__(self, channels: int, activation: Activation = identity, *, momentum: float = 0.1, **options: Any):
+        _Norm.__init__(self, (channels,), activation, **options)
+        self.running_mean, self.running_var, self.num_batches_tracked = zeros(channels), ones(channels), torch.tensor(0)
+        self.momentum = momentum
+
+    def __call__(self: Any, x: Tensor) -> Tensor:
+        """Applies the layer; in training, moves the running statistics."""
+        inside = self.training and torch._C._are_functorch_transforms_active()
+        mean, var = (None, None) if inside else (self.running_mean, self.running_var)
+        y = self.normalise(x, mean, var, self.weight, self.bias, self.training, self.momentum, self.eps)
+        if inside:
+            self._move(x)
+        elif self.training:
+            self.num_batches_tracked.add_(1)
+        return self.activation(y.to(x.dtype))  # under vmap, half precision comes out as float32
+
+    def _move(self: Any, x: Tensor) -> None:
+        """Moves the running statistics inside of `torch.func` transforms."""
+        dims = (*self.together, *range(2, x.ndim))
+        values = torch.var_mean(x.detach().to(self.running_var.dtype), dims, keepdim=True)
+        for buffer, value in zip((self.running_var, self.running_mean), values, strict=True):
+            _write(buffer, buffer.lerp(value.mean(0).reshape(buffer.shape), self.momentum))
+        _write(self.num_batches_tracked, self.num_batches_tracked + 1)
+
+
+@layer(axis=1, trainable=TRAINABLE)
+class BatchNorm(_Tracking):
     """Normalises each channel over the batch to mean 0 and variance 1, then scales and shifts: σ(γ x̂ + β).
 
     In training, mean and variance are the batch's own, and the running statistics move towards them:
@@ -199,21 +216,44 @@ class BatchNorm(_Norm):
     Source: Ioffe and Szegedy (2015), arXiv 1502.03167.
     """
 
-    def __init__(self, channels: int, *activation: Activation, momentum: float = 0.1, **options: Any) -> None:
-        self._scale((channels,), *activation, **options)
-        self.running_mean, self.running_var, self.num_batches_tracked = zeros(channels), ones(channels), torch.tensor(0)
-        self.momentum = momentum
+    normalise, together = staticmethod(F.batch_norm), (0,)
 
-    def __call__(self: Any, x: Tensor) -> Tensor:
-        """Applies the layer; in training, moves the running statistics."""
-        inside = self.training and torch._C._are_functorch_transforms_active()
-        mean, var = (None, None) if inside else (self.running_mean, self.running_var)
-        y = F.batch_norm(x, mean, var, self.weight, self.bias, self.training, self.momentum, self.eps)
-        if inside:
-            _move(self.running_mean, self.running_var, self.num_batches_tracked, x, self.momentum)
-        elif self.training:
-            self.num_batches_tracked.add_(1)
-        return self.activation(y.to(x.dtype))  # under vmap, half precision comes out as float32
+
+@layer(axis=1, trainable=TRAINABLE)
+class TrackedInstanceNorm(_Tracking):
+    """An `InstanceNorm` with running statistics."""
+
+    normalise, together = staticmethod(F.instance_norm), ()
+
+
+@options_of(BatchNorm)
+def InstanceNorm(
+    channels: int, activation: Activation = identity, *, affine: bool = False, track_stats: bool = False, **options: Any
+) -> Any:
+    """Normalises each channel of each sample over space to mean 0 and variance 1: σ(γ x̂ + β).
+
+    A `GroupNorm` of single channels, but for the running statistics.
+
+    Arguments:
+        channels: of the input; `...` leaves it to `autosize`.
+        activation: σ, any function of a tensor.
+        affine: whether there are γ (`weight`) and β (`bias`); there aren't, unless asked for.
+        track_stats: whether, in training, running statistics move towards the mean over the samples of each sample's
+            mean and variance (as in `BatchNorm`), to be used outside of training.
+        eps: added to the variance.
+        momentum: the share of the batch in the running statistics; only with `track_stats`.
+
+    x: (batch, channels, *spatial) → the same
+
+    >>> import torch
+    >>> InstanceNorm(3)(torch.randn(2, 3, 8, 8)).shape
+    torch.Size([2, 3, 8, 8])
+
+    Source: Ulyanov, Vedaldi and Lempitsky (2016), arXiv 1607.08022.
+    """
+    if track_stats:
+        return TrackedInstanceNorm(channels, activation, affine=affine, **options)
+    return GroupNorm(channels, channels, activation, affine=affine, **options)
 
 
 @treelike

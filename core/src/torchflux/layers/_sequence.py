@@ -14,7 +14,7 @@ from torch import Tensor
 from .._activations import relu, tanh
 from .._init import glorot_uniform, zeros
 from .._treelike import treelike
-from ._basic import Activation, Dense, Init, layer
+from ._basic import Activation, Dense, Init, layer, options_of
 
 __all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "MultiHeadAttention", "RNNCell", "Recurrence"]
 __all__ += ["causal_mask", "initialstates"]
@@ -60,6 +60,7 @@ class RNNCell(_Cell):
     Source: Elman (1990), doi:10.1207/s15516709cog1402_1.
     """
 
+    @options_of(_Cell.__init__)
     def __init__(self, nin: int, nout: int, activation: Activation = tanh, **options: Any) -> None:
         _Cell.__init__(self, nin, nout, **options)
         self.activation = activation
@@ -91,7 +92,7 @@ class LSTMCell(_Cell):
     Source: Hochreiter and Schmidhuber (1997), doi:10.1162/neco.1997.9.8.1735; Gers et al. (2000).
     """
 
-    __init__, gates = _Cell.__init__, 4
+    gates = 4
 
     def step(self, from_x: Tensor, from_h: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """(h', c') from W_ih x + b_ih and W_hh h + b_hh."""
@@ -123,7 +124,7 @@ class GRUCell(_Cell):
     Source: Cho et al. (2014), arXiv 1406.1078.
     """
 
-    __init__, gates = _Cell.__init__, 3
+    gates = 3
 
     def step(self, from_x: Tensor, from_h: Tensor, h: Tensor) -> Tensor:
         """h' from W_ih x + b_ih and W_hh h + b_hh."""
@@ -172,9 +173,9 @@ class Recurrence:
     def __call__(self, x: Tensor, state: Any = None) -> Any:
         """Makes a step for each element of the sequence."""
         kernel = _KERNELS.get(self.cell.activation if isinstance(self.cell, RNNCell) else type(self.cell))
-        if torch._C._are_functorch_transforms_active() or torch.compiler.is_compiling():
-            kernel = None  # vmap has no rule for it, and Dynamo unrolls it
-        y, state = _at_once(kernel, self.cell, x, state) if kernel else _step_by_step(self.cell, x, state)
+        # vmap has no rule for the kernel, and Dynamo unrolls it.
+        eager = not (torch._C._are_functorch_transforms_active() or torch.compiler.is_compiling())
+        y, state = _at_once(kernel, self.cell, x, state) if kernel and eager else _step_by_step(self.cell, x, state)
         return (y, state) if self.return_state else y
 
 
@@ -205,6 +206,7 @@ def _at_once(kernel: Any, cell: Any, x: Tensor, state: Any) -> tuple[Tensor, Any
     return y.reshape(*x.shape[:-1], n), tuple(last) if len(last) == 2 else last[0]
 
 
+@options_of(RNNCell)
 def RNN(nin: int, nout: int, *activation: Activation, return_state: bool = False, **options: Any) -> Recurrence:
     """`Recurrence` of an `RNNCell`, to which the other options go.
 
@@ -218,6 +220,7 @@ def RNN(nin: int, nout: int, *activation: Activation, return_state: bool = False
     return Recurrence(RNNCell(nin, nout, *activation, **options), return_state=return_state)
 
 
+@options_of(LSTMCell)
 def LSTM(nin: int, nout: int, *, return_state: bool = False, **options: Any) -> Recurrence:
     """`Recurrence` of an `LSTMCell`, to which the other options go.
 
@@ -232,6 +235,7 @@ def LSTM(nin: int, nout: int, *, return_state: bool = False, **options: Any) -> 
     return Recurrence(LSTMCell(nin, nout, **options), return_state=return_state)
 
 
+@options_of(GRUCell)
 def GRU(nin: int, nout: int, *, return_state: bool = False, **options: Any) -> Recurrence:
     """`Recurrence` of a `GRUCell`, to which the other options go.
 
@@ -288,8 +292,9 @@ class MultiHeadAttention:
 
     def __call__(self: Any, *qkv: Tensor, bias: Any = None, mask: Any = None, return_weights: bool = False) -> Any:
         """Applies the layer; gives the result and, if asked for, the attention weights."""
-        q, k, v = *qkv, *qkv[-1:] * (3 - len(qkv))
-        q, k, v = self._split(self.q_proj(q)), self._split(self.k_proj(k)), self._split(self.v_proj(v))
+        given = zip((self.q_proj, self.k_proj, self.v_proj), (*qkv, *qkv[-1:] * (3 - len(qkv))), strict=True)
+        # (..., len, heads * d) → (..., heads, len, d)
+        q, k, v = (project(x).unflatten(-1, (self.nheads, -1)).transpose(-2, -3) for project, x in given)
         if mask is not None:
             bias = torch.where(mask, q.new_zeros(()) if bias is None else bias, float("-inf"))
         if return_weights or torch._C._are_functorch_transforms_active():  # vmap has no rule for the kernel
@@ -299,10 +304,6 @@ class MultiHeadAttention:
         else:
             y = F.scaled_dot_product_attention(q, k, v, bias, self.dropout_prob if self.training else 0)
         return self.out_proj(y.transpose(-2, -3).flatten(-2)), weights if return_weights else None
-
-    def _split(self, x: Tensor) -> Tensor:
-        """(..., len, heads * d) → (..., heads, len, d)."""
-        return x.unflatten(-1, (self.nheads, -1)).transpose(-2, -3)
 
 
 def causal_mask(n: int, device: torch.device | str | None = None) -> Tensor:
