@@ -97,8 +97,8 @@ def jacobian(f: Function, *args: Any) -> tuple[Any, ...]:
     tensor([[2., 0.],
             [0., 4.]])
     """
-    spots = _Spots(args)
-    return spots.layout(torch.func.jacrev(spots.function(f), spots.everything())(*spots.values))
+    spots, g = _differentiable(f, args)
+    return spots.layout(torch.func.jacrev(g)(spots.values))
 
 
 def hessian(f: Function, x: Any) -> Any:
@@ -110,8 +110,8 @@ def hessian(f: Function, x: Any) -> Any:
     tensor([[4., 2.],
             [2., 0.]])
     """
-    spots = _Spots((x,))
-    rows = torch.func.hessian(lambda *xs: _scalar(spots.function(f)(*xs)), spots.everything())(*spots.values)
+    spots, g = _differentiable(f, (x,))
+    rows = torch.func.hessian(lambda values: _scalar(g(values)))(spots.values)
     return spots.layout([spots.layout(row)[0] for row in rows])[0]
 
 
@@ -123,16 +123,14 @@ def diaghessian(f: Function, *args: Any) -> tuple[Any, ...]:
     >>> diaghessian(lambda x: (x**3).sum(), torch.tensor([1.0, 2.0]))
     (tensor([ 6., 12.]),)
     """
-    spots = _Spots(args)
-    g, values = spots.function(f), spots.values
+    spots, g = _differentiable(f, args)
 
-    def diagonal(i: int) -> Tensor:
-        slope = torch.func.grad(lambda x: _scalar(g(*values[:i], x, *values[i + 1 :])))
-        x = values[i]
-        basis = torch.eye(x.numel(), dtype=x.dtype, device=x.device).reshape(-1, *x.shape)
-        return torch.func.vmap(lambda e: (torch.func.jvp(slope, (x,), (e,))[1] * e).sum())(basis).reshape(x.shape)
+    def diagonal(i: int, x: Tensor) -> Tensor:
+        before, after = spots.values[:i], spots.values[i + 1 :]
+        square = torch.func.hessian(lambda x: _scalar(g([*before, x, *after])))(x)
+        return square.reshape(x.numel(), -1).diagonal().reshape(x.shape)
 
-    return spots.layout([diagonal(i) for i in spots.everything()])
+    return spots.layout([diagonal(i, x) for i, x in enumerate(spots.values)])
 
 
 # How it works. On the tape, tensors and floats are replaced by aliases that record, and parameters record
@@ -142,34 +140,35 @@ def diaghessian(f: Function, *args: Any) -> tuple[Any, ...]:
 
 def _run(f: Function, args: tuple[Any, ...], keep: bool) -> tuple[Any, Any, Function]:
     """Runs `f(*args) -> (y, aux)`: y, aux and the function from ȳ to the gradients."""
-    return _record(f, _Spots(args, taped=True), keep) if _outside() else _transform(f, _Spots(args))
-
-
-def _outside() -> bool:
-    """Whether there is a tape: outside of torch.func transforms and torch.compile."""
-    return not (torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active())
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        return _transform(f, _Spots(args))
+    return _record(f, _Spots(args, taped=True), keep)
 
 
 def _transform(f: Function, spots: "_Spots") -> tuple[Any, Any, Function]:
     form: list[Any] = []  # vjp passes nothing but tensors on
 
-    def g(*values: Tensor) -> tuple[Any, list[Tensor]]:
-        y, aux = spots.function(f)(*values)
+    def g(values: list[Tensor]) -> tuple[Any, list[Tensor]]:
+        y, aux = spots.call(f, values)
         form[:] = [aux]
         return y, tensors(aux)
 
     with _guard(spots):
-        y, pull, aux = torch.func.vjp(g, *spots.values, has_aux=True)  # type: ignore[misc]
-    return y, fill(form[0], aux), lambda ȳ: spots.layout(pull(ȳ))
+        y, pull, aux = torch.func.vjp(g, spots.values, has_aux=True)  # type: ignore[misc]
+    return y, fill(form[0], aux), lambda ȳ: spots.layout(*pull(ȳ))
 
 
 def _record(f: Function, spots: "_Spots", keep: bool) -> tuple[Any, Any, Function]:
     if torch.is_inference_mode_enabled():
         raise RuntimeError("there are no gradients in torch.inference_mode; use torch.no_grad for what needs none")
-    inputs = spots.values
-    with _Recording() as outer, _guard(spots):
-        y, aux = f(*spots.args_with(inputs))
-    higher = outer and (_level() > 0 or spots.recorded or _reaches_others(y, inputs))
+    inputs, outer = spots.values, torch.is_grad_enabled()
+    _nesting.depth += 1
+    try:
+        with torch.enable_grad(), _guard(spots):
+            y, aux = f(*spots.args_with(inputs))
+    finally:
+        _nesting.depth -= 1
+    higher = outer and (_nesting.depth > 0 or _reaches_others(y, inputs))
 
     def sweep(ȳ: Any) -> tuple[Any, ...]:
         ȳ = torch.full_like(y, ȳ) if isinstance(ȳ, int | float | complex) else ȳ
@@ -196,7 +195,7 @@ class _Spots:
         self.parameters: dict[int, int] = {}  # the place of a parameter, which may stand in several arguments
         self.modules: list[nn.Module] = []
         self.numbers: set[int] = set()
-        self.guarded = self.recorded = False  # whether there are scalars; whether somebody else records an argument
+        self.guarded = False  # whether there are scalars
         self.tree = fmap(self._spot, self.args, leaf=_is_end, ties=False)
 
     def _spot(self, x: Any) -> Any:
@@ -205,31 +204,24 @@ class _Spots:
                 hint = "its gradients would not be averaged over the processes; use back(loss) and opt()"
                 raise TypeError(f"gradient can't take a distributed module ({type(x).__name__}): {hint}")
             self.modules.append(x)
-            return PathDict(zip((named := named_trainables(x)), map(self._parameter, named.values()), strict=True))
+            return PathDict({path: self._parameter(p) for path, p in named_trainables(x).items()})
         if isinstance(x, float | complex):
             self.numbers.add(len(self.values))
             x = torch.tensor(x, dtype=torch.complex128 if isinstance(x, complex) else torch.float64)
         if not isinstance(x, Tensor) or not differentiable(x):
             return None
         self.guarded = self.guarded or x.ndim == 0
-        self.recorded = self.recorded or (x.requires_grad and not isinstance(x, nn.Parameter))
         return self._add(_alias(x) if self.taped else x)
 
     def _parameter(self, x: Tensor) -> int:
         if id(x) not in self.parameters:
-            plain = isinstance(x, nn.Parameter) and not self.taped and _level() == 0
+            plain = isinstance(x, nn.Parameter) and not self.taped and _nesting.depth == 0
             self.parameters[id(x)] = self._add(x.detach() if plain else x)
         return self.parameters[id(x)]
 
     def _add(self, x: Tensor) -> int:
         self.values.append(x)
         return len(self.values) - 1
-
-    def everything(self) -> tuple[int, ...]:
-        """The index of every spot."""
-        if not self.values:
-            raise TypeError("there is nothing to differentiate: no argument holds a floating-point number")
-        return tuple(range(len(self.values)))
 
     def layout(self, results: Any) -> tuple[Any, ...]:
         """`results`, one for each spot, laid out like the arguments; None elsewhere."""
@@ -243,27 +235,23 @@ class _Spots:
 
         return fmap(put, self.tree, leaf=lambda x: isinstance(x, int | PathDict), ties=False)
 
-    def args_with(self, values: Any) -> tuple[Any, ...]:
+    def args_with(self, values: list[Tensor]) -> tuple[Any, ...]:
         """The arguments with `values` for their tensors and floats; modules stay."""
         if len(self.parameters) == len(self.values):
             return self.args
         return fmap(lambda x, i: values[i] if isinstance(i, int) else x, self.args, self.tree, leaf=_is_end, ties=False)
 
-    def function(self, f: Function) -> Function:
-        """`f` of these arguments, as a function of the values at the spots."""
-        parts = {part: None for module in self.modules for part in module.modules()}
-        owned = [(part, name, self.parameters.get(id(p))) for part in parts for name, p in part._parameters.items()]
-        slots = [(part, name, i) for part, name, i in owned if i is not None]
-
-        def g(*values: Tensor) -> Any:
-            old = [owner._parameters[name] for owner, name, _ in slots]
-            _place(slots, [values[i] for _, _, i in slots])
-            try:
-                return f(*self.args_with(values))
-            finally:
-                _place(slots, old)
-
-        return g
+    def call(self, f: Function, values: list[Tensor]) -> Any:
+        """`f` of these arguments with `values` at the spots."""
+        parts = [(part, dict(part._parameters)) for module in self.modules for part in module.modules()]
+        for part, old in parts:
+            new = {name: self.parameters.get(id(p)) for name, p in old.items()}
+            part._parameters.update({name: values[i] for name, i in new.items() if i is not None})
+        try:
+            return f(*self.args_with(values))
+        finally:
+            for part, old in parts:
+                part._parameters.update(old)
 
     def settled(self, y: Any) -> Any:
         """A result that nobody differentiates further: off the tape; a float where only floats went in."""
@@ -271,9 +259,12 @@ class _Spots:
         return fmap(lambda x: x.item() if numbers and x.ndim == 0 else x.detach(), y)
 
 
-def _place(slots: Any, values: Any) -> None:
-    for (owner, name, _), value in zip(slots, values, strict=True):
-        owner._parameters[name] = value
+def _differentiable(f: Function, args: tuple[Any, ...]) -> tuple[_Spots, Function]:
+    """The spots of some arguments, and `f` as a function of the list of values there."""
+    spots = _Spots(args)
+    if not spots.values:
+        raise TypeError("there is nothing to differentiate: no argument holds a floating-point number")
+    return spots, lambda values: spots.call(f, values)
 
 
 def _as_model(x: Any) -> Any:
@@ -281,13 +272,11 @@ def _as_model(x: Any) -> Any:
 
 
 def _is_end(x: Any) -> bool:
-    if isinstance(x, Tensor | float | nn.Module):
-        return True
-    return not isinstance(x, tuple | list | dict) and not children(x)
+    return isinstance(x, Tensor | float | nn.Module) or not (isinstance(x, tuple | list | dict) or children(x))
 
 
 def _alias(x: Tensor) -> Tensor:
-    if x.requires_grad and (_level() > 0 or not isinstance(x, nn.Parameter)):
+    if x.requires_grad and (_nesting.depth > 0 or not isinstance(x, nn.Parameter)):
         return x.view_as(x)  # somebody else records x, too
     alias = x.detach().requires_grad_()
     alias.is_alias = True  # type: ignore[attr-defined]  # a leaf that nobody outside can ask about
@@ -306,41 +295,31 @@ def _scalar(loss: Any) -> Tensor:
 
 
 def _reaches_others(y: Any, inputs: list[Tensor]) -> bool:
-    """Whether anything but the inputs that y depends on requires a gradient."""
+    """Whether somebody else records an input, or anything else that y depends on requires a gradient."""
+    if not all(x.is_leaf for x in inputs):
+        return True
     ours = {id(x) for x in inputs}
-    stack: list[Any] = [out.grad_fn for out in tensors(y)]
+    tape: list[Any] = [out.grad_fn for out in tensors(y)]
     seen: set[Any] = {None}
-    while stack:
-        node = stack.pop()
-        if node not in seen:
-            seen.add(node)
-            if parents := node.next_functions:
-                stack += [parent for parent, _ in parents]
-            leaf = None if parents else getattr(node, "variable", None)
-            if leaf is not None and id(leaf) not in ours and not hasattr(leaf, "is_alias"):
+    for node in tape:
+        if node in seen:
+            continue
+        seen.add(node)
+        tape += [parent for parent, _ in node.next_functions]
+        if isinstance(node, torch._C._functions.AccumulateGrad):
+            leaf = node.variable
+            if id(leaf) not in ours and not hasattr(leaf, "is_alias"):
                 return True
     return False
 
 
-_depth = threading.local()
+class _Nesting(threading.local):
+    """How many gradients are being recorded, one inside the other."""
+
+    depth = 0
 
 
-def _level() -> int:
-    return getattr(_depth, "value", 0)
-
-
-class _Recording:
-    """Records what happens inside, where gradients stay differentiable themselves."""
-
-    def __enter__(self) -> bool:
-        self.outer = torch.is_grad_enabled()
-        torch.set_grad_enabled(True)
-        _depth.value = _level() + 1
-        return self.outer
-
-    def __exit__(self, *error: Any) -> None:
-        torch.set_grad_enabled(self.outer)
-        _depth.value -= 1
+_nesting = _Nesting()
 
 
 class _NumbersStay(TorchFunctionMode):
