@@ -8,8 +8,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch._C._functorch import TransformType
-from torch._functorch.pyfunctorch import retrieve_all_functorch_interpreters
+from torch._C._functorch import TransformType, get_interpreter_stack
 from torch.autograd import Function
 
 from ._model import modules
@@ -59,7 +58,7 @@ def adjoint(rule: Rule | None = None, *, of: Callable[..., Any] | None = None, j
     # told not to look inside; the compiler behind it then meets the real thing.
     @torch.compiler.allow_in_graph
     def opaque(*args: Any, **kwargs: Any) -> Any:
-        if len(args) != len(signature.parameters):
+        if kwargs or len(args) != len(signature.parameters):
             bound = signature.bind(*args, **kwargs)
             bound.apply_defaults()
             return _apply(partial(rule, **bound.kwargs), jvp, bound.args)
@@ -89,27 +88,14 @@ def _apply(rule: Rule, jvp: Any, args: tuple[Any, ...]) -> Any:
     """Calls a rule on any arguments: autograd sees a function of the tensors among them."""
     if modules(args):
         raise TypeError(f"{_name(rule)} has a custom gradient and can't take a module; pass the tensors that it uses")
-    if torch._C._are_functorch_transforms_active() and _forward_levels() > 1:
-        raise NotImplementedError(
-            "forward mode in forward mode is silently zero here (pytorch#197867): take one in reverse"
-        )
+    if [level.key() for level in get_interpreter_stack() or ()].count(TransformType.Jvp) > 1:
+        raise NotImplementedError("forward over forward mode is silently zero here (pytorch#197867): take one in reverse")
     call, inputs = _Call(rule, jvp, args), tensors(args)
     if not inputs:
-        return _run(rule, args)[0]
+        return call()[0]
     out = _Custom.apply(call, *inputs)
     result, call.result = call.result, None
     return fill(result, out)
-
-
-def _forward_levels() -> int:
-    return sum(level.key() == TransformType.Jvp for level in retrieve_all_functorch_interpreters())
-
-
-def _run(rule: Rule, args: tuple[Any, ...]) -> tuple[Any, Callable[..., Any]]:
-    pair = rule(*args)
-    if not (isinstance(pair, tuple) and len(pair) == 2 and callable(pair[1])):
-        raise TypeError(f"{_name(rule)} must return (y, pullback), pullback a function; it returned {pair!r}")
-    return pair
 
 
 class _Call:
@@ -122,7 +108,10 @@ class _Call:
     def __call__(self, *xs: Tensor) -> tuple[Any, Callable[..., tuple[Any, ...]]]:
         """The result, and the pullback from its tensors to the tensors of the arguments."""
         args, rule = fill(self.args, xs), self.rule  # the pullback must not hold the call that keeps it
-        result, pullback = _run(rule, args)
+        pair = rule(*args)
+        if not (isinstance(pair, tuple) and len(pair) == 2 and callable(pair[1])):
+            raise TypeError(f"{_name(rule)} must return (y, pullback), pullback a function; it returned {pair!r}")
+        result, pullback = pair
         return result, lambda *ȳ: _match(rule, args, pullback(fill(result, ȳ)))
 
     def push(self, xs: tuple[Tensor, ...], tangents: tuple[Any, ...]) -> Any:
