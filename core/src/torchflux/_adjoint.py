@@ -89,7 +89,7 @@ def _apply(rule: Rule, jvp: Any, args: tuple[Any, ...]) -> Any:
     if modules(args):
         raise TypeError(f"{_name(rule)} has a custom gradient and can't take a module; pass the tensors that it uses")
     if [level.key() for level in get_interpreter_stack() or ()].count(TransformType.Jvp) > 1:
-        raise NotImplementedError("forward over forward mode is silently zero here (pytorch#197867): take one in reverse")
+        raise NotImplementedError("nested forward mode is silently zero here (pytorch#197867): take one in reverse")
     call, inputs = _Call(rule, jvp, args), tensors(args)
     if not inputs:
         return call()[0]

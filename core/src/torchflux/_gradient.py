@@ -15,6 +15,7 @@ from ._walk import CALLABLES, PathDict, children, differentiable, fill, fmap, na
 __all__ = ["back", "diaghessian", "gradient", "hessian", "jacobian", "pullback", "withgradient"]
 
 Function = Callable[..., Any]
+Values = dict[int, Any]
 
 
 def gradient(f: Function, *args: Any) -> tuple[Any, ...]:
@@ -112,7 +113,7 @@ def hessian(f: Function, x: Any) -> Any:
     """
     spots, g = _differentiable(f, (x,))
     rows = torch.func.hessian(lambda values: _scalar(g(values)))(spots.values)
-    return spots.layout([spots.layout(row)[0] for row in rows])[0]
+    return spots.layout({i: spots.layout(row)[0] for i, row in rows.items()})[0]
 
 
 def diaghessian(f: Function, *args: Any) -> tuple[Any, ...]:
@@ -126,11 +127,10 @@ def diaghessian(f: Function, *args: Any) -> tuple[Any, ...]:
     spots, g = _differentiable(f, args)
 
     def diagonal(i: int, x: Tensor) -> Tensor:
-        before, after = spots.values[:i], spots.values[i + 1 :]
-        square = torch.func.hessian(lambda x: _scalar(g([*before, x, *after])))(x)
+        square = torch.func.hessian(lambda x: _scalar(g({**spots.values, i: x})))(x)
         return square.reshape(x.numel(), -1).diagonal().reshape(x.shape)
 
-    return spots.layout([diagonal(i, x) for i, x in enumerate(spots.values)])
+    return spots.layout({i: diagonal(i, x) for i, x in spots.values.items()})
 
 
 # How it works. On the tape, tensors and floats are replaced by aliases that record, and parameters record
@@ -148,7 +148,7 @@ def _run(f: Function, args: tuple[Any, ...], keep: bool) -> tuple[Any, Any, Func
 def _transform(f: Function, spots: "_Spots") -> tuple[Any, Any, Function]:
     form: list[Any] = []  # vjp passes nothing but tensors on
 
-    def g(values: list[Tensor]) -> tuple[Any, list[Tensor]]:
+    def g(values: Values) -> tuple[Any, list[Tensor]]:
         y, aux = spots.call(f, values)
         form[:] = [aux]
         return y, tensors(aux)
@@ -161,14 +161,10 @@ def _transform(f: Function, spots: "_Spots") -> tuple[Any, Any, Function]:
 def _record(f: Function, spots: "_Spots", keep: bool) -> tuple[Any, Any, Function]:
     if torch.is_inference_mode_enabled():
         raise RuntimeError("there are no gradients in torch.inference_mode; use torch.no_grad for what needs none")
-    inputs, outer = spots.values, torch.is_grad_enabled()
-    _nesting.depth += 1
-    try:
-        with torch.enable_grad(), _guard(spots):
-            y, aux = f(*spots.args_with(inputs))
-    finally:
-        _nesting.depth -= 1
-    higher = outer and (_nesting.depth > 0 or _reaches_others(y, inputs))
+    inputs, outer = list(spots.values.values()), torch.is_grad_enabled()
+    with torch.enable_grad(), _nesting, _guard(spots):
+        y, aux = f(*spots.args_with(spots.values))
+    higher = outer and (_nesting.depth > 0 or not all(x.is_leaf for x in inputs) or _reaches_others(y, inputs))
 
     def sweep(ȳ: Any) -> tuple[Any, ...]:
         ȳ = torch.full_like(y, ȳ) if isinstance(ȳ, int | float | complex) else ȳ
@@ -177,7 +173,7 @@ def _record(f: Function, spots: "_Spots", keep: bool) -> tuple[Any, Any, Functio
         if pairs and inputs:
             outs, seeds = zip(*pairs, strict=True)
             grads = torch.autograd.grad(outs, inputs, seeds, keep or higher, create_graph=higher, allow_unused=True)
-        return spots.layout(grads)
+        return spots.layout(dict(zip(spots.values, grads, strict=True)))
 
     return (y, aux, sweep) if higher else (spots.settled(y), spots.settled(aux), sweep)
 
@@ -185,17 +181,16 @@ def _record(f: Function, spots: "_Spots", keep: bool) -> tuple[Any, Any, Functio
 class _Spots:
     """The differentiable spots of some arguments: floats, tensors, and the parameters of modules.
 
-    `values` are what stands there (for tensors and floats, aliases), `tree` is laid out like the arguments
-    and says which of the values stands where.
+    `values` are what stands there (for tensors and floats, aliases): a parameter, which may stand in several
+    places, under its id, anything else under a number of its own. `tree` is laid out like the arguments and says
+    which of the values stands where.
     """
 
     def __init__(self, args: tuple[Any, ...], taped: bool = False) -> None:
         self.args, self.taped = tuple(map(_as_model, args)), taped
-        self.values: list[Tensor] = []
-        self.parameters: dict[int, int] = {}  # the place of a parameter, which may stand in several arguments
+        self.values: Values = {}
         self.modules: list[nn.Module] = []
-        self.numbers: set[int] = set()
-        self.guarded = False  # whether there are scalars
+        self.are_floats: dict[int, bool] = {}  # of the tensors and floats
         self.tree = fmap(self._spot, self.args, leaf=_is_end, ties=False)
 
     def _spot(self, x: Any) -> Any:
@@ -204,49 +199,40 @@ class _Spots:
                 hint = "its gradients would not be averaged over the processes; use back(loss) and opt()"
                 raise TypeError(f"gradient can't take a distributed module ({type(x).__name__}): {hint}")
             self.modules.append(x)
-            return PathDict({path: self._parameter(p) for path, p in named_trainables(x).items()})
-        if isinstance(x, float | complex):
-            self.numbers.add(len(self.values))
+            named, keep = named_trainables(x), self.taped or _nesting.depth > 0
+            self.values |= {id(p): p if keep or not isinstance(p, nn.Parameter) else p.detach() for p in named.values()}
+            return PathDict({path: id(p) for path, p in named.items()})
+        spot, is_float = len(self.values), isinstance(x, float | complex)
+        if is_float:
             x = torch.tensor(x, dtype=torch.complex128 if isinstance(x, complex) else torch.float64)
         if not isinstance(x, Tensor) or not differentiable(x):
             return None
-        self.guarded = self.guarded or x.ndim == 0
-        return self._add(_alias(x) if self.taped else x)
+        self.values[spot], self.are_floats[spot] = _alias(x) if self.taped else x, is_float
+        return spot
 
-    def _parameter(self, x: Tensor) -> int:
-        if id(x) not in self.parameters:
-            plain = isinstance(x, nn.Parameter) and not self.taped and _nesting.depth == 0
-            self.parameters[id(x)] = self._add(x.detach() if plain else x)
-        return self.parameters[id(x)]
-
-    def _add(self, x: Tensor) -> int:
-        self.values.append(x)
-        return len(self.values) - 1
-
-    def layout(self, results: Any) -> tuple[Any, ...]:
+    def layout(self, results: dict[int, Any]) -> tuple[Any, ...]:
         """`results`, one for each spot, laid out like the arguments; None elsewhere."""
 
         def put(i: Any) -> Any:
             if isinstance(i, PathDict):
                 return PathDict({path: results[j] for path, j in i.items()})
-            number = i in self.numbers and isinstance(results[i], Tensor) and results[i].ndim == 0
+            number = self.are_floats[i] and isinstance(results[i], Tensor) and results[i].ndim == 0
             plain = number and not (results[i].requires_grad or torch._C._are_functorch_transforms_active())
             return results[i].item() if plain else results[i]
 
         return fmap(put, self.tree, leaf=lambda x: isinstance(x, int | PathDict), ties=False)
 
-    def args_with(self, values: list[Tensor]) -> tuple[Any, ...]:
+    def args_with(self, values: Values) -> tuple[Any, ...]:
         """The arguments with `values` for their tensors and floats; modules stay."""
-        if len(self.parameters) == len(self.values):
+        if not self.are_floats:
             return self.args
         return fmap(lambda x, i: values[i] if isinstance(i, int) else x, self.args, self.tree, leaf=_is_end, ties=False)
 
-    def call(self, f: Function, values: list[Tensor]) -> Any:
+    def call(self, f: Function, values: Values) -> Any:
         """`f` of these arguments with `values` at the spots."""
         parts = [(part, dict(part._parameters)) for module in self.modules for part in module.modules()]
         for part, old in parts:
-            new = {name: self.parameters.get(id(p)) for name, p in old.items()}
-            part._parameters.update({name: values[i] for name, i in new.items() if i is not None})
+            part._parameters.update({name: values[id(p)] for name, p in old.items() if id(p) in values})
         try:
             return f(*self.args_with(values))
         finally:
@@ -255,12 +241,12 @@ class _Spots:
 
     def settled(self, y: Any) -> Any:
         """A result that nobody differentiates further: off the tape; a float where only floats went in."""
-        numbers = len(self.numbers) == len(self.values)
-        return fmap(lambda x: x.item() if numbers and x.ndim == 0 else x.detach(), y)
+        floats = len(self.values) == sum(self.are_floats.values())
+        return fmap(lambda x: x.item() if floats and x.ndim == 0 else x.detach(), y)
 
 
 def _differentiable(f: Function, args: tuple[Any, ...]) -> tuple[_Spots, Function]:
-    """The spots of some arguments, and `f` as a function of the list of values there."""
+    """The spots of some arguments, and `f` as a function of the values there."""
     spots = _Spots(args)
     if not spots.values:
         raise TypeError("there is nothing to differentiate: no argument holds a floating-point number")
@@ -295,20 +281,16 @@ def _scalar(loss: Any) -> Tensor:
 
 
 def _reaches_others(y: Any, inputs: list[Tensor]) -> bool:
-    """Whether somebody else records an input, or anything else that y depends on requires a gradient."""
-    if not all(x.is_leaf for x in inputs):
-        return True
-    ours = {id(x) for x in inputs}
+    """Whether anything but the inputs that y depends on requires a gradient."""
+    ours = {id(x) for x in (None, *inputs)}
     tape: list[Any] = [out.grad_fn for out in tensors(y)]
     seen: set[Any] = {None}
     for node in tape:
-        if node in seen:
-            continue
-        seen.add(node)
-        tape += [parent for parent, _ in node.next_functions]
-        if isinstance(node, torch._C._functions.AccumulateGrad):
-            leaf = node.variable
-            if id(leaf) not in ours and not hasattr(leaf, "is_alias"):
+        if node not in seen:
+            seen.add(node)
+            if parents := node.next_functions:
+                tape += [parent for parent, _ in parents]
+            elif id(leaf := getattr(node, "variable", None)) not in ours and not hasattr(leaf, "is_alias"):
                 return True
     return False
 
@@ -317,6 +299,12 @@ class _Nesting(threading.local):
     """How many gradients are being recorded, one inside the other."""
 
     depth = 0
+
+    def __enter__(self) -> None:
+        self.depth += 1
+
+    def __exit__(self, *error: Any) -> None:
+        self.depth -= 1
 
 
 _nesting = _Nesting()
@@ -333,4 +321,5 @@ class _NumbersStay(TorchFunctionMode):
 
 
 def _guard(spots: _Spots) -> Any:
-    return _NumbersStay() if spots.guarded and not torch.compiler.is_compiling() else nullcontext()
+    scalars = any(spots.values[i].ndim == 0 for i in spots.are_floats)
+    return _NumbersStay() if scalars and not torch.compiler.is_compiling() else nullcontext()

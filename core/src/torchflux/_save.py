@@ -109,11 +109,11 @@ def _read(path: Path) -> dict[str, Any]:
     except safetensors.SafetensorError as error:
         raise ValueError(f"{path} is no safetensors file, or is cut short ({error})") from error
     header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    kinds = {"tensor": arrays.__getitem__, "dict": PathDict, "tuple": tuple, "list": list}
+    kinds: dict[str, Any] = {"tensor": arrays.__getitem__, "dict": PathDict, "tuple": tuple, "list": list}
 
     def made(form: dict[str, Any]) -> Any:
         (kind, content), *more = form.items()
-        return form if more else kinds[kind](content)
+        return form if more else kinds[kind](content)  # around the forms stand objects of several entries
 
     try:
         ours = json.loads(header["__metadata__"]["torchflux"], object_hook=made)
