@@ -34,7 +34,8 @@ def adjoint(rule: Rule | None = None, *, of: Callable[..., Any] | None = None, j
         of: someone else's function which this is the rule of. Every module-level name bound to that
             function (wherever it has been imported) is bound to the new one.
         jvp: `jvp(primals, tangents) -> tangent of y`, each a tuple of the arguments; needed only where
-            forward mode should differ from the pullback's transpose, or be faster.
+            forward mode should differ from the pullback's transpose, or be faster. The tangent of a tensor of
+            integers is `None`.
 
     Raises:
         TypeError: the rule doesn't return a pair, an argument is a module, or the pullback returns the
@@ -116,9 +117,8 @@ class _Call:
 
     def push(self, xs: tuple[Tensor, ...], tangents: tuple[Any, ...]) -> Any:
         """The tangents of the result: by the rule's `jvp`, or as the transpose of its pullback."""
-        full = tuple(torch.zeros_like(x) if t is None else t for x, t in zip(xs, tangents, strict=True))
         if self.jvp is not None:
-            return tuple(tensors(self.jvp(fill(self.args, xs), fill(self.args, full))))
+            return tuple(tensors(self.jvp(fill(self.args, xs), fill(self.args, tangents))))
         result, pullback = self(*xs)
         moves = [i for i, x in enumerate(xs) if differentiable(x)]
 
@@ -126,7 +126,7 @@ class _Call:
             grads = pullback(*ȳ)
             return tuple(torch.zeros_like(xs[i]) if grads[i] is None else grads[i] for i in moves)
 
-        return torch.func.vjp(linear, *map(torch.zeros_like, tensors(result)))[1](tuple(full[i] for i in moves))
+        return torch.func.vjp(linear, *map(torch.zeros_like, tensors(result)))[1](tuple(tangents[i] for i in moves))
 
 
 def _match(rule: Rule, args: tuple[Any, ...], grads: Any) -> tuple[Any, ...]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from ._model import modules
 from ._treelike import Closure
 from ._walk import CALLABLES, PathDict, children, differentiable, fill, fmap, named_trainables, tensors
 
@@ -189,7 +190,6 @@ class _Spots:
     def __init__(self, args: tuple[Any, ...], taped: bool = False) -> None:
         self.args, self.taped = tuple(map(_as_model, args)), taped
         self.values: Values = {}
-        self.modules: list[nn.Module] = []
         self.are_floats: dict[int, bool] = {}  # of the tensors and floats
         self.tree = fmap(self._spot, self.args, leaf=_is_end, ties=False)
 
@@ -198,7 +198,6 @@ class _Spots:
             if hasattr(type(x), "no_sync") or hasattr(type(x), "set_requires_gradient_sync"):
                 hint = "its gradients would not be averaged over the processes; use back(loss) and opt()"
                 raise TypeError(f"gradient can't take a distributed module ({type(x).__name__}): {hint}")
-            self.modules.append(x)
             named, keep = named_trainables(x), self.taped or _nesting.depth > 0
             self.values |= {id(p): p if keep or not isinstance(p, nn.Parameter) else p.detach() for p in named.values()}
             return PathDict({path: id(p) for path, p in named.items()})
@@ -220,7 +219,7 @@ class _Spots:
             plain = number and not (results[i].requires_grad or torch._C._are_functorch_transforms_active())
             return results[i].item() if plain else results[i]
 
-        return fmap(put, self.tree, leaf=lambda x: isinstance(x, int | PathDict), ties=False)
+        return fmap(put, self.tree, leaf=lambda x: isinstance(x, (int, PathDict)), ties=False)
 
     def args_with(self, values: Values) -> tuple[Any, ...]:
         """The arguments with `values` for their tensors and floats; modules stay."""
@@ -230,7 +229,7 @@ class _Spots:
 
     def call(self, f: Function, values: Values) -> Any:
         """`f` of these arguments with `values` at the spots."""
-        parts = [(part, dict(part._parameters)) for module in self.modules for part in module.modules()]
+        parts = [(part, dict(part._parameters)) for part in modules(self.args)]
         for part, old in parts:
             part._parameters.update({name: values[id(p)] for name, p in old.items() if id(p) in values})
         try:
@@ -258,7 +257,7 @@ def _as_model(x: Any) -> Any:
 
 
 def _is_end(x: Any) -> bool:
-    return isinstance(x, Tensor | float | nn.Module) or not (isinstance(x, tuple | list | dict) or children(x))
+    return isinstance(x, (Tensor, float, nn.Module)) or not (isinstance(x, (tuple, list, dict)) or children(x))
 
 
 def _alias(x: Tensor) -> Tensor:

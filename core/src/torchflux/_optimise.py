@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -231,11 +231,10 @@ def _parts(rule: Any) -> tuple[Any, ...]:
 
 def _adjusted(rule: Any, wanted: dict[str, Any]) -> Any:
     """The rule with the wanted hyper-parameters; a chain takes each where it belongs."""
-    known = [{field.name for field in fields(part)} & wanted.keys() for part in _parts(rule)]
-    if unknown := wanted.keys() - set().union(*known):
+    parts = _parts(rule)
+    if unknown := wanted.keys() - {name for part in parts for name in vars(part)}:
         raise ValueError(f"{rule!r} has no hyper-parameter {', '.join(sorted(unknown))}")
-    parts = zip(_parts(rule), known, strict=True)
-    new = [replace(part, **{name: wanted[name] for name in names}) for part, names in parts]
+    new = [replace(part, **{name: x for name, x in wanted.items() if name in vars(part)}) for part in parts]
     return OptimiserChain(*new) if isinstance(rule, OptimiserChain) else new[0]
 
 

@@ -20,7 +20,7 @@ from ._walk import PathDict, children, leaves, rebuild
 
 __all__ = ["load", "save"]
 
-FORMAT = "torchflux checkpoint 1"
+FORMAT = "torchflux checkpoint 2"
 
 
 def save(path: str | os.PathLike[str], *, step: int = 0, **trees: Any) -> None:
@@ -50,7 +50,8 @@ def save(path: str | os.PathLike[str], *, step: int = 0, **trees: Any) -> None:
     if "rng" in trees:
         raise TypeError("rng is the name of the state of the random generators; choose another")
     kept: dict[int, tuple[str, Tensor]] = {}
-    forms = {name: _form(x, name, kept) for name, x in {"step": step, **trees, "rng": _rng_state()}.items()}
+    rng = {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all(), "python": random.getstate()}
+    forms = {name: _form(x, name, kept) for name, x in {"step": step, **trees, "rng": rng}.items()}
     arrays = {name: x.detach().cpu().contiguous().clone() for name, x in kept.values()}
     metadata = {"torchflux": json.dumps({"format": FORMAT, "trees": forms})}
     _write(Path(path), safetensors.torch.save(arrays, metadata))
@@ -84,7 +85,10 @@ def load(path: str | os.PathLike[str], *, rng: bool = False, **into: Any) -> dic
     for put in puts:
         put()
     if rng:
-        _set_rng_state(**kept["rng"])
+        torch.set_rng_state(kept["rng"].cpu)
+        random.setstate(kept["rng"].python)
+        if len(kept["rng"].cuda) == torch.cuda.device_count():
+            torch.cuda.set_rng_state_all(kept["rng"].cuda)
     return {name: value for name, value in kept.items() if name not in {"rng", *into}}
 
 
@@ -190,16 +194,3 @@ def _filled(old: Any, value: Any, rules: list[Any]) -> Any:
         rules.append(new)
         return rules[rules.index(new)]
     return new
-
-
-def _rng_state() -> dict[str, Any]:
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    version, words, gauss = random.getstate()
-    return {"cpu": torch.get_rng_state(), "cuda": cuda, "python": (version, torch.tensor(words), gauss)}
-
-
-def _set_rng_state(cpu: Tensor, cuda: list[Tensor], python: tuple[int, Tensor, float | None]) -> None:
-    torch.set_rng_state(cpu)
-    random.setstate((python[0], tuple(python[1].tolist()), python[2]))
-    if cuda and len(cuda) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(cuda)
