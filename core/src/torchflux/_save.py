@@ -110,20 +110,13 @@ def _read(path: Path) -> dict[str, Any]:
     content = path.read_bytes()  # at once: the file may be replaced meanwhile
     try:
         arrays = safetensors.torch.load(content)
-    except safetensors.SafetensorError as error:
-        raise ValueError(f"{path} is no safetensors file, or is cut short ({error})") from error
-    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    kinds: dict[str, Any] = {"tensor": arrays.__getitem__, "dict": PathDict, "tuple": tuple, "list": list}
-
-    def made(form: dict[str, Any]) -> Any:
-        (kind, content), *more = form.items()
-        return form if more else kinds[kind](content)  # around the forms stand objects of several entries
-
-    try:
-        ours = json.loads(header["__metadata__"]["torchflux"], object_hook=made)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        ours = json.loads(header["__metadata__"]["torchflux"], object_hook=partial(_node, arrays))
         if ours["format"] != FORMAT:
             raise ValueError(ours["format"])
         return ours["trees"]
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"{path} is no safetensors file, or is cut short ({error})") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         hint = "loadmodel takes the weights of any other file"
         raise ValueError(f"{path} was not written by torchflux.save ({error}); {hint}") from error
@@ -156,6 +149,13 @@ def _content(x: Any) -> Any:
     if isinstance(x, torch.optim.Optimizer):
         return x.state_dict()
     return named_tensors(x) if isinstance(x, nn.Module) else x
+
+
+def _node(arrays: dict[str, Tensor], form: dict[str, Any]) -> Any:
+    """The node that a form stands for; an object of several entries is none, but stands around the forms."""
+    (kind, content), *more = form.items()
+    kinds: dict[str, Any] = {"tensor": arrays.__getitem__, "dict": PathDict, "tuple": tuple, "list": list}
+    return form if more else kinds[kind](content)
 
 
 def _fitted(target: Any, value: Any) -> Callable[[], Any]:
