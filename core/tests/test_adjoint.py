@@ -266,8 +266,9 @@ def test_defaults_and_keywords_are_as_in_python():
     close(once(lambda x: with_options(scale=2.0, x=x, power=3), X), 2 * X**3)
     with pytest.raises(TypeError, match="power"):
         with_options(X, 2, power=2)
-    with pytest.raises(TypeError, match="other"):
-        with_options(X, other=2)
+    for given in ((X,), (X, 2, 3.0)):
+        with pytest.raises(TypeError, match="other"):
+            with_options(*given, other=2)
 
 
 def test_keyword_only_arguments_reach_the_rule():
@@ -321,6 +322,21 @@ def test_an_explicit_jvp_is_used_forwards_and_only_there():
     close(jvp(lambda x: seven(x, X), (X,), (V,))[1], 7 * V)
     close(jvp(lambda y: seven(X, y), (X,), (V,))[1], 0 * V)
     close(once(lambda x: seven(x, X), X), FIRST)
+
+
+def test_the_tangent_of_integers_is_none():
+    tangents = []
+
+    def push(primals, given):
+        tangents.append(given)
+        return given[0]
+
+    f = adjoint(lambda x, y, i: (x * y, lambda ȳ: (ȳ * y, ȳ * x, None)), jvp=push)
+    jvp(lambda x: f(x, X, torch.arange(3)), (X,), (V,))
+    assert len(tangents) == 1
+    close(torch.func.jvp(lambda x: f(x, X, torch.arange(3)), (X,), (V,))[1], V)
+    assert tangents[0][2] is None
+    assert not tangents[0][1].any()
 
 
 def test_what_the_rule_closes_over_gets_no_gradient():

@@ -475,6 +475,22 @@ def test_the_papers_form_with_a_chain_adjusted_and_frozen():
     assert (w.item(), v.item()) == (0.5, 1.0)
 
 
+def test_a_part_of_the_papers_form_is_adjusted_and_frozen_alone():
+    w, v = torch.ones(1, requires_grad=True), torch.ones(1, requires_grad=True)
+    opt = Descent([w, v], 0.1)
+    assert opt.state is opt
+    adjust(opt["0"], 0.5)
+    freeze(opt["1"])
+    back((w + v).sum())
+    opt()
+    assert (w.item(), v.item()) == (0.5, 1.0)
+    thaw(opt)
+    adjust(opt, 0.25)
+    back((w + v).sum())
+    opt()
+    assert (w.item(), v.item()) == (0.25, 0.75)
+
+
 def test_the_papers_form_skips_what_got_no_gradient():
     w, v = torch.ones(1, requires_grad=True), torch.ones(1, requires_grad=True)
     opt = Adam([w, v], 0.1)

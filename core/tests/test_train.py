@@ -281,6 +281,10 @@ def test_plateau_sees_a_move_in_either_direction():
     assert [trigger() for _ in range(4)] == [False, False, False, True]
 
 
+def test_plateau_counts_nan_as_no_move():
+    assert run(plateau(same, 2), [1.0, math.nan, math.nan, 0.5]) == [False, False, True, False]
+
+
 def test_plateau_takes_the_absolute_value_of_a_signed_distance():
     signed = plateau(same, 1, distance=lambda before, now: before - now)
     assert run(signed, [1.0, 5.0, 9.0, 9.0]) == [False, False, False, True]

@@ -8,8 +8,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch._C._functorch import TransformType
-from torch._functorch.pyfunctorch import retrieve_all_functorch_interpreters
+from torch._C._functorch import TransformType, get_interpreter_stack
 from torch.autograd import Function
 
 from ._model import modules
@@ -35,7 +34,8 @@ def adjoint(rule: Rule | None = None, *, of: Callable[..., Any] | None = None, j
         of: someone else's function which this is the rule of. Every module-level name bound to that
             function (wherever it has been imported) is bound to the new one.
         jvp: `jvp(primals, tangents) -> tangent of y`, each a tuple of the arguments; needed only where
-            forward mode should differ from the pullback's transpose, or be faster.
+            forward mode should differ from the pullback's transpose, or be faster. The tangent of a tensor of
+            integers is `None`.
 
     Raises:
         TypeError: the rule doesn't return a pair, an argument is a module, or the pullback returns the
@@ -59,7 +59,7 @@ def adjoint(rule: Rule | None = None, *, of: Callable[..., Any] | None = None, j
     # told not to look inside; the compiler behind it then meets the real thing.
     @torch.compiler.allow_in_graph
     def opaque(*args: Any, **kwargs: Any) -> Any:
-        if len(args) != len(signature.parameters):
+        if kwargs or len(args) != len(signature.parameters):
             bound = signature.bind(*args, **kwargs)
             bound.apply_defaults()
             return _apply(partial(rule, **bound.kwargs), jvp, bound.args)
@@ -89,27 +89,14 @@ def _apply(rule: Rule, jvp: Any, args: tuple[Any, ...]) -> Any:
     """Calls a rule on any arguments: autograd sees a function of the tensors among them."""
     if modules(args):
         raise TypeError(f"{_name(rule)} has a custom gradient and can't take a module; pass the tensors that it uses")
-    if torch._C._are_functorch_transforms_active() and _forward_levels() > 1:
-        raise NotImplementedError(
-            "forward mode in forward mode is silently zero here (pytorch#197867): take one in reverse"
-        )
+    if [level.key() for level in get_interpreter_stack() or ()].count(TransformType.Jvp) > 1:
+        raise NotImplementedError("nested forward mode is silently zero here (pytorch#197867): take one in reverse")
     call, inputs = _Call(rule, jvp, args), tensors(args)
     if not inputs:
-        return _run(rule, args)[0]
+        return call()[0]
     out = _Custom.apply(call, *inputs)
     result, call.result = call.result, None
     return fill(result, out)
-
-
-def _forward_levels() -> int:
-    return sum(level.key() == TransformType.Jvp for level in retrieve_all_functorch_interpreters())
-
-
-def _run(rule: Rule, args: tuple[Any, ...]) -> tuple[Any, Callable[..., Any]]:
-    pair = rule(*args)
-    if not (isinstance(pair, tuple) and len(pair) == 2 and callable(pair[1])):
-        raise TypeError(f"{_name(rule)} must return (y, pullback), pullback a function; it returned {pair!r}")
-    return pair
 
 
 class _Call:
@@ -122,14 +109,16 @@ class _Call:
     def __call__(self, *xs: Tensor) -> tuple[Any, Callable[..., tuple[Any, ...]]]:
         """The result, and the pullback from its tensors to the tensors of the arguments."""
         args, rule = fill(self.args, xs), self.rule  # the pullback must not hold the call that keeps it
-        result, pullback = _run(rule, args)
+        pair = rule(*args)
+        if not (isinstance(pair, tuple) and len(pair) == 2 and callable(pair[1])):
+            raise TypeError(f"{_name(rule)} must return (y, pullback), pullback a function; it returned {pair!r}")
+        result, pullback = pair
         return result, lambda *ȳ: _match(rule, args, pullback(fill(result, ȳ)))
 
     def push(self, xs: tuple[Tensor, ...], tangents: tuple[Any, ...]) -> Any:
         """The tangents of the result: by the rule's `jvp`, or as the transpose of its pullback."""
-        full = tuple(torch.zeros_like(x) if t is None else t for x, t in zip(xs, tangents, strict=True))
         if self.jvp is not None:
-            return tuple(tensors(self.jvp(fill(self.args, xs), fill(self.args, full))))
+            return tuple(tensors(self.jvp(fill(self.args, xs), fill(self.args, tangents))))
         result, pullback = self(*xs)
         moves = [i for i, x in enumerate(xs) if differentiable(x)]
 
@@ -137,7 +126,7 @@ class _Call:
             grads = pullback(*ȳ)
             return tuple(torch.zeros_like(xs[i]) if grads[i] is None else grads[i] for i in moves)
 
-        return torch.func.vjp(linear, *map(torch.zeros_like, tensors(result)))[1](tuple(full[i] for i in moves))
+        return torch.func.vjp(linear, *map(torch.zeros_like, tensors(result)))[1](tuple(tangents[i] for i in moves))
 
 
 def _match(rule: Rule, args: tuple[Any, ...], grads: Any) -> tuple[Any, ...]:

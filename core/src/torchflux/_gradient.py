@@ -9,12 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from ._model import modules
 from ._treelike import Closure
 from ._walk import CALLABLES, PathDict, children, differentiable, fill, fmap, named_trainables, tensors
 
 __all__ = ["back", "diaghessian", "gradient", "hessian", "jacobian", "pullback", "withgradient"]
 
 Function = Callable[..., Any]
+Values = dict[int, Any]
 
 
 def gradient(f: Function, *args: Any) -> tuple[Any, ...]:
@@ -97,8 +99,8 @@ def jacobian(f: Function, *args: Any) -> tuple[Any, ...]:
     tensor([[2., 0.],
             [0., 4.]])
     """
-    spots = _Spots(args)
-    return spots.layout(torch.func.jacrev(spots.function(f), spots.everything())(*spots.values))
+    spots, g = _differentiable(f, args)
+    return spots.layout(torch.func.jacrev(g)(spots.values))
 
 
 def hessian(f: Function, x: Any) -> Any:
@@ -110,9 +112,9 @@ def hessian(f: Function, x: Any) -> Any:
     tensor([[4., 2.],
             [2., 0.]])
     """
-    spots = _Spots((x,))
-    rows = torch.func.hessian(lambda *xs: _scalar(spots.function(f)(*xs)), spots.everything())(*spots.values)
-    return spots.layout([spots.layout(row)[0] for row in rows])[0]
+    spots, g = _differentiable(f, (x,))
+    rows = torch.func.hessian(lambda values: _scalar(g(values)))(spots.values)
+    return spots.layout({i: spots.layout(row)[0] for i, row in rows.items()})[0]
 
 
 def diaghessian(f: Function, *args: Any) -> tuple[Any, ...]:
@@ -123,16 +125,13 @@ def diaghessian(f: Function, *args: Any) -> tuple[Any, ...]:
     >>> diaghessian(lambda x: (x**3).sum(), torch.tensor([1.0, 2.0]))
     (tensor([ 6., 12.]),)
     """
-    spots = _Spots(args)
-    g, values = spots.function(f), spots.values
+    spots, g = _differentiable(f, args)
 
-    def diagonal(i: int) -> Tensor:
-        slope = torch.func.grad(lambda x: _scalar(g(*values[:i], x, *values[i + 1 :])))
-        x = values[i]
-        basis = torch.eye(x.numel(), dtype=x.dtype, device=x.device).reshape(-1, *x.shape)
-        return torch.func.vmap(lambda e: (torch.func.jvp(slope, (x,), (e,))[1] * e).sum())(basis).reshape(x.shape)
+    def diagonal(i: int, x: Tensor) -> Tensor:
+        square = torch.func.hessian(lambda x: _scalar(g({**spots.values, i: x})))(x)
+        return square.reshape(x.numel(), -1).diagonal().reshape(x.shape)
 
-    return spots.layout([diagonal(i) for i in spots.everything()])
+    return spots.layout({i: diagonal(i, x) for i, x in spots.values.items()})
 
 
 # How it works. On the tape, tensors and floats are replaced by aliases that record, and parameters record
@@ -142,34 +141,31 @@ def diaghessian(f: Function, *args: Any) -> tuple[Any, ...]:
 
 def _run(f: Function, args: tuple[Any, ...], keep: bool) -> tuple[Any, Any, Function]:
     """Runs `f(*args) -> (y, aux)`: y, aux and the function from ȳ to the gradients."""
-    return _record(f, _Spots(args, taped=True), keep) if _outside() else _transform(f, _Spots(args))
-
-
-def _outside() -> bool:
-    """Whether there is a tape: outside of torch.func transforms and torch.compile."""
-    return not (torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active())
+    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+        return _transform(f, _Spots(args))
+    return _record(f, _Spots(args, taped=True), keep)
 
 
 def _transform(f: Function, spots: "_Spots") -> tuple[Any, Any, Function]:
     form: list[Any] = []  # vjp passes nothing but tensors on
 
-    def g(*values: Tensor) -> tuple[Any, list[Tensor]]:
-        y, aux = spots.function(f)(*values)
+    def g(values: Values) -> tuple[Any, list[Tensor]]:
+        y, aux = spots.call(f, values)
         form[:] = [aux]
         return y, tensors(aux)
 
     with _guard(spots):
-        y, pull, aux = torch.func.vjp(g, *spots.values, has_aux=True)  # type: ignore[misc]
-    return y, fill(form[0], aux), lambda ȳ: spots.layout(pull(ȳ))
+        y, pull, aux = torch.func.vjp(g, spots.values, has_aux=True)  # type: ignore[misc]
+    return y, fill(form[0], aux), lambda ȳ: spots.layout(*pull(ȳ))
 
 
 def _record(f: Function, spots: "_Spots", keep: bool) -> tuple[Any, Any, Function]:
     if torch.is_inference_mode_enabled():
         raise RuntimeError("there are no gradients in torch.inference_mode; use torch.no_grad for what needs none")
-    inputs = spots.values
-    with _Recording() as outer, _guard(spots):
-        y, aux = f(*spots.args_with(inputs))
-    higher = outer and (_level() > 0 or spots.recorded or _reaches_others(y, inputs))
+    inputs, outer = list(spots.values.values()), torch.is_grad_enabled()
+    with torch.enable_grad(), _nesting, _guard(spots):
+        y, aux = f(*spots.args_with(spots.values))
+    higher = outer and (_nesting.depth > 0 or not all(x.is_leaf for x in inputs) or _reaches_others(y, inputs))
 
     def sweep(ȳ: Any) -> tuple[Any, ...]:
         ȳ = torch.full_like(y, ȳ) if isinstance(ȳ, int | float | complex) else ȳ
@@ -178,7 +174,7 @@ def _record(f: Function, spots: "_Spots", keep: bool) -> tuple[Any, Any, Functio
         if pairs and inputs:
             outs, seeds = zip(*pairs, strict=True)
             grads = torch.autograd.grad(outs, inputs, seeds, keep or higher, create_graph=higher, allow_unused=True)
-        return spots.layout(grads)
+        return spots.layout(dict(zip(spots.values, grads, strict=True)))
 
     return (y, aux, sweep) if higher else (spots.settled(y), spots.settled(aux), sweep)
 
@@ -186,17 +182,15 @@ def _record(f: Function, spots: "_Spots", keep: bool) -> tuple[Any, Any, Functio
 class _Spots:
     """The differentiable spots of some arguments: floats, tensors, and the parameters of modules.
 
-    `values` are what stands there (for tensors and floats, aliases), `tree` is laid out like the arguments
-    and says which of the values stands where.
+    `values` are what stands there (for tensors and floats, aliases): a parameter, which may stand in several
+    places, under its id, anything else under a number of its own. `tree` is laid out like the arguments and says
+    which of the values stands where.
     """
 
     def __init__(self, args: tuple[Any, ...], taped: bool = False) -> None:
         self.args, self.taped = tuple(map(_as_model, args)), taped
-        self.values: list[Tensor] = []
-        self.parameters: dict[int, int] = {}  # the place of a parameter, which may stand in several arguments
-        self.modules: list[nn.Module] = []
-        self.numbers: set[int] = set()
-        self.guarded = self.recorded = False  # whether there are scalars; whether somebody else records an argument
+        self.values: Values = {}
+        self.are_floats: dict[int, bool] = {}  # of the tensors and floats
         self.tree = fmap(self._spot, self.args, leaf=_is_end, ties=False)
 
     def _spot(self, x: Any) -> Any:
@@ -204,76 +198,58 @@ class _Spots:
             if hasattr(type(x), "no_sync") or hasattr(type(x), "set_requires_gradient_sync"):
                 hint = "its gradients would not be averaged over the processes; use back(loss) and opt()"
                 raise TypeError(f"gradient can't take a distributed module ({type(x).__name__}): {hint}")
-            self.modules.append(x)
-            return PathDict(zip((named := named_trainables(x)), map(self._parameter, named.values()), strict=True))
-        if isinstance(x, float | complex):
-            self.numbers.add(len(self.values))
+            named, keep = named_trainables(x), self.taped or _nesting.depth > 0
+            self.values |= {id(p): p if keep or not isinstance(p, nn.Parameter) else p.detach() for p in named.values()}
+            return PathDict({path: id(p) for path, p in named.items()})
+        spot, is_float = len(self.values), isinstance(x, float | complex)
+        if is_float:
             x = torch.tensor(x, dtype=torch.complex128 if isinstance(x, complex) else torch.float64)
         if not isinstance(x, Tensor) or not differentiable(x):
             return None
-        self.guarded = self.guarded or x.ndim == 0
-        self.recorded = self.recorded or (x.requires_grad and not isinstance(x, nn.Parameter))
-        return self._add(_alias(x) if self.taped else x)
+        self.values[spot], self.are_floats[spot] = _alias(x) if self.taped else x, is_float
+        return spot
 
-    def _parameter(self, x: Tensor) -> int:
-        if id(x) not in self.parameters:
-            plain = isinstance(x, nn.Parameter) and not self.taped and _level() == 0
-            self.parameters[id(x)] = self._add(x.detach() if plain else x)
-        return self.parameters[id(x)]
-
-    def _add(self, x: Tensor) -> int:
-        self.values.append(x)
-        return len(self.values) - 1
-
-    def everything(self) -> tuple[int, ...]:
-        """The index of every spot."""
-        if not self.values:
-            raise TypeError("there is nothing to differentiate: no argument holds a floating-point number")
-        return tuple(range(len(self.values)))
-
-    def layout(self, results: Any) -> tuple[Any, ...]:
+    def layout(self, results: dict[int, Any]) -> tuple[Any, ...]:
         """`results`, one for each spot, laid out like the arguments; None elsewhere."""
 
         def put(i: Any) -> Any:
             if isinstance(i, PathDict):
                 return PathDict({path: results[j] for path, j in i.items()})
-            number = i in self.numbers and isinstance(results[i], Tensor) and results[i].ndim == 0
+            number = self.are_floats[i] and isinstance(results[i], Tensor) and results[i].ndim == 0
             plain = number and not (results[i].requires_grad or torch._C._are_functorch_transforms_active())
             return results[i].item() if plain else results[i]
 
-        return fmap(put, self.tree, leaf=lambda x: isinstance(x, int | PathDict), ties=False)
+        return fmap(put, self.tree, leaf=lambda x: isinstance(x, (int, PathDict)), ties=False)
 
-    def args_with(self, values: Any) -> tuple[Any, ...]:
+    def args_with(self, values: Values) -> tuple[Any, ...]:
         """The arguments with `values` for their tensors and floats; modules stay."""
-        if len(self.parameters) == len(self.values):
+        if not self.are_floats:
             return self.args
         return fmap(lambda x, i: values[i] if isinstance(i, int) else x, self.args, self.tree, leaf=_is_end, ties=False)
 
-    def function(self, f: Function) -> Function:
-        """`f` of these arguments, as a function of the values at the spots."""
-        parts = {part: None for module in self.modules for part in module.modules()}
-        owned = [(part, name, self.parameters.get(id(p))) for part in parts for name, p in part._parameters.items()]
-        slots = [(part, name, i) for part, name, i in owned if i is not None]
-
-        def g(*values: Tensor) -> Any:
-            old = [owner._parameters[name] for owner, name, _ in slots]
-            _place(slots, [values[i] for _, _, i in slots])
-            try:
-                return f(*self.args_with(values))
-            finally:
-                _place(slots, old)
-
-        return g
+    def call(self, f: Function, values: Values) -> Any:
+        """`f` of these arguments with `values` at the spots."""
+        parts = [(part, dict(part._parameters)) for part in modules(self.args)]
+        for part, old in parts:
+            part._parameters.update({name: values[id(p)] for name, p in old.items() if id(p) in values})
+        try:
+            return f(*self.args_with(values))
+        finally:
+            for part, old in parts:
+                part._parameters.update(old)
 
     def settled(self, y: Any) -> Any:
         """A result that nobody differentiates further: off the tape; a float where only floats went in."""
-        numbers = len(self.numbers) == len(self.values)
-        return fmap(lambda x: x.item() if numbers and x.ndim == 0 else x.detach(), y)
+        floats = len(self.values) == sum(self.are_floats.values())
+        return fmap(lambda x: x.item() if floats and x.ndim == 0 else x.detach(), y)
 
 
-def _place(slots: Any, values: Any) -> None:
-    for (owner, name, _), value in zip(slots, values, strict=True):
-        owner._parameters[name] = value
+def _differentiable(f: Function, args: tuple[Any, ...]) -> tuple[_Spots, Function]:
+    """The spots of some arguments, and `f` as a function of the values there."""
+    spots = _Spots(args)
+    if not spots.values:
+        raise TypeError("there is nothing to differentiate: no argument holds a floating-point number")
+    return spots, lambda values: spots.call(f, values)
 
 
 def _as_model(x: Any) -> Any:
@@ -281,13 +257,11 @@ def _as_model(x: Any) -> Any:
 
 
 def _is_end(x: Any) -> bool:
-    if isinstance(x, Tensor | float | nn.Module):
-        return True
-    return not isinstance(x, tuple | list | dict) and not children(x)
+    return isinstance(x, (Tensor, float, nn.Module)) or not (isinstance(x, (tuple, list, dict)) or children(x))
 
 
 def _alias(x: Tensor) -> Tensor:
-    if x.requires_grad and (_level() > 0 or not isinstance(x, nn.Parameter)):
+    if x.requires_grad and (_nesting.depth > 0 or not isinstance(x, nn.Parameter)):
         return x.view_as(x)  # somebody else records x, too
     alias = x.detach().requires_grad_()
     alias.is_alias = True  # type: ignore[attr-defined]  # a leaf that nobody outside can ask about
@@ -307,40 +281,32 @@ def _scalar(loss: Any) -> Tensor:
 
 def _reaches_others(y: Any, inputs: list[Tensor]) -> bool:
     """Whether anything but the inputs that y depends on requires a gradient."""
-    ours = {id(x) for x in inputs}
-    stack: list[Any] = [out.grad_fn for out in tensors(y)]
+    ours = {id(x) for x in (None, *inputs)}
+    tape: list[Any] = [out.grad_fn for out in tensors(y)]
     seen: set[Any] = {None}
-    while stack:
-        node = stack.pop()
+    for node in tape:
         if node not in seen:
             seen.add(node)
             if parents := node.next_functions:
-                stack += [parent for parent, _ in parents]
-            leaf = None if parents else getattr(node, "variable", None)
-            if leaf is not None and id(leaf) not in ours and not hasattr(leaf, "is_alias"):
+                tape += [parent for parent, _ in parents]
+            elif id(leaf := getattr(node, "variable", None)) not in ours and not hasattr(leaf, "is_alias"):
                 return True
     return False
 
 
-_depth = threading.local()
+class _Nesting(threading.local):
+    """How many gradients are being recorded, one inside the other."""
 
+    depth = 0
 
-def _level() -> int:
-    return getattr(_depth, "value", 0)
-
-
-class _Recording:
-    """Records what happens inside, where gradients stay differentiable themselves."""
-
-    def __enter__(self) -> bool:
-        self.outer = torch.is_grad_enabled()
-        torch.set_grad_enabled(True)
-        _depth.value = _level() + 1
-        return self.outer
+    def __enter__(self) -> None:
+        self.depth += 1
 
     def __exit__(self, *error: Any) -> None:
-        torch.set_grad_enabled(self.outer)
-        _depth.value -= 1
+        self.depth -= 1
+
+
+_nesting = _Nesting()
 
 
 class _NumbersStay(TorchFunctionMode):
@@ -354,4 +320,5 @@ class _NumbersStay(TorchFunctionMode):
 
 
 def _guard(spots: _Spots) -> Any:
-    return _NumbersStay() if spots.guarded and not torch.compiler.is_compiling() else nullcontext()
+    scalars = any(spots.values[i].ndim == 0 for i in spots.are_floats)
+    return _NumbersStay() if scalars and not torch.compiler.is_compiling() else nullcontext()

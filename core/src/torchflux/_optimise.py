@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
@@ -66,6 +66,10 @@ class Leaf:
     frozen: bool = False
 
 
+class State(PathDict):
+    """The whole state of an optimiser; a part of it is a plain `PathDict`."""
+
+
 def setup(rule: Any, model: Any) -> PathDict:
     """The optimiser state for a model, or for any tree of tensors: a `Leaf` by parameter path.
 
@@ -82,9 +86,7 @@ def setup(rule: Any, model: Any) -> PathDict:
     if not (found := named_trainables(model)):
         raise ValueError(f"nothing to train in {type(model).__name__}: no parameter with requires_grad")
     rule = copy.copy(rule)  # its leaves are the only ones that `adjust` will change
-    state = PathDict({path: Leaf(rule, rule.init(_real(x.detach()))) for path, x in found.items()})
-    vars(state)["whole"] = True
-    return state
+    return State({path: Leaf(rule, rule.init(_real(x.detach()))) for path, x in found.items()})
 
 
 def update(state: Any, model: Any, grads: Any) -> tuple[Any, Any]:
@@ -139,9 +141,11 @@ def _real(x: Tensor) -> Tensor:
     return torch.view_as_real(x) if x.is_complex() else x if x.ndim else x.view(1)
 
 
-class Optimiser:
+class Optimiser(State):
     """A rule bound to parameters, as in the paper: `back(loss)` accumulates gradients, `opt()` takes a step
     with them and clears them.
+
+    It is its own `state`, by the place of the parameter.
 
     >>> from torchflux import Descent, back
     >>> w = torch.tensor([3.0], requires_grad=True)
@@ -152,15 +156,17 @@ class Optimiser:
     ([0.0], None)
     """
 
+    state = property(lambda self: self)
+
     def __init__(self, rule: Rule, params: Iterable[Tensor] | Tensor) -> None:
         self.params = [params] if isinstance(params, Tensor) else list(params)
         if not all(isinstance(x, Tensor) and x.requires_grad for x in self.params):
             raise ValueError("an optimiser takes tensors with requires_grad, e.g. trainables(model)")
-        self.state = setup(rule, self.params)
+        super().__init__(setup(rule, self.params))
 
     def __call__(self) -> None:
         """Takes one step with the gradients that have accumulated, and clears them."""
-        _step(zip(self.state.values(), self.params, (x.grad for x in self.params), strict=True))
+        _step(zip(self.values(), self.params, (x.grad for x in self.params), strict=True))
         for x in self.params:
             x.grad = None
 
@@ -211,10 +217,9 @@ def adjust(state: Any, eta: float | None = None, **hyper: Any) -> None:
     (0.001, (0.8, 0.99))
     """
     wanted = hyper if eta is None else {"eta": eta, **hyper}
-    state = state.state if isinstance(state, Optimiser) else state
     adjusted = {id(leaf.rule): _adjusted(leaf.rule, wanted) for leaf in _leaves(state)}  # shared ones stay shared
     for leaf in _leaves(state):
-        if "whole" in vars(state):  # in place, so that a compiled step is not compiled again
+        if isinstance(state, State):  # in place, so that a compiled step is not compiled again
             vars(leaf.rule).update(vars(adjusted[id(leaf.rule)]))
         else:
             leaf.rule = adjusted[id(leaf.rule)]
@@ -227,15 +232,13 @@ def _parts(rule: Any) -> tuple[Any, ...]:
 def _adjusted(rule: Any, wanted: dict[str, Any]) -> Any:
     """The rule with the wanted hyper-parameters; a chain takes each where it belongs."""
     parts = _parts(rule)
-    known = [{field.name for field in fields(part)} & wanted.keys() for part in parts]
-    if unknown := wanted.keys() - set().union(*known):
+    if unknown := wanted.keys() - {name for part in parts for name in vars(part)}:
         raise ValueError(f"{rule!r} has no hyper-parameter {', '.join(sorted(unknown))}")
-    new = [replace(part, **{name: wanted[name] for name in names}) for part, names in zip(parts, known, strict=True)]
+    new = [replace(part, **{name: x for name, x in wanted.items() if name in vars(part)}) for part in parts]
     return OptimiserChain(*new) if isinstance(rule, OptimiserChain) else new[0]
 
 
 def _leaves(state: Any) -> list[Leaf]:
-    state = state.state if isinstance(state, Optimiser) else state
     return [state] if isinstance(state, Leaf) else list(state.values())
 
 

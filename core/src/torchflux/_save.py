@@ -5,6 +5,8 @@ import json
 import os
 import random
 import uuid
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from ._model import check_fit, loadmodel, named_tensors
-from ._optimise import Optimiser, Rule
+from ._optimise import Rule
 from ._walk import PathDict, children, leaves, rebuild
 
 __all__ = ["load", "save"]
 
-FORMAT = "torchflux checkpoint 1"
+FORMAT = "torchflux checkpoint 2"
 
 
 def save(path: str | os.PathLike[str], *, step: int = 0, **trees: Any) -> None:
@@ -48,7 +50,8 @@ def save(path: str | os.PathLike[str], *, step: int = 0, **trees: Any) -> None:
     if "rng" in trees:
         raise TypeError("rng is the name of the state of the random generators; choose another")
     kept: dict[int, tuple[str, Tensor]] = {}
-    forms = {name: _form(x, name, kept) for name, x in {"step": step, **trees, "rng": _rng_state()}.items()}
+    rng = {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all(), "python": random.getstate()}
+    forms = {name: _form(x, name, kept) for name, x in {"step": step, **trees, "rng": rng}.items()}
     arrays = {name: x.detach().cpu().contiguous().clone() for name, x in kept.values()}
     metadata = {"torchflux": json.dumps({"format": FORMAT, "trees": forms})}
     _write(Path(path), safetensors.torch.save(arrays, metadata))
@@ -71,20 +74,22 @@ def load(path: str | os.PathLike[str], *, rng: bool = False, **into: Any) -> dic
         FileNotFoundError: there is no such file.
     """
     kept = _read(Path(path))
-    into = {name: x.state if isinstance(x, Optimiser) else x for name, x in into.items()}
+    puts = []
     for name, target in into.items():
         if name not in kept:
             raise ValueError(f"{path} holds no {name!r}; it holds {', '.join(kept)}")
         try:
-            _check(target, kept[name])
+            puts.append(_fitted(target, kept[name]))
         except (ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
             raise ValueError(f"{name!r} in {path} doesn't fit what it is loaded into: {error}") from error
-    for name, target in into.items():
-        _put(target, kept.pop(name))
-    generators = kept.pop("rng")
+    for put in puts:
+        put()
     if rng:
-        _set_rng_state(**generators)
-    return kept
+        torch.set_rng_state(kept["rng"].cpu)
+        random.setstate(kept["rng"].python)
+        if len(kept["rng"].cuda) == torch.cuda.device_count():
+            torch.cuda.set_rng_state_all(kept["rng"].cuda)
+    return {name: value for name, value in kept.items() if name not in {"rng", *into}}
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -105,106 +110,87 @@ def _read(path: Path) -> dict[str, Any]:
     content = path.read_bytes()  # at once: the file may be replaced meanwhile
     try:
         arrays = safetensors.torch.load(content)
-    except safetensors.SafetensorError as error:
-        raise ValueError(f"{path} is no safetensors file, or is cut short ({error})") from error
-    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    try:
-        ours = json.loads(header["__metadata__"]["torchflux"])
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        ours = json.loads(header["__metadata__"]["torchflux"], object_hook=partial(_node, arrays))
         if ours["format"] != FORMAT:
             raise ValueError(ours["format"])
-        return {name: _decode(form, arrays) for name, form in ours["trees"].items()}
+        return ours["trees"]
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"{path} is no safetensors file, or is cut short ({error})") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         hint = "loadmodel takes the weights of any other file"
         raise ValueError(f"{path} was not written by torchflux.save ({error}); {hint}") from error
 
 
-# The form of a tree is written as JSON, with its tensors by name. A dataclass (the optimiser's leaves and rules) is
-# written by its fields; it comes back as a dict, and is loaded into one of its kind.
+# The form of a tree is written as JSON, with its tensors by name: an object of one entry, the kind of a node and its
+# content. A dataclass (the optimiser's leaves and rules) is written by its fields; it comes back as a dict, and is
+# loaded into one of its kind.
 
 
 def _form(x: Any, path: str, kept: dict[int, tuple[str, Tensor]]) -> Any:
     """What stands for `x` in the JSON; its tensors go into `kept`, by id and with a name, tied ones once."""
-    x = x.get_state() if isinstance(x, torch.Generator) else x
+    x = _content(x)
     if isinstance(x, bool | int | float | str | None):
         return x
     if isinstance(x, Tensor):
         return {"tensor": kept.setdefault(id(x), (f"{path} {len(kept)}", x))[0]}
-    forms = {key: _form(part, f"{path}/{key}", kept) for key, part in _parts(x, path).items()}
+    if not (isinstance(x, tuple | list | dict) or dataclasses.is_dataclass(x)):
+        raise TypeError(f"can't save {path}: a {type(x).__name__} is no tensor, number, string, module or nesting")
+    forms = {key: _form(part, f"{path}/{key}", kept) for key, part in children(x).items()}
     if isinstance(x, tuple | list):
         return {"tuple" if isinstance(x, tuple) else "list": list(forms.values())}
     return {"dict": list(forms.items())}
 
 
-def _parts(x: Any, path: str) -> dict[Any, Any]:
-    """What is written of a model, an optimiser or a node of a tree."""
+def _content(x: Any) -> Any:
+    """What is written of a model, an optimiser or a generator."""
+    if isinstance(x, torch.Generator):
+        return x.get_state()
     if isinstance(x, torch.optim.Optimizer):
         return x.state_dict()
-    if isinstance(x, nn.Module | Optimiser):
-        return named_tensors(x) if isinstance(x, nn.Module) else x.state
-    if isinstance(x, tuple | list | dict) or dataclasses.is_dataclass(x):
-        return children(x)
-    raise TypeError(f"can't save {path}: a {type(x).__name__} is no tensor, number, string, module or nesting")
+    return named_tensors(x) if isinstance(x, nn.Module) else x
 
 
-def _decode(form: Any, arrays: dict[str, Tensor]) -> Any:
-    if not isinstance(form, dict):
-        return form
-    ((kind, content),) = form.items()
-    if kind == "tensor":
-        return arrays[content]
-    if kind == "dict":
-        return PathDict({key: _decode(part, arrays) for key, part in content})
-    return {"tuple": tuple, "list": list}[kind](_decode(part, arrays) for part in content)
+def _node(arrays: dict[str, Tensor], form: dict[str, Any]) -> Any:
+    """The node that a form stands for; an object of several entries is none, but stands around the forms."""
+    (kind, content), *more = form.items()
+    kinds: dict[str, Any] = {"tensor": arrays.__getitem__, "dict": PathDict, "tuple": tuple, "list": list}
+    return form if more else kinds[kind](content)
 
 
-def _check(target: Any, value: Any) -> None:
-    """Refuses a value that can't be put into `target`."""
+def _fitted(target: Any, value: Any) -> Callable[[], Any]:
+    """What puts a saved value into `target`, if it fits."""
     if isinstance(target, torch.Generator):
         torch.Generator(target.device).set_state(value)
-    elif isinstance(target, torch.optim.Optimizer):
+        return partial(target.set_state, value)
+    if isinstance(target, torch.optim.Optimizer):
         mine, saved = ([len(group["params"]) for group in x["param_groups"]] for x in (target.state_dict(), value))
         if mine != saved:
             raise ValueError(f"its groups have {mine} parameters, the saved ones {saved}")
-    else:
-        check_fit(target, value)
-        paths, stored = ([path for path, _ in leaves(x)] for x in (target, value))
-        if len(paths) > len(set(paths)) or set(paths) != set(stored):
-            raise ValueError(f"its parts differ in {sorted(set(paths) ^ set(stored))}, or two have the same path")
+        return partial(target.load_state_dict, value)
+    check_fit(target, value)
+    paths, stored = ([path for path, _ in leaves(x)] for x in (target, value))
+    if len(paths) > len(set(paths)) or set(paths) != set(stored):
+        raise ValueError(f"its parts differ in {sorted(set(paths) ^ set(stored))}, or two have the same path")
+    new = _filled(target, value, [])
 
-
-def _put(target: Any, value: Any) -> None:
-    if isinstance(target, torch.Generator):
-        target.set_state(value)
-    elif isinstance(target, torch.optim.Optimizer):
-        target.load_state_dict(value)
-    else:
-        new = _filled(loadmodel(target, value), value, [])
+    def put() -> None:
+        loadmodel(target, value)
         if isinstance(target, dict):
             target.update(new)
         elif isinstance(target, list):
             target[:] = new
 
+    return put
+
 
 def _filled(old: Any, value: Any, rules: list[Any]) -> Any:
     """`old` with the saved numbers and strings; equal rules are shared, as `update` wants."""
     if isinstance(old, Tensor | nn.Module):
-        return old  # its numbers have been copied
+        return old  # its numbers are copied
     parts = children(old)
     new = rebuild(old, {key: _filled(part, value[key], rules) for key, part in parts.items()}) if parts else value
     if isinstance(new, Rule):
-        rules += [] if new in rules else [new]
+        rules.append(new)
         return rules[rules.index(new)]
     return new
-
-
-def _rng_state() -> dict[str, Any]:
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    version, words, gauss = random.getstate()
-    return {"cpu": torch.get_rng_state(), "cuda": cuda, "python": (version, torch.tensor(words), gauss)}
-
-
-def _set_rng_state(cpu: Tensor, cuda: list[Tensor], python: tuple[int, Tensor, float | None]) -> None:
-    torch.set_rng_state(cpu)
-    random.setstate((python[0], tuple(python[1].tolist()), python[2]))
-    if cuda and len(cuda) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(cuda)

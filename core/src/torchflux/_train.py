@@ -125,17 +125,16 @@ def early_stopping(
 def plateau(
     f: Score, width: int, *, distance: Distance = sub, init_score: float = float("inf"), min_dist: float = 1e-6
 ) -> Callable[..., bool]:
-    """True once the score `f(...)` has moved by less than `min_dist` from call to call `width` times in a row.
+    """True once the score `f(...)` has moved by no more than `min_dist` from call to call `width` times in a row.
+
+    That is early stopping by the distance in either direction (so NaN is no move).
 
     >>> flat = plateau(lambda loss: loss, 2, min_dist=0.1)
     >>> [flat(loss) for loss in (1.0, 0.99, 0.98)]
     [False, False, True]
     """
-    last = init_score
 
-    def still(*args: Any, **kwargs: Any) -> bool:
-        nonlocal last
-        before, last = last, f(*args, **kwargs)
-        return abs(distance(before, last)) < min_dist
+    def moved(before: float, now: float) -> float:
+        return abs(distance(before, now))
 
-    return patience(still, width)
+    return early_stopping(f, width, distance=moved, init_score=init_score, min_dist=min_dist)
