@@ -65,7 +65,7 @@ def adjoint(rule: Rule | None = None, *, of: Callable[..., Any] | None = None, j
             return _apply(partial(rule, **bound.kwargs), jvp, bound.args)
         return _apply(rule, jvp, args)
 
-    @wraps(of or rule)
+    @wraps(of or rule)  # not opaque itself, whose attributes Dynamo can't copy, as jacrev would
     def ruled(*args: Any, **kwargs: Any) -> Any:
         return opaque(*args, **kwargs)
 
@@ -199,11 +199,7 @@ def hook(f: Callable[[Tensor], Tensor | None], x: Tensor | None = None) -> Any:
     """
 
     def hooked(x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-        def pullback(ȳ: Tensor) -> Tensor:
-            changed = f(ȳ)
-            return ȳ if changed is None else changed
-
-        return x, pullback
+        return x, lambda ȳ: ȳ if (changed := f(ȳ)) is None else changed
 
     if x is None:
         return adjoint(hooked)

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from ._treelike import Group, _set, treelike
 
@@ -129,6 +128,6 @@ class Maxout(Layers):
             layers = tuple(layers[0]() for _ in range(layers[1]))
         super().__init__(*layers, **named)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Any) -> torch.Tensor:
         """The largest of the layers' results, element by element."""
         return torch.stack([layer(x) for layer in self.values()]).amax(0)

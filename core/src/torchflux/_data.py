@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import accumulate
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -73,7 +74,7 @@ def splitobs(
         raise ValueError(f"at={at} must be shares of the whole, together at most 1")
     order = torch.randperm(n, generator=generator) if shuffle else torch.arange(n)
     parts = order.tensor_split([round(n * share) for share in accumulate(shares)])
-    return tuple(_take(data, index) for index in parts)
+    return tuple(fmap(itemgetter(index), data) if tensors(data) else Subset(data, index.tolist()) for index in parts)
 
 
 def _count(data: Any) -> int:
@@ -81,10 +82,6 @@ def _count(data: Any) -> int:
     if len(counts) != 1:
         raise ValueError(f"the parts of the data have different numbers of observations: {sorted(counts)}")
     return counts.pop()
-
-
-def _take(data: Any, index: Tensor) -> Any:
-    return fmap(lambda x: x[index], data) if tensors(data) else Subset(data, index.tolist())
 
 
 def batch(samples: Sequence[Any]) -> Any:
@@ -109,4 +106,4 @@ def unbatch(x: Any) -> list[Any]:
     >>> unbatch((torch.tensor([1, 2]), torch.tensor([3, 4])))
     [(tensor(1), tensor(3)), (tensor(2), tensor(4))]
     """
-    return [fmap(lambda part, i=i: part[i], x, ties=False) for i in range(_count(x))]
+    return [fmap(itemgetter(i), x, ties=False) for i in range(_count(x))]

@@ -1,12 +1,11 @@
 """Devices and number types of whole trees."""
 
-from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor, nn
 from torch.accelerator import current_accelerator
 
-from ._walk import fmap
+from ._walk import Function, fmap
 
 __all__ = ["bf16", "cpu", "f16", "f32", "f64", "gpu"]
 
@@ -18,7 +17,7 @@ class Move:
     trees are made anew.
     """
 
-    def __init__(self, name: str, doc: str, move: Callable[[Any], Any], floating: bool = False) -> None:
+    def __init__(self, name: str, doc: str, move: Function, floating: bool = False) -> None:
         self.__name__, self.__doc__, self.move, self.floating = name, doc, move, floating
 
     def __call__(self, tree: Any) -> Any:

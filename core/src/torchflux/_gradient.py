@@ -11,11 +11,10 @@ from torch.overrides import TorchFunctionMode
 
 from ._model import modules
 from ._treelike import Closure
-from ._walk import CALLABLES, PathDict, children, differentiable, fill, fmap, named_trainables, tensors
+from ._walk import CALLABLES, Function, PathDict, children, differentiable, fill, fmap, named_trainables, tensors
 
 __all__ = ["back", "diaghessian", "gradient", "hessian", "jacobian", "pullback", "withgradient"]
 
-Function = Callable[..., Any]
 Values = dict[int, Any]
 
 
@@ -141,9 +140,11 @@ def diaghessian(f: Function, *args: Any) -> tuple[Any, ...]:
 
 def _run(f: Function, args: tuple[Any, ...], keep: bool) -> tuple[Any, Any, Function]:
     """Runs `f(*args) -> (y, aux)`: y, aux and the function from ȳ to the gradients."""
-    if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
-        return _transform(f, _Spots(args))
-    return _record(f, _Spots(args, taped=True), keep)
+    taped = not (torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active())
+    spots = _Spots(args, taped)
+    scalars = any(spots.values[i].ndim == 0 for i in spots.are_floats)
+    with _NumbersStay() if scalars and not torch.compiler.is_compiling() else nullcontext():
+        return _record(f, spots, keep) if taped else _transform(f, spots)
 
 
 def _transform(f: Function, spots: "_Spots") -> tuple[Any, Any, Function]:
@@ -154,8 +155,7 @@ def _transform(f: Function, spots: "_Spots") -> tuple[Any, Any, Function]:
         form[:] = [aux]
         return y, tensors(aux)
 
-    with _guard(spots):
-        y, pull, aux = torch.func.vjp(g, spots.values, has_aux=True)  # type: ignore[misc]
+    y, pull, aux = torch.func.vjp(g, spots.values, has_aux=True)  # type: ignore[misc]
     return y, fill(form[0], aux), lambda ȳ: spots.layout(*pull(ȳ))
 
 
@@ -163,7 +163,7 @@ def _record(f: Function, spots: "_Spots", keep: bool) -> tuple[Any, Any, Functio
     if torch.is_inference_mode_enabled():
         raise RuntimeError("there are no gradients in torch.inference_mode; use torch.no_grad for what needs none")
     inputs, outer = list(spots.values.values()), torch.is_grad_enabled()
-    with torch.enable_grad(), _nesting, _guard(spots):
+    with torch.enable_grad(), _nesting:
         y, aux = f(*spots.args_with(spots.values))
     higher = outer and (_nesting.depth > 0 or not all(x.is_leaf for x in inputs) or _reaches_others(y, inputs))
 
@@ -188,7 +188,8 @@ class _Spots:
     """
 
     def __init__(self, args: tuple[Any, ...], taped: bool = False) -> None:
-        self.args, self.taped = tuple(map(_as_model, args)), taped
+        self.args = tuple([Closure(x) if isinstance(x, CALLABLES) and children(x) else x for x in args])
+        self.taped = taped
         self.values: Values = {}
         self.are_floats: dict[int, bool] = {}  # of the tensors and floats
         self.tree = fmap(self._spot, self.args, leaf=_is_end, ties=False)
@@ -252,10 +253,6 @@ def _differentiable(f: Function, args: tuple[Any, ...]) -> tuple[_Spots, Functio
     return spots, lambda values: spots.call(f, values)
 
 
-def _as_model(x: Any) -> Any:
-    return Closure(x) if isinstance(x, CALLABLES) and children(x) else x
-
-
 def _is_end(x: Any) -> bool:
     return isinstance(x, (Tensor, float, nn.Module)) or not (isinstance(x, (tuple, list, dict)) or children(x))
 
@@ -317,8 +314,3 @@ class _NumbersStay(TorchFunctionMode):
             hint = "compute with torch's functions, or say ignore(x) if it is meant"
             raise TypeError(f"float(x), or math, makes a constant of a number that is being differentiated: {hint}")
         return func(*args, **(kwargs or {}))
-
-
-def _guard(spots: _Spots) -> Any:
-    scalars = any(spots.values[i].ndim == 0 for i in spots.are_floats)
-    return _NumbersStay() if scalars and not torch.compiler.is_compiling() else nullcontext()

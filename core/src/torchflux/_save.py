@@ -4,8 +4,6 @@ import dataclasses
 import json
 import os
 import random
-import uuid
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ from torch import Tensor, nn
 
 from ._model import check_fit, loadmodel, named_tensors
 from ._optimise import Rule
-from ._walk import PathDict, children, leaves, rebuild
+from ._walk import Function, PathDict, children, leaves, rebuild
 
 __all__ = ["load", "save"]
 
@@ -93,7 +91,7 @@ def load(path: str | os.PathLike[str], *, rng: bool = False, **into: Any) -> dic
 
 
 def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    temporary = path.with_name(f".{path.name}.{os.urandom(16).hex()}")
     try:
         with open(temporary, "xb") as file:
             file.write(content)
@@ -158,7 +156,7 @@ def _node(arrays: dict[str, Tensor], form: dict[str, Any]) -> Any:
     return form if more else kinds[kind](content)
 
 
-def _fitted(target: Any, value: Any) -> Callable[[], Any]:
+def _fitted(target: Any, value: Any) -> Function:
     """What puts a saved value into `target`, if it fits."""
     if isinstance(target, torch.Generator):
         torch.Generator(target.device).set_state(value)

@@ -1,14 +1,15 @@
 """A training loop for those who don't need their own, and what to call in one of your own."""
 
-import time
 from collections.abc import Callable, Iterable
 from operator import sub
+from time import monotonic
 from typing import Any
 
 from tqdm import tqdm
 
 from ._gradient import withgradient
 from ._optimise import update
+from ._walk import Function
 
 __all__ = ["early_stopping", "patience", "plateau", "throttle", "train"]
 
@@ -55,9 +56,7 @@ def train(loss: Callable[..., Any], model: Any, data: Iterable[Any], state: Any,
     return total / count
 
 
-def throttle(
-    f: Callable[..., Any], seconds: float, *, leading: bool = True, clock: Callable[[], float] = time.monotonic
-) -> Callable[..., Any]:
+def throttle(f: Function, seconds: float, *, leading: bool = True, clock: Callable[[], float] = monotonic) -> Function:
     """`f`, called at most once in so many seconds; other calls return `None`.
 
     Arguments:
@@ -133,8 +132,4 @@ def plateau(
     >>> [flat(loss) for loss in (1.0, 0.99, 0.98)]
     [False, False, True]
     """
-
-    def moved(before: float, now: float) -> float:
-        return abs(distance(before, now))
-
-    return early_stopping(f, width, distance=moved, init_score=init_score, min_dist=min_dist)
+    return early_stopping(f, width, distance=lambda a, b: abs(distance(a, b)), init_score=init_score, min_dist=min_dist)

@@ -94,10 +94,11 @@ class Treelike(nn.Module):
 
 def _set(module: nn.Module, name: str, value: Any, trains: bool = True) -> None:
     """Puts any value into a module: tensors become parameters or buffers, what has parts of its own a module."""
-    for parts in (module._parameters, module._buffers, module._modules, module.__dict__):
-        parts.pop(name, None)
+    for place in (module._parameters, module._buffers, module._modules, module.__dict__):
+        place.pop(name, None)
     if isinstance(value, tuple | list | dict) and (modules(value) or tensors(value)):
-        value = Group.of(value, trains)
+        parts = value._asdict() if hasattr(value, "_asdict") else children(value)
+        value = Group()._fill(parts, type(value), trains)
     elif not isinstance(value, Tensor | nn.Module) and callable(value) and children(value):
         value = Closure(value)
     elif isinstance(value, Tensor) and not isinstance(value, nn.Parameter) and trains and differentiable(value):
@@ -123,11 +124,6 @@ class Group(nn.Module):
         if values and named:
             raise TypeError(f"give {type(self).__name__} parts by position or by name, not both")
         self._fill(named or children(values))
-
-    @classmethod
-    def of(cls, values: Any, trains: bool = True) -> "Group":
-        """The group of a tuple, list or dict."""
-        return cls()._fill(values._asdict() if hasattr(values, "_asdict") else children(values), type(values), trains)
 
     def _fill(self, parts: dict[Any, Any], kind: type = tuple, trains: bool = True) -> "Group":
         self._names, self._kind = tuple(map(str, parts)), kind

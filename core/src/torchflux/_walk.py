@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 __all__ = ["PathDict", "children", "fmap", "leaves", "rebuild", "trainables"]
 
+Function = Callable[..., Any]
 CALLABLES = FunctionType | MethodType | partial
 Tree = Any
 """Any nesting of tuples, lists, dicts, dataclasses, modules and closures."""
@@ -110,9 +111,7 @@ def _holds_parameters(part: Tree, above: tuple[Any, ...] = ()) -> bool:
 # The walks.
 
 
-def fmap(
-    f: Callable[..., Any], tree: Tree, *rest: Tree, leaf: Callable[[Any], bool] = torch.is_tensor, ties: bool = True
-) -> Tree:
+def fmap(f: Function, tree: Tree, *rest: Tree, leaf: Callable[..., bool] = torch.is_tensor, ties: bool = True) -> Tree:
     """`tree` again with `f` applied to its leaves (tensors, unless `leaf` says otherwise).
 
     With more trees, `f` takes the leaves that stand at the same place in each. A tensor or module that
@@ -126,7 +125,7 @@ def fmap(
     return _fmap(f, tree, rest, leaf, {} if ties else None)
 
 
-def _fmap(f: Callable[..., Any], tree: Tree, rest: tuple[Tree, ...], leaf: Callable[[Any], bool], seen: Any) -> Tree:
+def _fmap(f: Function, tree: Tree, rest: tuple[Tree, ...], leaf: Callable[..., bool], seen: Any) -> Tree:
     shared = seen is not None and isinstance(tree, Tensor | nn.Module)
     if shared and id(tree) in seen:
         return seen[id(tree)]
