@@ -45,7 +45,7 @@ class Chain(Layers):
         return (x, *more) if more else x
 
     def _slice(self, parts: dict[str, Any]) -> "Chain":
-        return Chain(*parts.values()) if "0" in self._names else Chain(**parts)
+        return Chain(*parts.values()) if "0" in self._fields else Chain(**parts)
 
 
 class Parallel(Layers):

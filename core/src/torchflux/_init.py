@@ -21,16 +21,12 @@ from functools import partial, wraps
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 # fmt: off
 __all__ = ["glorot_normal", "glorot_uniform", "identity_init", "kaiming_normal", "kaiming_uniform", "lecun_normal",
     "nfan", "ones", "orthogonal", "rand", "randn", "sparse_init", "truncated_normal", "zeros"]
 # fmt: on
-
-
-def _filled(fill: Any, shape: tuple[int, ...], *args: float, generator: Any = None, **options: Any) -> Tensor:
-    return fill(torch.empty(shape, **options), *args, generator=generator)
 
 
 def nfan(*shape: int) -> tuple[int, int]:
@@ -98,7 +94,7 @@ def truncated_normal(*shape: int, mean: float = 0, std: float = 1, lo: float = -
     """
     if not (std > 0 and lo < hi):
         raise ValueError(f"truncated_normal needs std > 0 and lo < hi, given {std=}, {lo=}, {hi=}")
-    return _filled(nn.init.trunc_normal_, shape, mean, std, lo, hi, **kw)
+    return nn.init.trunc_normal_(zeros(*shape, **kw), mean, std, lo, hi, kw.get("generator"))
 
 
 def lecun_normal(*shape: int, gain: float = 1.0, **options: Any) -> Any:
@@ -127,9 +123,9 @@ def orthogonal(*shape: int, gain: float = 1.0, **options: Any) -> Any:
     Saxe, McClelland and Ganguli, Exact solutions to the nonlinear dynamics of learning in deep linear neural
     networks, 2013, arXiv:1312.6120.
     """
-    dtype = options.pop("dtype", None) or torch.get_default_dtype()
-    exact = torch.promote_types(dtype, torch.float32)  # there is no QR in half precision
-    return _filled(nn.init.orthogonal_, shape, gain, dtype=exact, **options).to(dtype)
+    weight = zeros(*shape, **options)
+    exact = weight.to(torch.promote_types(weight.dtype, torch.float32))  # there is no QR in half precision
+    return nn.init.orthogonal_(exact, gain, options.get("generator")).to(weight.dtype)
 
 
 def sparse_init(*shape: int, sparsity: float, std: float = 0.01, **options: Any) -> Any:

@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from ._model import modules, named_tensors
-from ._walk import differentiable, fmap
+from ._model import modules
+from ._walk import differentiable, fmap, tensors
 
 __all__ = ["Lazy", "autosize", "outputsize", "sized"]
 
@@ -78,8 +78,7 @@ class Lazy(nn.Module):
         """The layer, once its size is known."""
         if not self.found:
             raise ValueError(f"autosize: the model did not call {self!r}, so its size is not known; give it")
-        args = [self.found[0] if x is ... else x for x in self.args]
-        kwargs = {name: self.found[0] if x is ... else x for name, x in self.kwargs.items()}
+        args, kwargs = fmap(lambda _: self.found[0], (self.args, self.kwargs), leaf=lambda x: x is ...)
         return self.cls(*args, **kwargs).train(self.training)
 
     def forward(self, *inputs: Any) -> Any:
@@ -101,7 +100,6 @@ def _run_on_meta(model: Any, shapes: tuple[tuple[int, ...], ...], dtype: torch.d
         module.eval()
         if isinstance(module, Lazy):
             module.found.clear()
-    own = [x.dtype for x in named_tensors(model).values() if differentiable(x)]
-    kind = dtype or next(iter(own), torch.get_default_dtype())
+    kind = dtype or next((x.dtype for x in tensors(model) if differentiable(x)), torch.get_default_dtype())
     with torch.no_grad():
         return twin(*(torch.empty(tuple(shape), dtype=kind, device="meta") for shape in shapes))

@@ -85,8 +85,7 @@ def load(path: str | os.PathLike[str], *, rng: bool = False, **into: Any) -> dic
     if rng:
         torch.set_rng_state(kept["rng"].cpu)
         random.setstate(kept["rng"].python)
-        if len(kept["rng"].cuda) == torch.cuda.device_count():
-            torch.cuda.set_rng_state_all(kept["rng"].cuda)
+        torch.cuda.set_rng_state_all(kept["rng"].cuda[: torch.cuda.device_count()])
     return {name: value for name, value in kept.items() if name not in {"rng", *into}}
 
 

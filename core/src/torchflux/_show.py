@@ -37,26 +37,22 @@ def show(model: Any) -> str:
 def _lines(node: Any, name: str, indent: str) -> Iterator[tuple[str, str]]:
     """The lines of a node, each with its note."""
     label = f"{indent}{name}: " if name else indent
+    title = (node._kind if type(node).__name__ == "Group" else type(node)).__name__
     parts = _parts(node)
     if not any(isinstance(part, nn.Module) for part in parts.values()):
         words = [_brief(key, part) for key, part in parts.items() if part is not None]
-        whole = parts or hasattr(node, "_names") or hasattr(node, "_fields")
-        yield label + (f"{_title(node)}({', '.join(words)})" if whole else _brief("", node)), _note(node)
+        whole = parts or hasattr(node, "_fields")
+        yield label + (f"{title}({', '.join(words)})" if whole else _brief("", node)), _note(node)
         return
-    yield f"{label}{_title(node)}(", ""
+    yield f"{label}{title}(", ""
     for key, part in parts.items():
         yield from _lines(part, str(key), indent + "  ")
     yield f"{indent})", ""
 
 
-def _title(node: Any) -> str:
-    return getattr(node, "_kind", type(node)).__name__ if type(node).__name__ == "Group" else type(node).__name__
-
-
 def _parts(node: Any) -> dict[str, Any]:
     """All that a node shows: its parts, and the functions and numbers among its fields, in order."""
-    own: Any = getattr(node, "_names", None) or getattr(node, "_fields", ())
-    return {name: getattr(node, name, None) for name in own} | children(node)
+    return {name: getattr(node, name, None) for name in getattr(node, "_fields", ())} | children(node)
 
 
 def _brief(name: str, part: Any) -> str:

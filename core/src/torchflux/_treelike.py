@@ -126,44 +126,44 @@ class Group(nn.Module):
         self._fill(named or children(values))
 
     def _fill(self, parts: dict[Any, Any], kind: type = tuple, trains: bool = True) -> "Group":
-        self._names, self._kind = tuple(map(str, parts)), kind
-        for name, value in zip(self._names, parts.values(), strict=True):
+        self._fields, self._kind = tuple(map(str, parts)), kind
+        for name, value in zip(self._fields, parts.values(), strict=True):
             if not name or "." in name or hasattr(self, name):
                 raise ValueError(f"{name!r} can't name a part of {type(self).__name__}: choose another name")
             _set(self, name, value, trains)
         return self
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self._names if issubclass(self._kind, dict) else self.values())
+        return iter(self._fields if issubclass(self._kind, dict) else self.values())
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self._fields)
 
     def __getitem__(self, key: Any) -> Any:
         if isinstance(key, slice):
             return self._slice(dict(self.items()[key]))
         named = isinstance(key, str) or issubclass(self._kind, dict)
         try:
-            return getattr(self, self._names[self._names.index(str(key)) if named else key])
+            return getattr(self, self._fields[self._fields.index(str(key)) if named else key])
         except (ValueError, IndexError):
             error = KeyError if named else IndexError
-            raise error(f"no {key!r} in {type(self).__name__} of {', '.join(self._names) or 'nothing'}") from None
+            raise error(f"no {key!r} in {type(self).__name__} of {', '.join(self._fields) or 'nothing'}") from None
 
     def _slice(self, parts: dict[str, Any]) -> Any:
         return (list if issubclass(self._kind, list) else tuple)(parts.values())
 
     def keys(self) -> tuple[str, ...]:
         """The names of the parts."""
-        return self._names
+        return self._fields
 
     def values(self) -> tuple[Any, ...]:
         """The parts, in order."""
         parts = self._modules
-        return tuple([parts[name] if name in parts else getattr(self, name) for name in self._names])
+        return tuple([parts[name] if name in parts else getattr(self, name) for name in self._fields])
 
     def items(self) -> tuple[tuple[str, Any], ...]:
         """Names and parts, in order."""
-        return tuple(zip(self._names, self.values(), strict=True))
+        return tuple(zip(self._fields, self.values(), strict=True))
 
 
 class Closure(nn.Module):

@@ -7,6 +7,7 @@ parts of a node and `rebuild` makes the node again from new parts; whatever is s
 
 import copy
 import dataclasses
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from types import CellType, FunctionType, MethodType
@@ -56,7 +57,7 @@ def rebuild(node: Tree, new: dict[Any, Tree]) -> Tree:
         return _rebuild_callable(node, new)
     if isinstance(node, nn.Module):
         twin: Any = object.__new__(type(node))
-        twin.__dict__.update({k: copy.copy(x) if isinstance(x, dict | set) else x for k, x in node.__dict__.items()})
+        vars(twin).update({k: x.copy() if type(x) in (dict, set, OrderedDict) else x for k, x in vars(node).items()})
         for parts in (twin._parameters, twin._buffers, twin._modules):
             parts.update({name: _like(part, new[name]) for name, part in parts.items() if name in new})
         return twin

@@ -286,6 +286,4 @@ class WeightNorm:
         """Applies a copy of the layer that has the weight g v / ‖v‖."""
         # Not torch._weight_norm, whose second derivative is wrong, and which vmap has no rule for.
         weight = self.v * (self.g / torch.linalg.vector_norm(self.v, dim=self.others, keepdim=True))
-        twin = object.__new__(type(self.layer))  # not functional_call, which takes longer and writes into the layer
-        twin.__dict__.update(self.layer.__dict__, _parameters={**self.layer._parameters, self.which: weight})
-        return twin(*inputs)
+        return rebuild(self.layer, {self.which: weight})(*inputs)  # functional_call would write into the layer

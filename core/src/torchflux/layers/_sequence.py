@@ -14,6 +14,7 @@ from torch import Tensor
 from .._activations import relu, tanh
 from .._init import glorot_uniform, zeros
 from .._treelike import treelike
+from .._walk import fill, fmap, tensors
 from ._basic import Activation, Dense, Init, layer, options_of
 
 __all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "MultiHeadAttention", "RNNCell", "Recurrence"]
@@ -193,17 +194,15 @@ def _step_by_step(cell: Callable[..., Any], x: Tensor, state: Any) -> tuple[Tens
 def _at_once(kernel: Any, cell: Any, x: Tensor, state: Any) -> tuple[Tensor, Any]:
     batch, (n, nin) = x.shape[:-2], (cell.weight_hh.shape[-1], cell.weight_ih.shape[-1])
     state = initialstates(cell, *batch) if state is None else state
-    states = state if isinstance(state, tuple) else (state,)
-    if x.shape[-1] != nin or any(h.shape != (*batch, n) for h in states):  # the kernel would read beyond the end
-        given = [tuple(h.shape) for h in (x, *states)]
+    if x.shape[-1] != nin or any(h.shape != (*batch, n) for h in tensors(state)):  # it would read beyond the end
+        given = [tuple(h.shape) for h in (x, *tensors(state))]
         raise ValueError(f"this layer takes x: (..., time, {nin}) and states: (..., {n}); got x and states of {given}")
-    xs, hidden = x.reshape(batch.numel(), *x.shape[-2:]), [h.reshape(1, batch.numel(), n) for h in states]
+    xs, hidden = x.reshape(batch.numel(), *x.shape[-2:]), fmap(lambda h: h.reshape(1, batch.numel(), n), state)
     parameters = [p for p in (cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh) if p is not None]
     # One layer, no dropout, "training" if there is a gradient to keep, one direction, batch first.
     options = (len(parameters) == 4, 1, 0.0, torch.is_grad_enabled(), False, True)
-    y, *last = kernel(xs, hidden if len(hidden) == 2 else hidden[0], parameters, *options)
-    last = [h.reshape(*batch, n) for h in last]
-    return y.reshape(*x.shape[:-1], n), tuple(last) if len(last) == 2 else last[0]
+    y, *last = kernel(xs, hidden, parameters, *options)
+    return y.reshape(*x.shape[:-1], n), fill(state, (h.reshape(*batch, n) for h in last))
 
 
 @options_of(RNNCell)
