@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ from torchflux import (
     Momentum,
     OptimiserChain,
     Rprop,
+    Rule,
     adjust,
     back,
     freeze,
@@ -84,12 +86,22 @@ def assert_same(one, two):
     assert [name for name in one if not torch.equal(one[name], two[name]) or one[name].dtype != two[name].dtype] == []
 
 
+@dataclass
+class SignDescent(Rule):
+    """A rule without hyper-parameters."""
+
+    def apply(self, state, x, dx):
+        return state, 0.01 * dx.sign()
+
+
 OPTIMISERS = {
     "AdamW": lambda m: setup(AdamW(0.01), m),
     "Descent": lambda m: setup(Descent(0.1), m),
     "Momentum": lambda m: setup(Momentum(0.1), m),
     "Rprop": lambda m: setup(Rprop(0.01), m),
     "chain": lambda m: setup(OptimiserChain(AccumGrad(3), ClipNorm(1.0), Adam(0.01)), m),
+    "no hyper-parameters": lambda m: setup(SignDescent(), m),
+    "no hyper-parameters in a chain": lambda m: setup(OptimiserChain(Momentum(1.0), SignDescent()), m),
     "torch": lambda m: torch.optim.AdamW(m.parameters(), 0.01),
     "torch with momentum": lambda m: torch.optim.SGD(m.parameters(), 0.1, momentum=0.9),
 }
@@ -594,14 +606,16 @@ def test_other_files_are_refused_by_name(path):
     safetensors.torch.save_file({"weight": torch.ones(2)}, path)
     with pytest.raises(ValueError, match=r"not written by torchflux\.save.*loadmodel"):
         load(path)
-    safetensors.torch.save_file({"weight": torch.ones(2)}, path, {"format": "pt", "torchflux": "{}"})
+    safetensors.torch.save_file({"weight": torch.ones(2)}, path, {"format": "pt", "torchflux checkpoint 1": "{}"})
     with pytest.raises(ValueError, match=r"not written by torchflux\.save"):
         load(path)
 
 
-@pytest.mark.parametrize("metadata", ["{", "[]", '{"format": "torchflux checkpoint 1"}'])
+@pytest.mark.parametrize(
+    "metadata", ["{", "{}", "[]", "1", '{"trees": {"tensor": "model 0"}}', '{"a": 1, "b": {"c": 2}}']
+)
 def test_damaged_metadata_is_refused(path, metadata):
-    safetensors.torch.save_file({"weight": torch.ones(2)}, path, {"torchflux": metadata})
+    safetensors.torch.save_file({"weight": torch.ones(2)}, path, {implementation.FORMAT: metadata})
     with pytest.raises(ValueError, match=r"checkpoint\.safetensors"):
         load(path)
 

@@ -9,7 +9,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 from torch._C._functorch import TransformType, get_interpreter_stack
-from torch.autograd import Function
 
 from ._model import modules
 from ._walk import differentiable, fill, fmap, tensors
@@ -152,7 +151,7 @@ def _match(rule: Rule, args: tuple[Any, ...], grads: Any) -> tuple[Any, ...]:
     return tuple(found)
 
 
-class _Custom(Function):
+class _Custom(torch.autograd.Function):
     """Calls a rule so that autograd and torch.func take the rule's pullback."""
 
     generate_vmap_rule = True
@@ -201,11 +200,9 @@ def hook(f: Callable[[Tensor], Tensor | None], x: Tensor | None = None) -> Any:
     def hooked(x: Tensor) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
         return x, lambda ȳ: ȳ if (changed := f(ȳ)) is None else changed
 
-    if x is None:
-        return adjoint(hooked)
-    if torch.compiler.is_compiling():
+    if x is not None and torch.compiler.is_compiling():
         raise RuntimeError("hook(f, x) under torch.compile: make the hook outside (h = hook(f)) and call h(x)")
-    return _apply(hooked, None, (x,))
+    return adjoint(hooked) if x is None else _apply(hooked, None, (x,))
 
 
 def ignore(x: Any, *args: Any) -> Any:

@@ -1,15 +1,13 @@
 """Containers: models made of models. A layer is any callable."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from ._treelike import Group, _set, treelike
+from ._walk import Function as Layer
 
 __all__ = ["Chain", "Maxout", "PairwiseFusion", "Parallel", "SkipConnection"]
-
-Layer = Callable[..., Any]
 
 
 class Layers(Group):
@@ -44,8 +42,10 @@ class Chain(Layers):
             x, more = layer(x, *more), ()
         return (x, *more) if more else x
 
-    def _slice(self, parts: dict[str, Any]) -> "Chain":
-        return Chain(*parts.values()) if "0" in self._fields else Chain(**parts)
+    def __getitem__(self, key: Any) -> Any:
+        if not isinstance(key, slice):
+            return super().__getitem__(key)
+        return Chain(*self.values()[key]) if "0" in self._fields else Chain(**dict(self.items()[key]))
 
 
 class Parallel(Layers):

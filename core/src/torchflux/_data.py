@@ -6,12 +6,14 @@ from operator import itemgetter
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 from torch.utils.data import DataLoader, Subset
 
 from ._walk import children, fmap, tensors
 
 __all__ = ["DataLoader", "batch", "onecold", "onehot", "onehotbatch", "splitobs", "unbatch"]
+
+Shares = float | tuple[float, ...]
 
 
 def onehot(x: Any, labels: Sequence[Any]) -> Tensor:
@@ -56,9 +58,7 @@ def onecold(y: Tensor, labels: Sequence[Any] | None = None) -> Any:
     return labels[int(y.argmax())] if y.ndim == 1 else [onecold(row, labels) for row in y]
 
 
-def splitobs(
-    data: Any, at: float | tuple[float, ...] = 0.7, shuffle: bool = False, generator: torch.Generator | None = None
-) -> tuple[Any, ...]:
+def splitobs(data: Any, at: Shares = 0.7, shuffle: bool = False, generator: Generator | None = None) -> tuple[Any, ...]:
     """Splits observations into parts of the given shares; the last part is what is left.
 
     Arguments:

@@ -7,15 +7,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from ._model import modules
 from ._treelike import Closure
 from ._walk import CALLABLES, Function, PathDict, children, differentiable, fill, fmap, named_trainables, tensors
 
 __all__ = ["back", "diaghessian", "gradient", "hessian", "jacobian", "pullback", "withgradient"]
-
-Values = dict[int, Any]
 
 
 def gradient(f: Function, *args: Any) -> tuple[Any, ...]:
@@ -150,7 +147,7 @@ def _run(f: Function, args: tuple[Any, ...], keep: bool) -> tuple[Any, Any, Func
 def _transform(f: Function, spots: "_Spots") -> tuple[Any, Any, Function]:
     form: list[Any] = []  # vjp passes nothing but tensors on
 
-    def g(values: Values) -> tuple[Any, list[Tensor]]:
+    def g(values: dict[int, Any]) -> tuple[Any, list[Tensor]]:
         y, aux = spots.call(f, values)
         form[:] = [aux]
         return y, tensors(aux)
@@ -190,7 +187,7 @@ class _Spots:
     def __init__(self, args: tuple[Any, ...], taped: bool = False) -> None:
         self.args = tuple([Closure(x) if isinstance(x, CALLABLES) and children(x) else x for x in args])
         self.taped = taped
-        self.values: Values = {}
+        self.values: dict[int, Any] = {}
         self.are_floats: dict[int, bool] = {}  # of the tensors and floats
         self.tree = fmap(self._spot, self.args, leaf=_is_end, ties=False)
 
@@ -216,19 +213,19 @@ class _Spots:
         def put(i: Any) -> Any:
             if isinstance(i, PathDict):
                 return PathDict({path: results[j] for path, j in i.items()})
-            number = self.are_floats[i] and isinstance(results[i], Tensor) and results[i].ndim == 0
-            plain = number and not (results[i].requires_grad or torch._C._are_functorch_transforms_active())
-            return results[i].item() if plain else results[i]
+            x = results[i]
+            number = self.are_floats[i] and isinstance(x, Tensor) and x.ndim == 0 and not x.requires_grad
+            return x.item() if number and not torch._C._are_functorch_transforms_active() else x
 
         return fmap(put, self.tree, leaf=lambda x: isinstance(x, (int, PathDict)), ties=False)
 
-    def args_with(self, values: Values) -> tuple[Any, ...]:
+    def args_with(self, values: dict[int, Any]) -> tuple[Any, ...]:
         """The arguments with `values` for their tensors and floats; modules stay."""
         if not self.are_floats:
             return self.args
         return fmap(lambda x, i: values[i] if isinstance(i, int) else x, self.args, self.tree, leaf=_is_end, ties=False)
 
-    def call(self, f: Function, values: Values) -> Any:
+    def call(self, f: Function, values: dict[int, Any]) -> Any:
         """`f` of these arguments with `values` at the spots."""
         parts = [(part, dict(part._parameters)) for part in modules(self.args)]
         for part, old in parts:
@@ -306,7 +303,7 @@ class _Nesting(threading.local):
 _nesting = _Nesting()
 
 
-class _NumbersStay(TorchFunctionMode):
+class _NumbersStay(torch.overrides.TorchFunctionMode):
     """Refuses to make a constant of a number that is being differentiated, as float(x) and math.sin(x) would."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

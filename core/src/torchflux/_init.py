@@ -21,7 +21,6 @@ from functools import partial, wraps
 from typing import Any
 
 import torch
-from torch import nn
 
 # fmt: off
 __all__ = ["glorot_normal", "glorot_uniform", "identity_init", "kaiming_normal", "kaiming_uniform", "lecun_normal",
@@ -94,7 +93,7 @@ def truncated_normal(*shape: int, mean: float = 0, std: float = 1, lo: float = -
     """
     if not (std > 0 and lo < hi):
         raise ValueError(f"truncated_normal needs std > 0 and lo < hi, given {std=}, {lo=}, {hi=}")
-    return nn.init.trunc_normal_(zeros(*shape, **kw), mean, std, lo, hi, kw.get("generator"))
+    return torch.nn.init.trunc_normal_(zeros(*shape, **kw), mean, std, lo, hi, kw.get("generator"))
 
 
 def lecun_normal(*shape: int, gain: float = 1.0, **options: Any) -> Any:
@@ -125,7 +124,7 @@ def orthogonal(*shape: int, gain: float = 1.0, **options: Any) -> Any:
     """
     weight = zeros(*shape, **options)
     exact = weight.to(torch.promote_types(weight.dtype, torch.float32))  # there is no QR in half precision
-    return nn.init.orthogonal_(exact, gain, options.get("generator")).to(weight.dtype)
+    return torch.nn.init.orthogonal_(exact, gain, options.get("generator")).to(weight.dtype)
 
 
 def sparse_init(*shape: int, sparsity: float, std: float = 0.01, **options: Any) -> Any:
@@ -138,7 +137,7 @@ def sparse_init(*shape: int, sparsity: float, std: float = 0.01, **options: Any)
     """
     if len(shape) != 2 or not 0 <= sparsity <= 1:
         raise ValueError(f"sparse_init makes (out, in) matrices, 0 <= sparsity <= 1, given {shape}, {sparsity=}")
-    # Not nn.init.sparse_: it draws the places from the global generator.
+    # Not torch.nn.init.sparse_: it draws the places from the global generator.
     order = rand(*shape, **options | {"dtype": torch.float32}).argsort(0)
     return randn(*shape, **options).mul_(std).masked_fill_(order < math.ceil(sparsity * shape[0]), 0)
 
@@ -156,7 +155,7 @@ def identity_init(*shape: int, gain: float = 1.0, shift: int | tuple[int, ...] =
     """
     weight = zeros(*shape, **options)
     if len(shape) > 1:
-        nn.init.eye_(weight[:, :, *((k - 1) // 2 for k in shape[2:])]).mul_(gain)
+        torch.nn.init.eye_(weight[:, :, *((k - 1) // 2 for k in shape[2:])]).mul_(gain)
     return weight.roll(shift, 0) if isinstance(shift, int) else weight.roll(shift, tuple(range(len(shift))))
 
 

@@ -77,8 +77,7 @@ def loadmodel(model: Any, source: Any) -> Any:
 def check_fit(model: Any, source: Any) -> dict[str, Tensor]:
     """The tensors of `source` by path, if they fit into `model`."""
     target, given = named_tensors(model), state(source)
-    problems = [f"missing: {path}" for path in target.keys() - given.keys()]
-    problems += [f"not in the model: {path}" for path in given.keys() - target.keys()]
+    problems = [f"{'missing' if x in target else 'not in the model'}: {x}" for x in target.keys() ^ given.keys()]
     first: dict[int, str] = {}
     for path, x in target.items():
         if path in given and given[path].shape != x.shape:

@@ -5,7 +5,6 @@ from inspect import signature
 from typing import Any, TypeVar
 
 import torch
-from torch import nn
 
 from ._model import modules
 from ._walk import differentiable, fmap, tensors
@@ -62,7 +61,7 @@ def sized(axis: int) -> Callable[[type[T]], type[T]]:
     return wrap
 
 
-class Lazy(nn.Module):
+class Lazy(torch.nn.Module):
     """A layer with an open size, until `autosize` fills it in."""
 
     def __init__(self, cls: Any, args: tuple[Any, ...], kwargs: dict[str, Any], axis: int) -> None:
@@ -74,7 +73,7 @@ class Lazy(nn.Module):
         named = [f"{name}={value}" for name, value in self.kwargs.items()]
         return f"{self.cls.__name__}({', '.join([*map(str, self.args), *named])})".replace("Ellipsis", "...")
 
-    def make(self) -> nn.Module:
+    def make(self) -> torch.nn.Module:
         """The layer, once its size is known."""
         if not self.found:
             raise ValueError(f"autosize: the model did not call {self!r}, so its size is not known; give it")

@@ -51,8 +51,7 @@ def save(path: str | os.PathLike[str], *, step: int = 0, **trees: Any) -> None:
     rng = {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all(), "python": random.getstate()}
     forms = {name: _form(x, name, kept) for name, x in {"step": step, **trees, "rng": rng}.items()}
     arrays = {name: x.detach().cpu().contiguous().clone() for name, x in kept.values()}
-    metadata = {"torchflux": json.dumps({"format": FORMAT, "trees": forms})}
-    _write(Path(path), safetensors.torch.save(arrays, metadata))
+    _write(Path(path), safetensors.torch.save(arrays, {FORMAT: json.dumps(forms)}))
 
 
 def load(path: str | os.PathLike[str], *, rng: bool = False, **into: Any) -> dict[str, Any]:
@@ -108,15 +107,12 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         arrays = safetensors.torch.load(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        ours = json.loads(header["__metadata__"]["torchflux"], object_hook=partial(_node, arrays))
-        if ours["format"] != FORMAT:
-            raise ValueError(ours["format"])
-        return ours["trees"]
+        return {**json.loads(header["__metadata__"][FORMAT], object_hook=partial(_node, arrays))}
     except safetensors.SafetensorError as error:
         raise ValueError(f"{path} is no safetensors file, or is cut short ({error})") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         hint = "loadmodel takes the weights of any other file"
-        raise ValueError(f"{path} was not written by torchflux.save ({error}); {hint}") from error
+        raise ValueError(f"{path} was not written by torchflux.save as a {FORMAT} ({error}); {hint}") from error
 
 
 # The form of a tree is written as JSON, with its tensors by name: an object of one entry, the kind of a node and its
@@ -166,10 +162,10 @@ def _fitted(target: Any, value: Any) -> Function:
             raise ValueError(f"its groups have {mine} parameters, the saved ones {saved}")
         return partial(target.load_state_dict, value)
     check_fit(target, value)
-    paths, stored = ([path for path, _ in leaves(x)] for x in (target, value))
+    paths, stored = ([path for path, x in leaves(tree) if not dataclasses.is_dataclass(x)] for tree in (target, value))
     if len(paths) > len(set(paths)) or set(paths) != set(stored):
         raise ValueError(f"its parts differ in {sorted(set(paths) ^ set(stored))}, or two have the same path")
-    new = _filled(target, value, [])
+    new = _filled(target, value, {})
 
     def put() -> None:
         loadmodel(target, value)
@@ -181,13 +177,12 @@ def _fitted(target: Any, value: Any) -> Function:
     return put
 
 
-def _filled(old: Any, value: Any, rules: list[Any]) -> Any:
+def _filled(old: Any, value: Any, rules: dict[str, Any]) -> Any:
     """`old` with the saved numbers and strings; equal rules are shared, as `update` wants."""
     if isinstance(old, Tensor | nn.Module):
         return old  # its numbers are copied
     parts = children(old)
-    new = rebuild(old, {key: _filled(part, value[key], rules) for key, part in parts.items()}) if parts else value
-    if isinstance(new, Rule):
-        rules.append(new)
-        return rules[rules.index(new)]
-    return new
+    if not parts and not dataclasses.is_dataclass(old):
+        return value
+    new = rebuild(old, {key: _filled(part, value[key], rules) for key, part in parts.items()})
+    return rules.setdefault(repr(new), new) if isinstance(new, Rule) else new

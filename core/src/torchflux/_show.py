@@ -10,8 +10,6 @@ from ._walk import children, leaves
 
 __all__ = ["show"]
 
-WIDTH = 60
-
 
 def show(model: Any) -> str:
     """A model as a tree: what each layer holds, how many parameters, how many bytes, and what looks wrong.
@@ -31,14 +29,15 @@ def show(model: Any) -> str:
         unique = {id(x): x for _, x in leaves(model) if isinstance(x, Tensor)}.values()
         count = sum(x.numel() for x in unique if isinstance(x, nn.Parameter))
         lines[-1] = (lines[-1][0], f"{count:,} parameters, {_bytes(sum(x.nbytes for x in unique))}")
-    return "\n".join(f"{text:<{WIDTH}}  # {note}" if note else text for text, note in lines)
+    return "\n".join(f"{text:<60}  # {note}" if note else text for text, note in lines)
 
 
 def _lines(node: Any, name: str, indent: str) -> Iterator[tuple[str, str]]:
     """The lines of a node, each with its note."""
     label = f"{indent}{name}: " if name else indent
     title = (node._kind if type(node).__name__ == "Group" else type(node)).__name__
-    parts = _parts(node)
+    # Its parts, and the functions and numbers among its fields, in order.
+    parts = {field: getattr(node, field, None) for field in getattr(node, "_fields", ())} | children(node)
     if not any(isinstance(part, nn.Module) for part in parts.values()):
         words = [_brief(key, part) for key, part in parts.items() if part is not None]
         whole = parts or hasattr(node, "_fields")
@@ -48,11 +47,6 @@ def _lines(node: Any, name: str, indent: str) -> Iterator[tuple[str, str]]:
     for key, part in parts.items():
         yield from _lines(part, str(key), indent + "  ")
     yield f"{indent})", ""
-
-
-def _parts(node: Any) -> dict[str, Any]:
-    """All that a node shows: its parts, and the functions and numbers among its fields, in order."""
-    return {name: getattr(node, name, None) for name in getattr(node, "_fields", ())} | children(node)
 
 
 def _brief(name: str, part: Any) -> str:

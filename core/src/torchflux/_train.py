@@ -14,8 +14,7 @@ from ._walk import Function
 __all__ = ["early_stopping", "patience", "plateau", "throttle", "train"]
 
 
-Score = Callable[..., float]
-Distance = Callable[[float, float], float]
+Measure = Callable[..., float]
 
 
 def train(loss: Callable[..., Any], model: Any, data: Iterable[Any], state: Any, *, progress: bool = True) -> float:
@@ -97,7 +96,7 @@ def patience(predicate: Callable[..., bool], wait: int) -> Callable[..., bool]:
 
 
 def early_stopping(
-    f: Score, delay: int, *, distance: Distance = sub, init_score: float = float("inf"), min_dist: float = 0.0
+    f: Measure, delay: int, *, distance: Measure = sub, init_score: float = float("inf"), min_dist: float = 0.0
 ) -> Callable[..., bool]:
     """True once the score `f(...)` hasn't improved on its best by more than `min_dist` for `delay` calls.
 
@@ -122,7 +121,7 @@ def early_stopping(
 
 
 def plateau(
-    f: Score, width: int, *, distance: Distance = sub, init_score: float = float("inf"), min_dist: float = 1e-6
+    f: Measure, width: int, *, distance: Measure = sub, init_score: float = float("inf"), min_dist: float = 1e-6
 ) -> Callable[..., bool]:
     """True once the score `f(...)` has moved by no more than `min_dist` from call to call `width` times in a row.
 

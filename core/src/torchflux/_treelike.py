@@ -141,16 +141,13 @@ class Group(nn.Module):
 
     def __getitem__(self, key: Any) -> Any:
         if isinstance(key, slice):
-            return self._slice(dict(self.items()[key]))
+            return (list if issubclass(self._kind, list) else tuple)(self.values()[key])
         named = isinstance(key, str) or issubclass(self._kind, dict)
         try:
             return getattr(self, self._fields[self._fields.index(str(key)) if named else key])
         except (ValueError, IndexError):
             error = KeyError if named else IndexError
             raise error(f"no {key!r} in {type(self).__name__} of {', '.join(self._fields) or 'nothing'}") from None
-
-    def _slice(self, parts: dict[str, Any]) -> Any:
-        return (list if issubclass(self._kind, list) else tuple)(parts.values())
 
     def keys(self) -> tuple[str, ...]:
         """The names of the parts."""

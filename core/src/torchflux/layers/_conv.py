@@ -140,8 +140,7 @@ class _Pool:
     """What pooling by PyTorch's `reduce` is, where an uneven padding is made of `filler`."""
 
     def __init__(self, window: Kernel, *, pad: Pad = 0, stride: Size | None = None) -> None:
-        self.window, self.stride = window, window if stride is None else stride
-        self.padding, self.uneven = _split(pad, window)
+        self.window, self.stride, (self.padding, self.uneven) = window, stride or window, _split(pad, window)
 
     def __call__(self: Any, x: Tensor) -> Tensor:
         """Applies the layer."""
