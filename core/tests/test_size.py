@@ -75,11 +75,11 @@ def test_the_counter_sees_every_line_that_is_added():
     assert code_lines(MADE_UP + "x = 1\n") == 11
 
 
-def test_the_core_grows_no_further(capsys):
-    """The aim is the paper's thousand lines for the glue and 1,800 for the whole; it isn't reached yet."""
+def test_the_core_stays_within_its_size(capsys):
+    """The paper's thousand lines for the glue, and 1,800 with the catalogues of layers, losses, rules and the like."""
     glue = size([PACKAGE / "__init__.py", *(PACKAGE / f"_{name}.py" for name in GLUE)])
     whole = size(PACKAGE.rglob("*.py"))
     with capsys.disabled():
-        print(f"\ncode lines: glue {glue} (aim 1000), whole core {whole} (aim 1800)")
-    assert glue <= 1150
-    assert whole <= 1990
+        print(f"\ncode lines: glue {glue} of 1000, whole core {whole} of 1800")
+    assert glue <= 1000
+    assert whole <= 1800

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ._model import modules
 from ._treelike import Closure
-from ._walk import CALLABLES, Function, PathDict, children, differentiable, fill, fmap, named_trainables, tensors
+from ._walk import CALLABLES, Function, PathDict, children, differentiable, fill, fmap, tensors, trainables
 
 __all__ = ["back", "diaghessian", "gradient", "hessian", "jacobian", "pullback", "withgradient"]
 
@@ -196,9 +196,9 @@ class _Spots:
             if hasattr(type(x), "no_sync") or hasattr(type(x), "set_requires_gradient_sync"):
                 hint = "its gradients would not be averaged over the processes; use back(loss) and opt()"
                 raise TypeError(f"gradient can't take a distributed module ({type(x).__name__}): {hint}")
-            named, keep = named_trainables(x), self.taped or _nesting.depth > 0
-            self.values |= {id(p): p if keep or not isinstance(p, nn.Parameter) else p.detach() for p in named.values()}
-            return PathDict({path: id(p) for path, p in named.items()})
+            named, keep = trainables(x, path=True), self.taped or _nesting.depth > 0
+            self.values |= {id(p): p if keep or not isinstance(p, nn.Parameter) else p.detach() for _, p in named}
+            return PathDict({path: id(p) for path, p in named})
         spot, is_float = len(self.values), isinstance(x, float | complex)
         if is_float:
             x = torch.tensor(x, dtype=torch.complex128 if isinstance(x, complex) else torch.float64)

@@ -204,4 +204,5 @@ def _curried(init: Any) -> Any:
 
 
 # Every initialiser above has two forms: see the module's docstring.
-globals().update({name: _curried(init) for name, init in globals().items() if name in __all__ and name != "nfan"})
+for name in set(__all__) - {"nfan"}:
+    globals()[name] = _curried(globals()[name])

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from ._walk import PathDict, leaves, named_trainables
+from ._walk import PathDict, leaves, trainables
 
 __all__ = ["Leaf", "Optimiser", "OptimiserChain", "Rule", "adjust", "freeze", "setup", "thaw", "update"]
 
@@ -83,10 +83,10 @@ def setup(rule: Any, model: Any) -> PathDict:
     >>> list(setup(Adam(0.01), Dense(2, 3)))
     ['weight', 'bias']
     """
-    if not (found := named_trainables(model)):
+    if not (found := trainables(model, path=True)):
         raise ValueError(f"nothing to train in {type(model).__name__}: no parameter with requires_grad")
     rule = copy.copy(rule)  # its leaves are the only ones that `adjust` will change
-    return State({path: Leaf(rule, rule.init(_real(x.detach()))) for path, x in found.items()})
+    return State({path: Leaf(rule, rule.init(_real(x.detach()))) for path, x in found})
 
 
 def update(state: Any, model: Any, grads: Any) -> tuple[Any, Any]:
@@ -109,7 +109,7 @@ def update(state: Any, model: Any, grads: Any) -> tuple[Any, Any]:
     """
     if isinstance(grads, tuple) and not isinstance(model, tuple):
         raise TypeError("update takes the model's gradient, not the tuple of all gradients: grads, = gradient(...)")
-    params = named_trainables(model)
+    params = dict(trainables(model, path=True))
     slopes = grads if isinstance(grads, PathDict) else dict(leaves(grads))
     if isinstance(state, torch.optim.Optimizer):
         for path, x in params.items():

@@ -177,13 +177,8 @@ def trainables(model: Tree, path: bool = False) -> list[Any]:
     >>> [(path, tuple(x.shape)) for path, x in trainables(Chain(Dense(2, 3), Dense(3, 1)), path=True)]
     [('0.weight', (3, 2)), ('0.bias', (3,)), ('1.weight', (1, 3)), ('1.bias', (1,))]
     """
-    found = named_trainables(model)
-    return list(found.items()) if path else list(found.values())
-
-
-def named_trainables(model: Tree) -> dict[str, Tensor]:
-    """`trainables` by path."""
-    return dict(_trainable(model, "", {}).values())
+    found = _trainable(model, "", {}).values()
+    return list(found) if path else [x for _, x in found]
 
 
 def _trainable(node: Tree, path: str, found: dict[int, tuple[str, Tensor]]) -> dict[int, tuple[str, Tensor]]:

@@ -148,7 +148,7 @@ def _write(buffer: Tensor, value: Tensor) -> None:
 def _write_lanes(info: Any, in_dims: Any, buffer: Tensor, value: Tensor) -> tuple[None, None]:
     """A buffer that all lanes share becomes the mean of what each lane alone would make of it."""
     lanes = value.movedim(in_dims[1], 0)
-    _write(*(buffer, lanes.mean(0)) if in_dims[0] is None else (buffer.movedim(in_dims[0], 0), lanes))
+    _write(buffer, lanes.mean(0)) if in_dims[0] is None else _write(buffer.movedim(in_dims[0], 0), lanes)
     return None, None
 
 
