@@ -1,0 +1,56 @@
+"""torchflux_zygote: gradients of ordinary Python, by source transformation.
+
+from torchflux_zygote import gradient, adjoint_source
+
+def power(x, n):
+    y = 1.0
+    for i in range(n):
+        y = y * x
+    return y
+
+gradient(power, 2.0, 3)         # (12.0, None)
+print(adjoint_source(power))    # the code that was run for it
+"""
+
+from . import (
+    _arithmetic,
+    _attributes,
+    _builtins,
+    _dicts,
+    _elementwise,
+    _forward_containers,
+    _nested,
+    _numpy,
+    _sets,
+    _torch,
+    _views,
+)
+from . import _gradient as _gradients
+from ._custom import adjoint
+from ._gradient import gradient, jacobian, pullback, withgradient
+from ._layout import PathDict
+from ._native import native
+from ._nested import hessian, pushforward
+from ._refuse import Refused
+from ._tools import adjoint_source, checkpointed, hook, ignore, pushforward_source
+
+__version__ = "0.1.0"
+__all__ = [
+    "PathDict",
+    "Refused",
+    "adjoint",
+    "adjoint_source",
+    "checkpointed",
+    "gradient",
+    "hessian",
+    "hook",
+    "ignore",
+    "jacobian",
+    "native",
+    "pullback",
+    "pushforward",
+    "pushforward_source",
+    "withgradient",
+]
+
+_nested.register(gradient=gradient, withgradient=withgradient, pullback=pullback, jacobian=jacobian, hessian=hessian)

@@ -1,0 +1,354 @@
+"""Rules for attributes of objects, cells and modules, and for making objects."""
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+from types import CellType, FunctionType, ModuleType
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from ._cotangent import Entry, value
+from ._kinds import carries, inert, is_parameter
+from ._lists import undo
+from ._pull import KINDS, library, pull, pull_method
+from ._refuse import Refused, describe
+from ._registry import NONES, PULL, none, raw
+from ._run import STATE, born, changed
+
+__all__ = ["cell"]
+
+Pulled = tuple[Any, Callable[[Any], tuple[Any, ...]]]
+ABSENT: Any = object()
+
+
+def cell(reader: Any) -> CellType:
+    """The cell of the one variable that the function `reader` captures: `cell(lambda: x)`."""
+    return reader.__closure__[0]
+
+
+@raw(cell)
+def _cell(reader: Any) -> Pulled:
+    return cell(reader), none(1)
+
+
+def getattr_kind(x: Any, name: str) -> str:
+    """What reading an attribute is: of a number, by a property, an entry of a tuple, a field, or a constant."""
+    if type(x) is CellType:
+        return "field"
+    if type(x) is Tensor:
+        return _number_kind(x, name)
+    if isinstance(x, ModuleType | type):
+        return "constant"
+    if isinstance(x, Tensor | np.ndarray | np.generic | float | complex):
+        return _number_kind(x, name)
+    static = inspect.getattr_static(type(x), name, ABSENT)
+    if isinstance(static, property) and isinstance(static.fget, FunctionType) and library(static.fget) != "torch":
+        return "property"
+    if static is ABSENT and _has_getattr(x, name):
+        return "dynamic"
+    if isinstance(x, tuple) and any(part is getattr(x, name, ABSENT) for part in x) and carries(getattr(x, name)):
+        return "entry"
+    return "field"
+
+
+def _number_kind(x: Any, name: str) -> str:
+    if name in ATTRIBUTES and carries(x):
+        return "number"
+    y = getattr(x, name)
+    if carries(y) and carries(x):
+        raise Refused(f"the attribute {name!r} of {describe(type(x))}", "use a function or method for it")
+    return "field" if callable(y) and getattr(y, "__self__", None) is x else "constant"
+
+
+@raw(getattr)
+def _getattr(x: Any, name: str, *default: Any) -> Pulled:
+    if type(x) is CellType and name == "cell_contents":
+        y = x.cell_contents
+        return y, lambda ȳ: NONES[2] if ȳ is None or is_parameter(y) else STATE.sweep.give(x, name, ȳ) or NONES[2]
+    kind, count = getattr_kind(x, name), 2 + len(default)
+    if kind == "constant":
+        return getattr(x, name, *default), none(count)
+    if kind == "field":
+        return _field(x, name, default, count)
+    if kind == "entry":
+        y, length = getattr(x, name), len(x)
+        i = x._fields.index(name) if hasattr(x, "_fields") else next(i for i, part in enumerate(x) if part is y)
+        return y, lambda ȳ: (None if ȳ is None else Entry(length, i, ȳ), *NONES[count - 1])
+    if kind == "dynamic":
+        try:
+            y, back = pull_method("__getattr__", (x, name), {})
+        except AttributeError:
+            if not default:
+                raise
+            return default[0], lambda ȳ: (None, None, ȳ)
+    else:
+        y, back = pull(ATTRIBUTES[name] if kind == "number" else inspect.getattr_static(type(x), name).fget, x)
+    return y, lambda ȳ: (back(ȳ)[0], *NONES[count - 1])
+
+
+_VALUES = Tensor | np.ndarray | np.generic | float | complex | tuple
+
+
+def _field(x: Any, name: str, default: tuple[Any, ...], count: int) -> Pulled:
+    y = getattr(x, name, ABSENT)
+    if y is ABSENT:
+        return (default[0], lambda ȳ: (None, None, ȳ)) if default else (getattr(x, name), none(count))
+    if getattr(y, "__self__", None) is x and isinstance(x, _VALUES):
+        return y, lambda _: (STATE.sweep.take(y, "__self__"), *NONES[count - 1])
+    if inert(y) or is_parameter(y):
+        return y, none(count)
+
+    def back(ȳ: Any) -> tuple[Any, ...]:
+        STATE.sweep.give(x, name, ȳ)
+        return NONES[count]
+
+    return y, back
+
+
+def _has_getattr(x: Any, name: str) -> bool:
+    found = inspect.getattr_static(type(x), "__getattr__", None)
+    return (
+        isinstance(found, FunctionType)
+        and not isinstance(x, nn.Module)
+        and name not in getattr(x, "__dict__", ())
+        and not name.startswith("__")
+    )
+
+
+ATTRIBUTES: dict[str, Callable[..., Any]] = {}
+"""The attributes of numbers and arrays that have derivatives, as functions with rules."""
+
+
+@raw(setattr, object.__setattr__)
+def _setattr(x: Any, name: str, v: Any) -> Pulled:
+    static = inspect.getattr_static(type(x), name, None)
+    if isinstance(static, property) and isinstance(static.fset, FunctionType):
+        _, back = pull(static.fset, x, v)
+        return None, lambda _: (None, None, back(None)[1])
+    if isinstance(x, Tensor | np.ndarray | ModuleType | type):
+        if inert(v) and not isinstance(x, Tensor | np.ndarray):
+            setattr(x, name, v)
+            return None, none(3)
+        raise Refused(f"setting the attribute {name!r} of {describe(type(x))}", "keep the value in a variable")
+    return _assign(x, name, v, object.__setattr__ if isinstance(static, _Slot) or _frozen(x) else setattr)
+
+
+_Slot = type(type("_", (), {"__slots__": ("a",)}).a)  # type: ignore[attr-defined]
+
+
+def _frozen(x: Any) -> bool:
+    parameters = getattr(type(x), "__dataclass_params__", None)
+    return parameters is not None and parameters.frozen
+
+
+def put(x: Any, name: str, v: Any) -> None:
+    """Sets an attribute, also of a frozen dataclass (by its own `__init__`)."""
+    (object.__setattr__ if _frozen(x) else setattr)(x, name, v)
+
+
+PULL[put] = _setattr
+
+
+def _assign(x: Any, name: str, v: Any, put: Callable[..., Any]) -> Pulled:
+    changed(x)
+    old = _current(x, name)
+    put(x, name, v)
+
+    def back(_: Any) -> tuple[Any, ...]:
+        bar = STATE.sweep.take(x, name)
+        undo(lambda: _restore(x, name, old, put), lambda: put(x, name, v))
+        return None, None, bar
+
+    return None, back
+
+
+def _current(x: Any, name: str) -> Any:
+    """What the object itself holds under a name, apart from its class."""
+    if name in getattr(x, "__dict__", ()):
+        return x.__dict__[name]
+    if isinstance(x, CellType | nn.Module) or not hasattr(x, "__dict__") or not hasattr(type(x), name):
+        try:
+            return getattr(x, name)
+        except (AttributeError, ValueError):
+            return ABSENT
+    return (
+        ABSENT
+        if name in dir(type(x)) and not isinstance(inspect.getattr_static(x, name), _Slot)
+        else getattr(x, name, ABSENT)
+    )
+
+
+def _restore(x: Any, name: str, old: Any, put: Callable[..., Any]) -> None:
+    if old is not ABSENT:
+        put(x, name, old)
+    elif isinstance(x, CellType):
+        del x.cell_contents
+    else:
+        object.__delattr__(x, name) if not isinstance(x, nn.Module) else delattr(x, name)
+
+
+@raw(delattr)
+def _delattr(x: Any, name: str) -> Pulled:
+    changed(x)
+    old = _current(x, name)
+    delattr(x, name)
+
+    def back(_: Any) -> tuple[Any, ...]:
+        undo(lambda: setattr(x, name, old), lambda: delattr(x, name))
+        return NONES[2]
+
+    return None, back
+
+
+# Making objects.
+
+
+def _pull_class(cls: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Pulled:
+    count = len(args) + len(kwargs)
+    if issubclass(cls, tuple) and hasattr(cls, "_fields"):
+        return _named_tuple(cls, args, kwargs)
+    if issubclass(cls, BaseException) and not isinstance(vars(cls).get("__init__"), FunctionType):
+        return _exception(cls, args, kwargs)
+    if type(cls).__call__ is not type.__call__ and isinstance(type(cls).__call__, FunctionType):
+        if inert(args) and inert(tuple(kwargs.values())):
+            return cls(*args, **kwargs), none(count)
+        raise Refused(f"making a {describe(cls)}, whose class has its own way of being called", "make it outside")
+    if library(cls) == "torch" and not dataclasses.is_dataclass(cls):
+        return _of_torch(cls, args, kwargs)
+    if isinstance(cls.__init__, FunctionType) or cls.__init__ is object.__init__:
+        return _object(cls, args, kwargs)
+    if inert(args) and inert(tuple(kwargs.values())):
+        return cls(*args, **kwargs), none(count)
+    raise Refused(f"making a {describe(cls)}", "make it outside, or of Python classes")
+
+
+def _of_torch(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Pulled:
+    if any(carries(x) and not is_parameter(x) for x in (*args, *kwargs.values()) if isinstance(x, Tensor)):
+        raise Refused(f"making a {describe(cls)} of a tensor", "make it outside and pass it as an argument")
+    return cls(*args, **kwargs), none(len(args) + len(kwargs))
+
+
+def _named_tuple(cls: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Pulled:
+    y = cls(*args, **kwargs)
+    spots = [*range(len(args)), *(cls._fields.index(name) for name in kwargs)]
+
+    def back(ȳ: Any) -> tuple[Any, ...]:
+        bars = (None,) * len(y) if ȳ is None else value(ȳ)
+        return tuple(bars[i] for i in spots)
+
+    return y, back
+
+
+def _exception(cls: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Pulled:
+    y = born(cls(*args, **kwargs))
+    if not inert(args):
+        changed(y)
+    back = _exception_back(y, 1 + len(args), len(kwargs))
+    return y, lambda ȳ: back(ȳ)[1:]
+
+
+def _exception_back(x: Any, count: int, more: int) -> Callable[[Any], tuple[Any, ...]]:
+    """What flowed to the `args` of an exception, to the arguments after its class or itself."""
+
+    def back(_: Any) -> tuple[Any, ...]:
+        bar = value(STATE.sweep.take(x, "args"))
+        return (None, *(NONES[count - 1] if bar is None else bar), *NONES[more])
+
+    return back
+
+
+def pull_exception_init(f: Any, args: tuple[Any, ...]) -> Pulled:
+    """`Exception.__init__(self, *args)`."""
+    f(*args)
+    return None, _exception_back(args[0], len(args), 0)
+
+
+def _object(cls: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Pulled:
+    count = len(args) + len(kwargs)
+    if isinstance(cls.__new__, FunctionType):
+        x, back_new = pull(cls.__new__, cls, *args, **kwargs)
+        if not isinstance(x, cls):
+            return x, lambda ȳ: back_new(ȳ)[1:]
+    elif issubclass(cls, BaseException):
+        x = born(cls.__new__(cls, *args, **kwargs))
+        back_new = _exception_back(x, 1 + len(args), len(kwargs))
+    elif cls.__init__ is object.__init__:
+        if cls.__new__ is not object.__new__ and not (inert(args) and inert(tuple(kwargs.values()))):
+            raise Refused(f"making a {describe(cls)}", "make it outside, or of Python classes")
+        return born(cls(*args, **kwargs)), none(count)
+    else:
+        x, back_new = born(cls.__new__(cls)), none(1 + count)
+    init = _dataclass_init(cls) or cls.__init__
+    if init is object.__init__:
+        return x, lambda ȳ: back_new(ȳ)[1:]
+    _, back = pull(init, x, *args, **kwargs)
+
+    def back_both(ȳ: Any) -> tuple[Any, ...]:
+        from ._cotangent import accum
+
+        bars = back(None)[1:]
+        return tuple(accum(a, b) for a, b in zip(bars, back_new(ȳ)[1:], strict=True))
+
+    return x, back_both
+
+
+_INITS: dict[type, Any] = {}
+
+
+def _dataclass_init(cls: Any) -> Any:
+    """The `__init__` that `dataclass` makes, as Python with a source."""
+    init = cls.__init__
+    generated = dataclasses.is_dataclass(cls) and init.__code__.co_filename.startswith("<")
+    if not generated or init.__code__.co_filename.startswith("<torchflux"):
+        return None
+    owner = next(base for base in cls.__mro__ if vars(base).get("__init__") is init)
+    if owner not in _INITS:
+        _INITS[owner] = _write_init(owner)
+    return _INITS[owner]
+
+
+def _write_init(cls: Any) -> Any:
+    from torchflux_syntax import load
+
+    bindings: dict[str, Any] = {}
+    lines: list[str] = []
+    parameters, keywords = ["self"], list[str]()
+    for field in dataclasses.fields(cls):
+        default = ""
+        if field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING:
+            factory = field.default_factory is not dataclasses.MISSING
+            bindings[f"default_{field.name}"] = field.default_factory if factory else field.default
+            given = f"default_{field.name}() if {field.name} is MISSING else {field.name}" if factory else field.name
+            default = "=MISSING" if factory else f"=default_{field.name}"
+        else:
+            given = field.name
+        if field.init:
+            (keywords if field.kw_only else parameters).append(f"{field.name}{default}")
+        elif default:
+            given = f"default_{field.name}()" if "MISSING" in default else f"default_{field.name}"
+        if field.init or default:
+            lines.append(f"put(self, {field.name!r}, {given})")
+    return _compile_init(cls, [*parameters, *(["*"] if keywords else []), *keywords], lines, bindings, load)
+
+
+def _compile_init(cls: Any, parameters: list[str], lines: list[str], bindings: Any, load: Any) -> Any:
+    import ast
+
+    if hasattr(cls, "__post_init__"):
+        if any(f._field_type is dataclasses._FIELD_INITVAR for f in cls.__dataclass_fields__.values()):  # type: ignore
+            raise Refused(f"making a {describe(cls)}, which has InitVar fields", "write its __init__")
+        lines = [*lines, "self.__post_init__()"]
+    text = f"def __init__({', '.join(parameters)}):\n" + "".join(f"    {line}\n" for line in lines or ["pass"])
+    namespace = {**bindings, "MISSING": dataclasses.MISSING, "put": put}
+    file = f"<torchflux __init__ of {cls.__qualname__} {id(cls):x}>"
+    import linecache
+
+    linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
+    exec(compile(ast.parse(text, file), file, "exec"), namespace)
+    return namespace["__init__"]
+
+
+KINDS.insert(0, (type, _pull_class))
+PULL[type] = lambda x, *rest: (type(x, *rest), none(1 + len(rest)))

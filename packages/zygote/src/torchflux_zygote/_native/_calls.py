@@ -1,0 +1,264 @@
+"""How calls are read: by a rule, by the callee's body in place, or, of a function that calls itself, as a program."""
+
+import ast
+import inspect
+import types
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from torchflux_syntax import Function, read, structure
+
+from ._arrays import Bound
+from ._entries import ArrayRef, Closure, Maybe, Static, View
+from ._frame import Callee, Frame, Reads, Unknown
+from ._ir import F64, WEAK, Call, Program, Scalar, Value
+from ._loops import Looping
+from ._rewrite import fill, tidy
+
+__all__ = ["Calling"]
+
+Entry = Any
+
+
+class Calling(Looping):
+    """The part of the reader that knows calls."""
+
+    callees: dict[Any, Callee]
+    reads: Reads
+    stack: list[tuple[Any, Frame]]
+    enter: Callable[[Any], Entry]
+    starred: Callable[[list[ast.expr]], list[Entry]]
+    constant_array: Callable[[np.ndarray], Entry]
+    program: Callable[..., tuple[Program, Any]]
+    stack_name: Callable[[Any], str]
+    fresh: Callable[[], Any]
+    exec_Raise: Callable[[ast.Raise], None]
+
+    def eval_Call(self, node: ast.Call) -> Entry:
+        """A call: of a known function by its rule, of others by reading them."""
+        function = self.atom(node.func)
+        args = self.starred(node.args)
+        keywords: dict[str, Entry] = {}
+        for keyword in node.keywords:
+            if keyword.arg is None:
+                raise self.refuse("** in a call", "name the arguments")
+            keywords[keyword.arg] = self.atom(keyword.value)
+        return self.call(function, args, keywords)
+
+    def call(self, function: Entry, args: list[Entry], keywords: dict[str, Entry]) -> Entry:
+        """What a function returns."""
+        if isinstance(function, Closure):
+            return self.call_closure(function, args, keywords)
+        if not isinstance(function, Static):
+            raise self.refuse(f"a call of {self.describe(function)}", "call functions")
+        f = function.value
+        native = getattr(f, "__native__", None)
+        if native is not None and hasattr(native, "function"):
+            f = native.function
+        if isinstance(f, Bound):
+            return self.by_rule(f.method, f.method, [f.entry, *args], keywords)
+        rule = self.rule(f)
+        if rule is not None:
+            return self.by_rule(rule, f, args, keywords)
+        if isinstance(f, types.MethodType):
+            return self.call_python(f.__func__, [self.enter(f.__self__), *args], keywords)
+        if isinstance(f, types.FunctionType) and f.__module__.split(".")[0] not in ("numpy", "scipy", "torch"):
+            return self.call_python(f, args, keywords)
+        name = getattr(f, "__qualname__", repr(f))
+        module = getattr(f, "__module__", None)
+        raise self.refuse(
+            f"a call of {f'{module}.' if module else ''}{name}",
+            "the native route knows math, the builtins and NumPy functions of its table, and functions written in "
+            "Python",
+        )
+
+    def by_rule(self, rule: Callable[..., Entry], f: Any, args: list[Entry], keywords: dict[str, Entry]) -> Entry:
+        """What a known function returns."""
+        try:
+            inspect.signature(rule).bind(self, *args, **keywords)
+        except TypeError as error:
+            raise self.refuse(
+                f"a call of {getattr(f, '__name__', f)}: {error}", "use the arguments that native code knows"
+            ) from None
+        return rule(self, *args, **keywords)
+
+    def rule(self, f: Any) -> Callable[..., Entry] | None:
+        """What is known of a function that isn't read."""
+        from ._functions import FUNCTIONS
+
+        try:
+            return FUNCTIONS.get(f)
+        except TypeError:
+            return None
+
+    def call_python(self, f: Any, args: list[Entry], keywords: dict[str, Entry]) -> Entry:
+        """Reads a function's body here."""
+        if any(g is f.__code__ for g, _ in self.stack):
+            return self.call_itself(f, args, keywords)
+        function = _structured(f)
+        self.reads.attributes[id(f), "__code__"] = f, "__code__", f.__code__
+        frame = Frame(function, None, function.definition, function.file, self.reads)
+        defaults = [self.enter(x) for x in f.__defaults__ or ()]
+        kwdefaults = {name: self.enter(x) for name, x in (f.__kwdefaults__ or {}).items()}
+        self.bind(function.definition.args, defaults, kwdefaults, args, keywords, frame, f.__name__)
+        return self.run(f.__code__, function.definition, frame)
+
+    def call_closure(self, closure: Closure, args: list[Entry], keywords: dict[str, Entry]) -> Entry:
+        """Reads the body of a function that was defined in the one being read."""
+        definition = closure.definition
+        if any(g is definition for g, _ in self.stack):
+            raise self.refuse(f"recursion of {definition.name}", "write it as a loop")
+        frame = Frame(None, closure.env, definition, closure.env.file, self.reads)
+        defaults = [self.atom(x) for x in definition.args.defaults]
+        kwdefaults = {
+            arg.arg: self.atom(x)
+            for arg, x in zip(definition.args.kwonlyargs, definition.args.kw_defaults, strict=True)
+            if x
+        }
+        self.bind(definition.args, defaults, kwdefaults, args, keywords, frame, definition.name)
+        return self.run(definition, definition, frame)
+
+    def bind(
+        self,
+        spec: ast.arguments,
+        defaults: list[Entry],
+        kwdefaults: dict[str, Entry],
+        args: list[Entry],
+        keywords: dict[str, Entry],
+        frame: Frame,
+        name: str,
+    ) -> None:
+        """Puts arguments under the parameters' names."""
+        positional = [arg.arg for arg in (*spec.posonlyargs, *spec.args)]
+        named = dict(keywords)
+        values = dict(zip(positional[len(positional) - len(defaults) :], defaults, strict=True))
+        if len(args) > len(positional) and spec.vararg is None:
+            raise self.refuse(f"{len(args)} arguments for {name}, which takes {len(positional)}", "check the call")
+        values.update(zip(positional, args, strict=False))
+        if spec.vararg is not None:
+            values[spec.vararg.arg] = tuple(args[len(positional) :])
+        values.update(kwdefaults)
+        known = {*positional, *(arg.arg for arg in spec.kwonlyargs)}
+        if unknown := named.keys() - known:
+            raise self.refuse(f"{name} takes no {', '.join(sorted(unknown))}", "check the call")
+        values.update(named)
+        if missing := [p for p in (*positional, *(arg.arg for arg in spec.kwonlyargs)) if p not in values]:
+            raise self.refuse(f"{name} needs {', '.join(missing)}", "check the call")
+        for key, entry in values.items():
+            frame.names[key] = entry
+            if isinstance(entry, Value) and entry.const is None and entry.name in ("t", ""):
+                entry.name = key
+
+    def run(self, code: Any, definition: ast.FunctionDef, frame: Frame) -> Entry:
+        """Runs a body whose only return is its last statement."""
+        outer, place = self.frame, self.node
+        self.stack.append((code, outer))
+        self.frame = frame
+        try:
+            *body, last = definition.body
+            self.execute(body)
+            assert isinstance(last, ast.Return | ast.Raise), ast.dump(last)
+            if isinstance(last, ast.Raise):
+                self.exec_Raise(last)
+                return Static(None)
+            self.node = last
+            return self.eval(last.value) if last.value is not None else Static(None)
+        finally:
+            self.frame, self.node = outer, place
+            self.stack.pop()
+
+    def call_itself(self, f: Any, args: list[Entry], keywords: dict[str, Entry]) -> Entry:
+        """A call of a function that is being read: of a program of its own."""
+        if keywords:
+            bound = inspect.signature(f).bind(*args, **keywords)
+            bound.apply_defaults()
+            args = [self.enter(x) if not isinstance(x, _ENTRIES) else x for x in bound.args]
+        values: list[Value] = []
+        kinds = tuple(self.kind_of(self.settle(arg), values) for arg in args)
+        callee = self.callees.get((f.__code__, kinds))
+        if callee is None:
+            callee = self.callees[f.__code__, kinds] = Callee(self.stack_name(f))
+            self.read_callee(callee, f, kinds)
+        if callee.form is None:
+            raise Unknown
+        outs = [Value(t, "t") for t in callee.results]
+        types = [p.type for p in callee.program.params] or [v.type for v in values]
+        given = [self.w.cast(v, t) if isinstance(t, Scalar) else v for v, t in zip(values, types, strict=False)]
+        given += [self.version(self.constant_array(x)) for x in callee.constants]
+        self.w.add(Call(callee.program, given, outs, self.place()))
+        following = iter(outs)
+        return self.unflatten(callee.form, following)
+
+    def read_callee(self, callee: Callee, f: Any, kinds: Any) -> None:
+        """Reads a function that calls itself, until it is known what it returns."""
+        for _ in range(8):
+            reader = self.fresh()
+            params: list[Value] = []
+            entries = [
+                reader.param(kind, name, params) for kind, name in zip(kinds, f.__code__.co_varnames, strict=False)
+            ]
+            try:
+                program, form = reader.program(f, entries, params)
+            except Unknown:
+                raise self.refuse(f"{f.__name__} calls itself without end", "give it a case that returns") from None
+            if program.effects:
+                raise self.refuse(
+                    f"a store into an argument of {f.__name__}, which calls itself", "store into a copy, and return it"
+                )
+            program.block.results = [reader.returned(r) for r in program.block.results]
+            results = [F64 if r.type == WEAK else r.type for r in program.block.results]
+            known = callee.form is not None and list(map(str, callee.results)) == list(map(str, results))
+            callee.form, callee.results = form, results
+            callee.constants = [x for _, x in reader.constants]
+            program.params = [*params, *(reader.firsts[ref] for ref, _ in reader.constants)]
+            fill(callee.program, tidy(program))
+            if known:
+                return
+        raise self.refuse(f"{f.__name__} returns ever other types", "return one type")
+
+    def returned(self, value: Value) -> Value:
+        """A result that is nobody else's."""
+        if not value.is_array:
+            return value
+        return self.w.emit("copy", value.type, value, pure=False)
+
+    def kind_of(self, entry: Entry, values: list[Value]) -> Any:
+        """What a program for an argument depends on; its values are collected."""
+        if isinstance(entry, tuple):
+            return tuple(self.kind_of(self.settle(part), values) for part in entry)
+        if isinstance(entry, Value | ArrayRef | View):
+            value = self.as_value(entry)
+            values.append(value)
+            return F64 if value.type == WEAK else value.type
+        if isinstance(entry, Static):
+            return entry
+        raise self.refuse(
+            f"{self.describe(entry)} as an argument of a function that calls itself",
+            "pass numbers, arrays and functions of a module",
+        )
+
+    def param(self, kind: Any, name: str, params: list[Value]) -> Entry:
+        """A parameter of a kind, as names hold it."""
+        if isinstance(kind, tuple):
+            return tuple(self.param(part, f"{name}_{k}", params) for k, part in enumerate(kind))
+        if isinstance(kind, Static):
+            return kind
+        value = Value(kind, name)
+        params.append(value)
+        return self.entry(value)
+
+    def unflatten(self, form: Any, values: Any) -> Entry:
+        """A result of a known form, from its values."""
+        if isinstance(form, tuple):
+            return tuple(self.unflatten(part, values) for part in form)
+        return form if isinstance(form, Static) else self.entry(next(values))
+
+
+def _structured(f: Any) -> Function:
+    """A function in structured normal form."""
+    return structure(read(f))
+
+
+_ENTRIES = Value | ArrayRef | View | Static | Closure | Maybe | tuple

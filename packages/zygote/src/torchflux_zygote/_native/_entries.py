@@ -1,0 +1,123 @@
+"""What names hold while a function is read: values, and what is known of Python's own objects."""
+
+import ast
+from dataclasses import dataclass
+from typing import Any
+
+from ._ir import Value
+from ._writer import Path
+
+__all__ = [
+    "UNBOUND",
+    "ArrayRef",
+    "Closure",
+    "Conflict",
+    "Found",
+    "Listed",
+    "Maybe",
+    "Raised",
+    "Range",
+    "Refused",
+    "Static",
+    "View",
+    "Zipped",
+]
+
+
+class Refused(TypeError):
+    """The native route can't compile this; the message has the place, what was found and what to write instead."""
+
+
+@dataclass(frozen=True)
+class Static:
+    """Something of Python that is known when a function is read: a function, a module, a string, None."""
+
+    value: Any
+
+
+@dataclass(eq=False)
+class ArrayRef:
+    """An array as names know it. Its contents are a value, another one after every store.
+
+    `entangled` are the arrays that it may be one with, depending on how the program went; those with the same `apart`
+    are certainly others.
+    """
+
+    entangled: tuple["ArrayRef", ...] = ()
+    type: Any = None  # of one that is only a kind
+    apart: Any = None
+
+    def may_be(self, other: "ArrayRef") -> bool:
+        """Whether a store into one may show in the other."""
+        if self is other or (self.apart is not None and self.apart is other.apart):
+            return self is other
+        return bool({self, *self.entangled} & {other, *other.entangled})
+
+
+class Listed(tuple[Any, ...]):
+    """A list display, which is only read."""
+
+
+@dataclass(frozen=True)
+class Raised:
+    """An exception that has been made: its class's name and what it says."""
+
+    kind: str
+    text: str
+
+
+class Found(Static):
+    """A global or captured name's value, as Python has it."""
+
+
+@dataclass(frozen=True)
+class View:
+    """A part of an array that shares its memory."""
+
+    base: ArrayRef
+    path: Path
+    args: tuple[Value, ...]
+
+
+@dataclass(frozen=True)
+class Range:
+    """A `range`."""
+
+    start: Value
+    stop: Value
+    step: Value
+
+
+@dataclass(frozen=True)
+class Zipped:
+    """A `zip`; with a `count` to start from, an `enumerate`."""
+
+    parts: tuple[Any, ...]
+    count: Value | None = None
+
+
+@dataclass(frozen=True)
+class Maybe:
+    """Something that a name holds only where `flag` is true; elsewhere it is unbound or None."""
+
+    entry: Any
+    flag: Value
+    why: str
+
+
+@dataclass(frozen=True)
+class Closure:
+    """A nested function with the names around it."""
+
+    definition: ast.FunctionDef
+    env: Any
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """Something of two types that can't be merged; reading it is refused."""
+
+    why: str
+
+
+UNBOUND = Static(object())

@@ -1,0 +1,73 @@
+"""The names of a function while it is read, and the programs of functions that call themselves."""
+
+from typing import Any
+
+from torchflux_syntax import Function
+
+from ._entries import Found
+from ._ir import Block, Program
+
+__all__ = ["Callee", "Frame", "Reads", "Unknown"]
+
+Entry = Any
+
+
+class Unknown(Exception):
+    """What a call returns isn't known yet: the function is being read."""
+
+
+class Callee:
+    """A function that calls itself, for arguments of given types."""
+
+    def __init__(self, name: str) -> None:
+        self.program = Program(name, [], Block(), called=True)
+        self.form: Any = None
+        self.results: list[Any] = []
+        self.constants: list[Any] = []
+
+
+class Reads:
+    """What a program was made from besides its arguments: globals, captured variables, attributes, other functions."""
+
+    def __init__(self) -> None:
+        self.cells: dict[int, tuple[Any, Any]] = {}
+        self.globals: dict[tuple[int, str], tuple[dict[str, Any], str, Any]] = {}
+        self.attributes: dict[tuple[int, str], tuple[Any, str, Any]] = {}
+
+    def unchanged(self) -> bool:
+        """Whether all of it is what it was."""
+        try:
+            return (
+                all(cell.cell_contents is value for cell, value in self.cells.values())
+                and all(space.get(name, self) is value for space, name, value in self.globals.values())
+                and all(getattr(owner, name) is value for owner, name, value in self.attributes.values())
+            )
+        except (AttributeError, ValueError):
+            return False
+
+
+class Frame:
+    """The names of one function that is being read."""
+
+    def __init__(
+        self, function: Function | None, outer: "Frame | None", definition: Any, file: str, reads: "Reads"
+    ) -> None:
+        self.reads = reads
+        self.function, self.outer, self.definition, self.file = function, outer, definition, file
+        self.names: dict[str, Entry] = {}
+
+    def find(self, name: str) -> Entry:
+        """What a name holds here; what it holds outside is noted."""
+        if name in self.names:
+            return self.names[name]
+        if self.outer is not None:
+            return self.outer.find(name)
+        assert self.function is not None
+        found = self.function.resolve(name)
+        if name in self.function.cells:
+            cell = self.function.cells[name]
+            self.reads.cells[id(cell)] = cell, found
+        elif name in self.function.namespace:
+            space = self.function.namespace
+            self.reads.globals[id(space), name] = space, name, found
+        return Found(found)

@@ -1,0 +1,410 @@
+"""How loops are read: again and again, until the types of what they carry settle."""
+
+import ast
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from torchflux_syntax import bound as bound_names
+
+from ._entries import UNBOUND, ArrayRef, Closure, Conflict, Maybe, Range, Static, View, Zipped
+from ._ir import BOOL, INT, Array, Block, For, Scalar, Value, While, outs
+from ._liveness import carried_names
+from ._merge import Merging, equal, shape_key
+from ._ops import join
+from ._writer import literal
+
+__all__ = ["Looping"]
+
+Entry = Any
+
+
+class Looping(Merging):
+    """The part of the reader that knows loops."""
+
+    assign: Callable[[ast.expr, Entry], None]
+
+    def exec_For(self, node: ast.For) -> None:
+        """A `for`: over a tuple element by element, over anything else as a loop."""
+        target = node.target
+        assert isinstance(target, ast.Name)
+        entry = self.atom(node.iter)
+        *body, last = node.body
+        halts = isinstance(last, ast.If) and [type(s) for s in last.body] == [ast.Break]
+        halt = last.test if halts and isinstance(last, ast.If) else None
+        body = body if halts else node.body
+        if isinstance(entry, tuple):
+            self.unroll(target.id, list(entry), body, halt)
+            return
+        span, element = self.iterated(entry)
+        index = Value(INT, target.id if isinstance(entry, Range) and target.id != "_" else "i")
+
+        def start() -> None:
+            self.assign(ast.Name(target.id), element(index))
+
+        held = f"for {node.lineno}:{node.col_offset}"  # no name of Python's, but a hold on what is run over
+        self.frame.names[held] = entry.parts if isinstance(entry, Zipped) else entry
+        self.loop(node, body, halt, start, index, span)
+        self.frame.names.pop(held, None)
+
+    def unroll(self, name: str, parts: list[Entry], body: list[ast.stmt], halt: ast.expr | None) -> None:
+        """A loop over a tuple: its body once for every element."""
+        for k, part in enumerate(parts):
+            self.frame.names[name] = part
+            self.execute(body)
+            if self.dead:
+                return
+            if halt is not None and k + 1 < len(parts):
+                stop = self.truth(self.atom(halt))
+                if stop.const is not None:
+                    if stop.const:
+                        return
+                    continue
+                self.branch(stop, partial(self.unroll, name, parts[k + 1 :], body, halt))
+                return
+
+    def exec_While(self, node: ast.While) -> None:
+        """A `while`, with its condition in a head."""
+        k = next(
+            (
+                i
+                for i, s in enumerate(node.body)
+                if isinstance(s, ast.If)
+                and [type(x) for x in s.orelse] == [ast.Break]
+                and [type(x) for x in s.body] == [ast.Pass]
+            ),
+            None,
+        )
+        if k is None:
+            raise self.refuse("a loop without a way out", "give it a condition")
+        test = node.body[k]
+        assert isinstance(test, ast.If)
+        self.loop(node, node.body[k + 1 :], None, None, None, None, node.body[:k], test.test)
+
+    def loop(
+        self,
+        node: Any,
+        body: list[ast.stmt],
+        halt: ast.expr | None,
+        start: Callable[[], None] | None,
+        index: Value | None,
+        span: Range | None,
+        head: list[ast.stmt] | None = None,
+        test: ast.expr | None = None,
+    ) -> None:
+        """Reads a loop's body until the types of what it carries settle."""
+        before, arrays = dict(self.frame.names), dict(self.versions)
+        assigned = set(bound_names(node.body))
+        if isinstance(node, ast.For):
+            assert isinstance(node.target, ast.Name)
+            assigned.add(node.target.id)
+        carried = carried_names(node, self.frame.definition, assigned)
+        templates: dict[str, Entry] = {}  # what a carried name holds at the head of the loop, in kind
+        carried_arrays: dict[ArrayRef, None] = {}
+        reshaped: set[int] = set()
+        knot: dict[ArrayRef | None, None] = {}
+        for _ in range(12):
+            trial = _Trial(self, before, arrays, templates, carried_arrays, reshaped, knot)
+            trial.read(body, halt, start, head, test)
+            self.node = node
+            if trial.grown(carried):
+                reshaped.clear()  # places have moved
+            elif not trial.finish(index, span):
+                break
+        else:
+            raise self.refuse("a loop whose variables change their types for ever", "give them one type")
+
+
+class _Trial:
+    """One reading of a loop's body, on the assumption that it carries `templates` and `arrays`."""
+
+    def __init__(
+        self, reader: Any, before: Any, versions: Any, templates: Any, arrays: Any, reshaped: set[int], knot: Any
+    ) -> None:
+        self.r, self.before, self.versions, self.templates, self.arrays = reader, before, versions, templates, arrays
+        self.known_knot = knot  # the arrays that carried names may come to hold; None: two of them the same
+        self.knot = [ref for ref in knot if ref is not None]
+        self.token = object()
+        self.reshaped = reshaped  # the places of carried arrays whose shape may change from trip to trip
+        self.carry: list[Value] = []
+        self.inits: list[Value] = []
+        self.preamble = Block()
+        self.header: dict[str, Entry] = {}
+        self.array_header: dict[ArrayRef, Value] = {}
+        names, contents = dict(before), dict(versions)
+        reader.frame.names, reader.versions, reader.dead = names, contents, False
+        with reader.w.inside(self.preamble):
+            for name, template in templates.items():
+                names[name] = self.header[name] = self.head_entry(before.get(name, UNBOUND), template, name)
+        for ref in arrays:
+            contents[ref] = self.array_header[ref] = self.slot(versions[ref], versions[ref].type)
+        self.start_names, self.start_versions = dict(names), dict(contents)
+
+    def slot(self, init: Value, type: Any) -> Value:
+        """A place that the loop carries, and the value that it holds at the head."""
+        head = Value(type, init.name)
+        if isinstance(type, Array) and len(self.carry) not in self.reshaped:
+            self.r.w.sizes[head] = tuple(self.r.w.shape(init, k) for k in range(type.ndim))
+        self.carry.append(head)
+        self.inits.append(self.r.w.cast(init, type) if isinstance(type, Scalar) else init)
+        return head
+
+    def head_entry(self, init: Entry, template: Entry, name: str) -> Entry:
+        """What a name holds at the head of the loop."""
+        r = self.r
+        if isinstance(template, Maybe):
+            flag = init.flag if isinstance(init, Maybe) else literal(not r.missing(init))
+            entry = init.entry if isinstance(init, Maybe) else r.blank(template.entry) if r.missing(init) else init
+            return Maybe(self.head_entry(entry, template.entry, name), self.slot(flag, BOOL), template.why)
+        if isinstance(template, tuple):
+            return tuple(self.head_entry(x, t, name) for x, t in zip(init, template, strict=True))
+        if isinstance(template, Value):
+            head = self.slot(init, template.type)
+            head.name = name
+            return head
+        if isinstance(template, ArrayRef):
+            init_value = r.array(init)
+            ref = r.new_array(self.slot(init_value, init_value.type))
+            base = init if isinstance(init, ArrayRef) else init.base
+            ref.entangled = tuple({base, *base.entangled, *self.knot})
+            ref.apart = None if None in self.known_knot else self.token
+            self.start_ref(ref)
+            return ref
+        return template
+
+    def start_ref(self, ref: ArrayRef) -> None:
+        """Notes an array that the loop carries under a name."""
+        self.array_header[ref] = self.r.versions[ref]
+
+    def read(self, body: Any, halt: Any, start: Any, head: Any, test: Any) -> None:
+        """Reads the loop once."""
+        r = self.r
+        self.head_block, self.body_block = Block(), Block()
+        self.cond: Value | None = None
+        self.halt: Value | None = None
+        if head is None:
+            with r.w.inside(self.body_block):
+                self.bodied(start, body)
+                if halt is not None and not r.dead:
+                    self.halt = r.truth(r.atom(halt))
+            return
+        with r.w.inside(self.head_block):
+            r.execute(head)
+            self.cond = r.truth(r.atom(test))
+            self.head_names, self.head_versions = dict(r.frame.names), dict(r.versions)
+            with r.w.inside(self.body_block):
+                self.bodied(start, body)
+
+    def bodied(self, start: Any, body: Any) -> None:
+        """Reads the body, and notes what it leaves."""
+        if start is not None:
+            start()
+        self.r.execute(body)
+        if self.r.dead:
+            raise self.r.refuse("a loop body that always raises", "move the raise out of the loop")
+        self.end_names, self.end_versions = dict(self.r.frame.names), dict(self.r.versions)
+
+    def grown(self, assigned: list[str]) -> bool:
+        """Whether the loop carries more than was assumed."""
+        r, more = self.r, False
+        for ref, version in self.end_versions.items():
+            if ref in self.start_versions and ref not in self.array_header and version is not self.start_versions[ref]:
+                self.arrays[ref] = None
+                more = True
+        for name in assigned:
+            if name not in self.end_names:
+                continue
+            new, old = self.end_names[name], self.start_names.get(name, UNBOUND)
+            if new is old or (
+                isinstance(new, Static | Closure)
+                and isinstance(old, Static)
+                and r.missing(old)
+                and isinstance(new, Closure)
+            ):
+                continue
+            kind = self.kind(self.before.get(name, UNBOUND), old, new)
+            if name not in self.templates or not _alike(self.templates[name], kind):
+                self.templates[name] = kind
+                more = True
+        return more or self.knotted()
+
+    def knotted(self) -> bool:
+        """Whether carried names come to hold arrays, or two of them the same one, of which nothing was known yet."""
+        ends = [base for name in self.header for base in _bases(self.end_names[name], self.header[name])]
+        inits = [base for name in self.header for base in _bases(self.before.get(name, UNBOUND), self.header[name])]
+        more: dict[ArrayRef | None, None] = {}
+        if len(set(ends)) < len(ends) or len(set(inits)) < len(inits):
+            more[None] = None
+        for base in (*inits, *ends):
+            for ref in (base, *base.entangled):
+                if ref in self.versions or ref in self.r.firsts:
+                    more[ref] = None
+        grown = bool(more.keys() - self.known_knot.keys())
+        self.known_knot.update(more)
+        return grown
+
+    def kind(self, init: Entry, old: Entry, new: Entry) -> Entry:
+        """What a name must be able to hold: what it held before and what a trip leaves."""
+        r = self.r
+        if isinstance(old, Conflict) or isinstance(new, Conflict):
+            return old if isinstance(old, Conflict) else new
+        if isinstance(old, Maybe) or isinstance(new, Maybe) or r.missing(old) != r.missing(new):
+            parts = [x.entry if isinstance(x, Maybe) else x for x in (old, new) if not r.missing(x)]
+            whys = [x.why for x in (old, new) if isinstance(x, Maybe)]
+            none = isinstance(old, Static) and old is not UNBOUND
+            why = "TypeError: None where a number is due" if none else "UnboundLocalError: a name that isn't bound here"
+            return Maybe(self.kind(UNBOUND, parts[0], parts[-1]), literal(True), whys[0] if whys else why)
+        if isinstance(old, Value) and isinstance(new, Value):
+            return Value(join(old.type, new.type), old.name if old.name != "t" else new.name)
+        if isinstance(old, tuple) and isinstance(new, tuple) and len(old) == len(new):
+            return tuple(self.kind(init, x, y) for x, y in zip(old, new, strict=True))
+        if isinstance(old, ArrayRef | View) and isinstance(new, ArrayRef | View):
+            return ArrayRef((), r.array_type(new))
+        if isinstance(old, Static) and isinstance(new, Static) and equal(old.value, new.value):
+            return old
+        if isinstance(new, Closure):
+            return new
+        return Conflict(f"a name that is {r.describe(old)} before a loop and {r.describe(new)} in it")
+
+    def finish(self, index: Value | None, span: Range | None) -> bool:
+        """Adds the loop and goes on behind it; or, if an array changes its shape on the way, says to try again."""
+        r = self.r
+        nexts: list[Value] = []
+        with r.w.inside(self.body_block):
+            for name, head_entry in self.header.items():
+                self.hand_on(self.end_names[name], head_entry, nexts)
+            nexts += [self.end_versions[ref] for ref in self.arrays]
+        self.body_block.results = nexts
+        if more := self.changed_shapes(nexts):
+            self.reshaped |= more
+            return True
+        for item in self.preamble.items:
+            r.w.add(item)
+        r.dead = False
+        names, versions = dict(self.before), dict(self.versions)
+        r.frame.names, r.versions = names, versions
+        outs = [Value(head.type, head.name) for head in self.carry]
+        for head, out in zip(self.carry, outs, strict=True):
+            if head in r.w.sizes:
+                r.w.sizes[out] = r.w.sizes[head]
+        if span is not None:
+            assert index is not None
+            loop: Any = For(
+                index, span.start, span.stop, span.step, self.carry, self.inits, self.body_block, outs, self.halt
+            )
+            r.w.add(loop)
+            at = dict(zip(self.carry, outs, strict=True))
+            self.leave(names, versions, at, {}, {})
+            return False
+        at = dict(zip(self.carry, outs, strict=True))
+        assert self.cond is not None
+        self.head_block.results = list(self.carry)
+        loop = While(self.carry, self.inits, self.head_block, self.cond, self.body_block, outs)
+        r.w.add(loop)
+        exported: dict[Value, Value] = dict(at)
+        self.leave(names, versions, exported, self.head_names, self.head_versions, loop)
+        return False
+
+    def changed_shapes(self, nexts: list[Value]) -> set[int]:
+        """The places of carried arrays for which a trip leaves another shape, for all that is known."""
+        sizes = self.r.w.sizes
+        return {
+            k
+            for k, (head, end) in enumerate(zip(self.carry, nexts, strict=True))
+            if head.is_array and k not in self.reshaped and shape_key(sizes.get(end)) != shape_key(sizes[head])
+        }
+
+    def hand_on(self, end: Entry, head: Entry, nexts: list[Value]) -> None:
+        """The values that a trip hands on for a carried name."""
+        r = self.r
+        if isinstance(head, Maybe):
+            entry = end.entry if isinstance(end, Maybe) else r.blank(head.entry) if r.missing(end) else end
+            self.hand_on(entry, head.entry, nexts)
+            nexts.append(end.flag if isinstance(end, Maybe) else literal(not r.missing(end)))
+        elif isinstance(head, tuple):
+            for x, h in zip(end, head, strict=True):
+                self.hand_on(x, h, nexts)
+        elif isinstance(head, Value):
+            nexts.append(r.w.cast(end, head.type))
+        elif isinstance(head, ArrayRef):
+            present, r.versions = r.versions, self.end_versions
+            nexts.append(r.array(end))
+            r.versions = present
+
+    def leave(
+        self,
+        names: Any,
+        versions: Any,
+        at: dict[Value, Value],
+        head_names: Any,
+        head_versions: Any,
+        loop: While | None = None,
+    ) -> None:
+        """What the names hold behind the loop."""
+
+        def out(value: Value) -> Value:
+            if value in at or value.const is not None or loop is None:
+                return at.get(value, value)
+            if value in self.head_values:  # computed in the head
+                at[value] = Value(value.type, value.name)
+                loop.head.results.append(value)
+                loop.outs.append(at[value])
+            return at.get(value, value)
+
+        self.head_values = _defined_here(self.head_block)
+        for ref in (*self.arrays, *(r for r in self.array_header if r not in self.arrays)):
+            head = self.array_header[ref]
+            versions[ref] = out(head_versions.get(ref, head)) if head_versions else at[head]
+
+        def exported(entry: Entry) -> Entry:
+            if isinstance(entry, Maybe):
+                return Maybe(exported(entry.entry), out(entry.flag), entry.why)
+            if isinstance(entry, tuple):
+                return tuple(exported(part) for part in entry)
+            if isinstance(entry, View):
+                return View(entry.base, entry.path, tuple(out(x) for x in entry.args))
+            return out(entry) if isinstance(entry, Value) else entry
+
+        for name, head_entry in self.header.items():
+            names[name] = exported(head_names.get(name, head_entry))
+        for name, entry in head_names.items():
+            if name not in self.header:
+                names[name] = exported(entry)
+        if head_versions:
+            for ref, version in head_versions.items():
+                if ref not in versions or version is not self.start_versions.get(ref, version):
+                    versions[ref] = out(version)
+        for name, entry in self.end_names.items():
+            if name not in names and isinstance(entry, Static | Closure):
+                names[name] = entry
+
+
+def _bases(entry: Entry, head: Entry) -> list[ArrayRef]:
+    """The arrays that stand in an entry where a loop's head has arrays."""
+    if isinstance(head, Maybe):
+        return _bases(entry.entry if isinstance(entry, Maybe) else entry, head.entry)
+    if isinstance(head, tuple) and isinstance(entry, tuple):
+        return [base for x, h in zip(entry, head, strict=False) for base in _bases(x, h)]
+    if isinstance(head, ArrayRef) and isinstance(entry, ArrayRef | View):
+        return [entry if isinstance(entry, ArrayRef) else entry.base]
+    return []
+
+
+def _defined_here(block: Block) -> set[Value]:
+    """What the items of a block define themselves."""
+    return {value for item in block.items for value in outs(item)}
+
+
+def _alike(a: Entry, b: Entry) -> bool:
+    """Whether two entries are of one kind."""
+    if isinstance(a, Maybe) and isinstance(b, Maybe):
+        return _alike(a.entry, b.entry)
+    if isinstance(a, tuple) and isinstance(b, tuple):
+        return len(a) == len(b) and all(_alike(x, y) for x, y in zip(a, b, strict=True))
+    if isinstance(a, Value) and isinstance(b, Value):
+        return a.type == b.type
+    if isinstance(a, Conflict) and isinstance(b, Conflict):
+        return True
+    if isinstance(a, Closure) and isinstance(b, Closure):
+        return a.definition is b.definition and a.env is b.env
+    return type(a) is type(b) and (isinstance(a, ArrayRef) or a is b)

@@ -1,0 +1,212 @@
+"""How an `if` is read: both sides, and then what the names hold behind it."""
+
+import ast
+from collections.abc import Callable
+from typing import Any
+
+from ._arrays import ArrayReader, part_type
+from ._entries import UNBOUND, ArrayRef, Conflict, Maybe, Static, View
+from ._frame import Frame, Unknown
+from ._ir import Array, Block, Value
+from ._ops import join
+from ._writer import literal, same_type
+
+__all__ = ["Merging", "equal", "shape_key"]
+
+Entry = Any
+
+
+class Merging(ArrayReader):
+    """The part of the reader that knows branches."""
+
+    frame: Frame
+    node: ast.AST | None
+    dead: bool
+    execute: Callable[[list[ast.stmt]], None]
+    sides: Any = None
+
+    def exec_If(self, node: ast.If) -> None:
+        """An `if`: both sides, or the one that is known to be taken."""
+        cond = self.truth(self.atom(node.test))
+        if cond.const is not None:
+            self.execute(node.body if cond.const else node.orelse)
+            return
+        names, versions = self.frame.names, self.versions
+        then, orelse = Block(), Block()
+        sides = []
+        for block, body in ((then, node.body), (orelse, node.orelse)):
+            self.frame.names, self.versions, self.dead = dict(names), dict(versions), False
+            with self.w.inside(block):
+                try:
+                    self.execute(body)
+                except Unknown:
+                    block.items.clear()
+                    self.dead = True
+            sides.append((self.frame.names, self.versions, self.dead))
+        self.node = node
+        self.join(names, versions, cond, then, orelse, sides)
+
+    def branch(self, skip: Value, otherwise: Callable[[], None]) -> None:
+        """Runs something unless `skip`."""
+        names, versions = self.frame.names, self.versions
+        then, orelse = Block(), Block()
+        sides = []
+        for block, act in ((then, None), (orelse, otherwise)):
+            self.frame.names, self.versions, self.dead = dict(names), dict(versions), False
+            with self.w.inside(block):
+                if act is not None:
+                    try:
+                        act()
+                    except Unknown:
+                        block.items.clear()
+                        self.dead = True
+            sides.append((self.frame.names, self.versions, self.dead))
+        self.join(names, versions, skip, then, orelse, sides)
+
+    def join(self, names: Any, versions: Any, cond: Value, then: Block, orelse: Block, sides: Any) -> None:
+        """Goes on behind the two sides of an `if`."""
+        (names_a, versions_a, dead_a), (names_b, versions_b, dead_b) = sides
+        outs: list[Value] = []
+        self.dead = dead_a and dead_b
+        self.frame.names, self.versions = names, versions
+        if dead_a and dead_b and not (then.items and orelse.items):
+            raise Unknown
+        if dead_a or dead_b:
+            names.update(names_b if dead_a else names_a)
+            self.adopt(then if dead_b else orelse, orelse if dead_b else then, cond, dead_a, sides)
+            return
+        for ref in {**versions_a, **versions_b}:
+            a, b = versions_a.get(ref), versions_b.get(ref)
+            if a is None or b is None:
+                versions[ref] = a or b  # made on one side only; merged below if a name holds it
+            elif a is not b:
+                versions[ref] = self.phi(a, b, then, orelse, outs)
+        self.sides = (versions_a, versions_b)
+        for name in {**names_a, **names_b}:
+            a, b = names_a.get(name, UNBOUND), names_b.get(name, UNBOUND)
+            names[name] = a if a is b else self.merge(a, b, then, orelse, outs)
+        self.sides = None
+        self.w.choose(cond, then, orelse, outs)
+
+    def adopt(self, live: Block, dead: Block, cond: Value, dead_a: bool, sides: Any) -> None:
+        """One side always raises: what the other computed is what there is."""
+        check = Block(dead.items)
+        empty = Block()
+        self.w.choose(cond, *((check, empty) if dead_a else (empty, check)), [])
+        for item in live.items:
+            self.w.add(item)
+        self.versions.update(sides[1][1] if dead_a else sides[0][1])
+
+    def phi(self, a: Value, b: Value, then: Block, orelse: Block, outs: list[Value]) -> Value:
+        """A value that is `a` behind one block and `b` behind the other."""
+        if a is b or (
+            a.const is not None and b.const is not None and a.type == b.type and repr(a.const) == repr(b.const)
+        ):
+            return a
+        whole = join(a.type, b.type)
+        out = Value(whole, a.name if a.name != "t" else b.name)
+        for value, block in ((a, then), (b, orelse)):
+            with self.w.inside(block):
+                block.results.append(self.w.cast(value, whole))
+        outs.append(out)
+        if isinstance(whole, Array) and shape_key(self.w.sizes.get(a)) == shape_key(self.w.sizes.get(b)) is not None:
+            self.w.sizes[out] = self.w.sizes[a]
+        return out
+
+    def merge(self, a: Entry, b: Entry, then: Block, orelse: Block, outs: list[Value]) -> Entry:
+        """What a name holds behind an `if` that left `a` on one side and `b` on the other."""
+        if a is b or (isinstance(a, Static) and isinstance(b, Static) and a is not UNBOUND and equal(a.value, b.value)):
+            return a
+        if self.missing(a) or self.missing(b) or isinstance(a, Maybe) or isinstance(b, Maybe):
+            return self.merge_maybe(a, b, then, orelse, outs)
+        if isinstance(a, Value) and isinstance(b, Value):
+            return self.phi(a, b, then, orelse, outs)
+        if isinstance(a, tuple) and isinstance(b, tuple) and len(a) == len(b):
+            return tuple(self.merge(x, y, then, orelse, outs) for x, y in zip(a, b, strict=True))
+        if isinstance(a, ArrayRef | View) and isinstance(b, ArrayRef | View):
+            x, y = self.array_in(a, then, 0), self.array_in(b, orelse, 1)
+            if not same_type(x.type, y.type):
+                return Conflict(f"an array that is {x.type} on one path and {y.type} on another")
+            new = self.new_array(self.phi(x, y, then, orelse, outs))
+            bases = [z if isinstance(z, ArrayRef) else z.base for z in (a, b)]
+            new.entangled = tuple({ref for base in bases for ref in (base, *base.entangled)})
+            return new
+        return Conflict(f"a name that is {self.describe(a)} on one path and {self.describe(b)} on another")
+
+    def merged(self, cond: Value, a: Entry, b: Entry) -> Entry:
+        """One of two entries, by a condition."""
+        then, orelse = Block(), Block()
+        outs: list[Value] = []
+        entry = self.merge(a, b, then, orelse, outs)
+        if outs:
+            self.w.choose(cond, then, orelse, outs)
+        return entry
+
+    def array_in(self, entry: ArrayRef | View, block: Block, side: int) -> Value:
+        """An array as it is at the end of one side."""
+        present = self.versions
+        if self.sides is not None:
+            self.versions = {**present, **self.sides[side]}
+        try:
+            with self.w.inside(block):
+                return self.array(entry)
+        finally:
+            self.versions = present
+
+    def missing(self, entry: Entry) -> bool:
+        """Whether a name holds nothing: it isn't bound, or to None."""
+        return entry is UNBOUND or (isinstance(entry, Static) and entry.value is None)
+
+    def merge_maybe(self, a: Entry, b: Entry, then: Block, orelse: Block, outs: list[Value]) -> Entry:
+        """What a name holds that may be bound or not, with a flag that says so."""
+        flags, entries, why = [], [], "UnboundLocalError: a name that isn't bound on this path"
+        for x in (a, b):
+            if isinstance(x, Maybe):
+                flags.append(x.flag)
+                entries.append(x.entry)
+                why = x.why
+            else:
+                flags.append(literal(not self.missing(x)))
+                entries.append(None if self.missing(x) else x)
+                if isinstance(x, Static) and x.value is None:
+                    why = "TypeError: None where a number is due"
+        full = next(x for x in entries if x is not None)
+        first, second = (self.blank(full) if x is None else x for x in entries)
+        entry = self.merge(first, second, then, orelse, outs)
+        return Maybe(entry, self.phi(flags[0], flags[1], then, orelse, outs), why)
+
+    def blank(self, entry: Entry) -> Entry:
+        """Something of an entry's type, to stand where nothing is."""
+        if isinstance(entry, tuple):
+            return tuple(self.blank(part) for part in entry)
+        if isinstance(entry, Value):
+            return self.w.cast(literal(0), entry.type)
+        if isinstance(entry, ArrayRef | View):
+            type = self.array_type(entry)
+            return self.new_array(
+                self.w.emit("empty", type, *[literal(0)] * type.ndim, attrs=str(type.dtype), pure=False)
+            )
+        return entry
+
+    def array_type(self, entry: ArrayRef | View) -> Array:
+        """The type of an array or a part of one."""
+        ref = entry if isinstance(entry, ArrayRef) else entry.base
+        if isinstance(ref.type, Array):
+            return ref.type
+        version = self.versions.get(ref, self.firsts.get(ref))
+        if version is None and self.sides is not None:
+            version = next(side[ref] for side in self.sides if ref in side)
+        assert version is not None
+        type = version.type if isinstance(entry, ArrayRef) else part_type(version.type, entry.path)
+        assert isinstance(type, Array)
+        return type
+
+
+def equal(a: Any, b: Any) -> bool:
+    """Whether two constants are certainly equal."""
+    return a is b or (type(a) is type(b) and isinstance(a, str | bytes | type(None)) and a == b)
+
+
+def shape_key(shape: Any) -> Any:
+    """A shape to compare."""
+    return None if shape is None else tuple(n if n.const is None else n.const for n in shape)

@@ -1,0 +1,478 @@
+"""`@native`: a Python function over numbers and arrays, compiled, with its derivatives."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from ._bounds import hoisted
+from ._derivatives import hessian_blocks, hessian_product, jacobian_blocks, pull, push
+from ._emit import source
+from ._entries import Static
+from ._in_graph import in_graph
+from ._ir import BOOL, F32, F64, INT, WEAK, Array, Program, Scalar, Type, Value
+from ._operation import Operation
+from ._read import Reader
+from ._rewrite import tidy
+from ._torch import as_tensor, call, plain
+
+__all__ = ["Native", "native"]
+
+DTYPES = {"float64": F64, "float32": F32, "int64": INT, "bool": BOOL}
+
+
+def native(f: Callable[..., Any] | None = None, *, bounds: bool = True, checkpoint: int | None = None) -> Any:
+    """Compiles a function over floats, ints, bools, tuples and arrays, with its derivatives, through Numba.
+
+    Called with floats and arrays the function returns floats and arrays; called with tensors it is a torch operation.
+    Control flow, mutation of arrays and calls of other functions written in Python are all compiled; what isn't
+    supported is refused with its place when the function is first called.
+
+    Arguments:
+        bounds: whether indices are checked (`IndexError`); without, an index out of bounds is undefined.
+        checkpoint: trades time for memory in long loops: reverse mode keeps only what is carried over every so many
+            trips (0: the square root of all of them, of a `for`), and runs the stretch between again.
+
+    Division of a float by zero gives inf or NaN, as with arrays; of an int, `ZeroDivisionError`. Integers are 64 bits
+    wide and wrap around. A function of `math` outside of its domain gives NaN.
+
+    >>> import math
+    >>> @native
+    ... def power(x, n):
+    ...     y = 1.0
+    ...     for _ in range(n):
+    ...         y = y * x
+    ...     return y
+    >>> power(2.0, 3), power.gradient(2.0, 3)
+    (8.0, (12.0, None))
+    """
+    if f is None:
+        return functools.partial(native, bounds=bounds, checkpoint=checkpoint)
+    return Native(f, bounds, checkpoint)
+
+
+class Native:
+    """A compiled function. Its derivatives are its methods."""
+
+    def __init__(self, f: Callable[..., Any], bounds: bool, checkpoint: int | None = None) -> None:
+        functools.update_wrapper(self, f)
+        self.__native__ = self  # for the transforms of ordinary Python to find
+        self.function, self.bounds, self.checkpoint = f, bounds, checkpoint
+        self.known: dict[Any, Specialised] = {}
+        self.opaque = in_graph(lambda *args, **kwargs: self.call(args, kwargs))
+        self.signature = inspect.signature(f)
+        self.plain = all(
+            p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty
+            for p in self.signature.parameters.values()
+        )
+
+    def __repr__(self) -> str:
+        return f"native({self.function!r})"
+
+    def __get__(self, owner: Any, kind: Any = None) -> Any:
+        return self if owner is None else functools.partial(self, owner)
+
+    def arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+        """The arguments by position, defaults filled in."""
+        if self.plain and not kwargs and len(args) == len(self.signature.parameters):
+            return args
+        bound = self.signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        if bound.kwargs:
+            raise TypeError(f"{self.function.__name__}: native functions take no keyword-only arguments")
+        return bound.args
+
+    def specialised(self, args: tuple[Any, ...]) -> tuple[Specialised, list[Any]]:
+        """The code for arguments of these types, and the numbers and arrays in them."""
+        flat: list[Any] = []
+        key = tuple(_key(arg, flat) for arg in args)
+        found = self.known.get((key, self.function.__code__))
+        if found is None or not found.reader.reads.unchanged():
+            found = self.known[key, self.function.__code__] = Specialised(self, key)
+        return found, flat
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if torch.compiler.is_dynamo_compiling():
+            return self.opaque(*args, **kwargs)
+        return self.call(args, kwargs)
+
+    def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The value: of numbers and arrays, or as a torch operation."""
+        special, flat = self.specialised(self.arguments(args, kwargs))
+        if special.tensors:
+            return special.formed(list(call(special.operation, [*flat, *special.constants])))
+        return special.value(flat)
+
+    def withgradient(self, *args: Any) -> tuple[Any, tuple[Any, ...]]:
+        """The value and one gradient for every argument (`None` where there are no floats)."""
+        special, flat = self.specialised(args)
+        special.scalar("gradient")
+        value, grads = special.value_and_gradient(flat)
+        return value, special.layout(grads)
+
+    def gradient(self, *args: Any) -> tuple[Any, ...]:
+        """One gradient for every argument (`None` where there are no floats)."""
+        return self.withgradient(*args)[1]
+
+    def pull(self, *args: Any, **kwargs: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
+        """The value, and the function from its cotangent to those of the arguments as given: one larger program."""
+        special, flat = self.specialised(_kept(self.arguments(args, kwargs)))
+        names = list(self.signature.parameters)
+        places = [*range(len(args)), *(names.index(name) for name in kwargs)]
+        value, back = special.pulled(special.operation, flat)
+
+        def given(cotangent: Any) -> tuple[Any, ...]:
+            grads = special.layout(back(cotangent))
+            return tuple(grads[k] for k in places)
+
+        return value, given
+
+    @functools.cached_property
+    def tangent(self) -> Tangent:
+        """Its pushforward as a function of arguments and tangents, with derivatives of its own."""
+        return Tangent(self)
+
+    def pullback(self, *args: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
+        """The value, and the function from a cotangent in its form to one gradient for every argument."""
+        special, flat = self.specialised(_kept(args))
+        value = special.formed(list(special.operation(special.inputs(flat))))
+
+        def back(cotangent: Any) -> tuple[Any, ...]:
+            return special.layout(pull(special.operation, special.inputs(flat), special.cotangents(cotangent)))
+
+        return value, back
+
+    def pushforward(self, *args: Any) -> Callable[..., Any]:
+        """The function from a tangent for every argument (`None`: zero) to the tangent of the value."""
+        special, flat = self.specialised(_kept(args))
+
+        def forward(*tangents: Any) -> Any:
+            found = push(special.operation, special.inputs(flat), special.tangents(tangents))
+            return special.formed([found.get(k, 0) for k in range(len(special.operation.results))])
+
+        return forward
+
+    def jacobian(self, *args: Any) -> tuple[Any, ...]:
+        """The derivative of the one result, number or array: for every argument, its shape followed by theirs."""
+        special, flat = self.specialised(args)
+        if special.form not in ("scalar", "array") or not special.operation.floats:
+            raise TypeError(f"jacobian of {special.name}: it must return one float or array of floats")
+        return special.layout(jacobian_blocks(special.operation, special.inputs(flat)))
+
+    def hessian(self, *args: Any) -> Any:
+        """The second derivatives of the one float returned; of one argument, its Hessian itself.
+
+        For every pair of arguments, the first's shape followed by the second's.
+        """
+        special, flat = self.specialised(args)
+        special.scalar("hessian")
+        blocks = hessian_blocks(special.operation, special.inputs(flat))
+        rows = special.layout({k: special.layout(row) for k, row in blocks.items()})
+        return rows[0][0] if len(args) == 1 else rows
+
+    def hvp(self, args: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The product of the Hessian with a tangent for every argument (`None`: zero)."""
+        special, flat = self.specialised(args)
+        special.scalar("hvp")
+        return special.layout(hessian_product(special.operation, special.inputs(flat), special.tangents(tangents)))
+
+    def source(self, *args: Any, mode: str = "value") -> str:
+        """The generated Python for arguments of these types: of the value, of "reverse" or of "forward" mode."""
+        special, _ = self.specialised(args)
+        if mode not in ("value", "reverse", "forward"):
+            raise ValueError(f"mode={mode!r}: choose value, reverse or forward")
+        return source(special.program_of(mode))
+
+
+def _kept(x: Any) -> Any:
+    """Arguments that stay as they are, whatever becomes of the caller's."""
+    if isinstance(x, tuple):
+        return tuple(map(_kept, x))
+    return x.copy() if isinstance(x, np.ndarray) else x.detach().clone() if isinstance(x, torch.Tensor) else x
+
+
+def _key(x: Any, flat: list[Any]) -> Any:
+    """What code for an argument depends on; its numbers and arrays are collected."""
+    kind = type(x)
+    if kind is float:
+        flat.append(x)
+        return WEAK
+    if kind is bool:
+        flat.append(x)
+        return BOOL
+    if kind is int:
+        if not -(2**63) <= x < 2**63:
+            raise TypeError(f"native integers have 64 bits; {x} has more: pass a float")
+        flat.append(x)
+        return INT
+    if kind is np.ndarray:
+        flat.append(x)
+        found = _ARRAYS.get((x.dtype, x.ndim))
+        if found is None:
+            found = _ARRAYS[x.dtype, x.ndim] = _array(str(x.dtype), x.ndim, "array")
+        return found
+    if kind is tuple or isinstance(x, tuple):
+        return tuple(_key(part, flat) for part in x)
+    if isinstance(x, torch.Tensor):
+        flat.append(x)
+        found = _TENSORS.get((x.dtype, x.ndim))
+        if found is None:
+            found = _TENSORS[x.dtype, x.ndim] = (
+                torch.Tensor,
+                _array(str(x.dtype).removeprefix("torch."), x.ndim, "tensor"),
+            )
+        return found
+    if isinstance(x, torch.SymInt | torch.SymFloat | torch.SymBool):
+        return _key({torch.SymInt: int, torch.SymFloat: float, torch.SymBool: bool}[type(x)](x), flat)
+    if isinstance(x, np.generic):
+        flat.append(x.item())
+        return _array(str(x.dtype), 0, "number")
+    if x is None or isinstance(x, str) or callable(x):
+        return Static(x)
+    raise TypeError(
+        f"native functions take floats, ints, bools, arrays, tensors and tuples of them, not {kind.__name__} ({x!r})"
+    )
+
+
+_TENSORS: dict[Any, Any] = {}
+_ARRAYS: dict[Any, Any] = {}
+
+
+def _array(dtype: str, ndim: int, what: str) -> Type:
+    """The type of an array argument, or an error that says which there are."""
+    if dtype not in DTYPES:
+        raise TypeError(f"native functions take {what}s of {', '.join(DTYPES)}, not {dtype}; convert it")
+    return Array(DTYPES[dtype], ndim) if ndim else DTYPES[dtype]
+
+
+def _zero_or(x: Any, type: Type) -> Any:
+    """A cotangent for the compiled code; None stands for zero."""
+    if x is None and isinstance(type, Array):
+        raise TypeError("a cotangent of None for an array: give zeros of its shape")
+    return 0.0 if x is None else plain(x) if isinstance(type, Array) else float(x)
+
+
+def _is_tensor(key: Any) -> bool:
+    """Whether an argument's key is a tensor's."""
+    return isinstance(key, tuple) and len(key) == 2 and key[0] is torch.Tensor
+
+
+class Specialised:
+    """A function for arguments of given types: its program, and what is compiled from it."""
+
+    def __init__(self, native: Native, key: tuple[Any, ...]) -> None:
+        self.name = native.function.__name__
+        self.reader = Reader(native.bounds)
+        self.params: list[Value] = []
+        self.tensors = False
+        self.given_tensors: dict[int, bool] = {}
+        names = list(native.signature.parameters)
+        self.layouts: list[Any] = []
+        entries = []
+        for k, part in enumerate(key):
+            entry, layout = self._entry(part, names[k] if k < len(names) else "args")
+            entries.append(entry)
+            self.layouts.append(layout)
+        given = len(self.params)
+        program, self.form = self.reader.program(native.function, entries, self.params)
+        self.constants = [x for _, x in self.reader.constants]
+        self.params += [self.reader.firsts[ref] for ref, _ in self.reader.constants]
+        program.params = self.params
+        self.program = hoisted(tidy(program))
+        self.wrt = [k for k, p in enumerate(self.params[:given]) if p.floats]
+        self.operation = Operation(self.program, native.checkpoint, given)
+        if self.tensors and program.effects:
+            raise TypeError(
+                f"{self.name} stores into an argument, which a torch operation can't do: copy it first (`u = u.copy()`)"
+            )
+
+    def _entry(self, key: Any, name: str) -> tuple[Any, Any]:
+        """What the reader sees of an argument, and how its gradient is laid out."""
+        tensor = _is_tensor(key)
+        if tensor:
+            self.tensors = True
+            key = key[1]
+        if isinstance(key, Static):
+            return key, None
+        if isinstance(key, tuple):
+            parts = [self._entry(part, f"{name}_{k}") for k, part in enumerate(key)]
+            return tuple(p for p, _ in parts), tuple(layout for _, layout in parts)
+        value = Value(key, name)
+        self.params.append(value)
+        place = len(self.params) - 1 if value.floats else None
+        self.given_tensors[len(self.params) - 1] = tensor
+        return (self.reader.new_array(value) if value.is_array else value), place
+
+    def layout(self, grads: dict[int, Any]) -> tuple[Any, ...]:
+        """Gradients by parameter, in the form of the arguments."""
+
+        def lay(layout: Any) -> Any:
+            if isinstance(layout, tuple):
+                parts = tuple(lay(part) for part in layout)
+                return parts if any(part is not None for part in parts) else None
+            return None if layout is None else grads[layout]
+
+        return tuple(lay(layout) for layout in self.layouts)
+
+    def pulled(
+        self, operation: Operation, flat: list[Any], first: int = 0
+    ) -> tuple[Any, Callable[[Any], dict[int, Any]]]:
+        """An operation's results from `first` on, and the way back from their cotangent to the parameters."""
+        values = [
+            *(plain(x) for x in flat[: len(self.params)]),
+            *self.constants,
+            *(plain(x) for x in flat[len(self.params) :]),
+        ]
+        if self.program.effects:
+            values = [x.copy() if isinstance(x, np.ndarray) else x for x in values]
+        results = list(operation(values))
+        wrapped = [self.as_given(x, t) for x, t in zip(results, operation.results, strict=True)]
+
+        def back(cotangent: Any) -> dict[int, Any]:
+            seeds = [
+                0.0 if isinstance(t, Scalar) else np.zeros_like(x)
+                for x, t in zip(results, operation.results, strict=True)
+            ]
+            for k, seed in zip(range(first, len(results)), self.spread(cotangent), strict=False):
+                if seed is not None:
+                    seeds[k] = plain(seed)
+            found = pull(operation, values, [seeds[k] for k in operation.floats])
+            return {k: self.as_given(g, operation.params[k], k) for k, g in found.items()}
+
+        return self.formed(wrapped[first : first + self.count] if first else wrapped), back
+
+    def spread(self, cotangent: Any) -> list[Any]:
+        """The parts of a cotangent in the form of the result."""
+        flat: list[Any] = []
+
+        def collect(form: Any, x: Any) -> None:
+            if isinstance(form, tuple):
+                for k, part in enumerate(form):
+                    collect(part, None if x is None else x[k])
+            elif not isinstance(form, Static):
+                flat.append(x)
+
+        collect(self.form, cotangent)
+        return flat
+
+    @property
+    def count(self) -> int:
+        """How many numbers and arrays the function returns."""
+        return len(self.operation.results)
+
+    def as_given(self, x: Any, t: Type, k: int | None = None) -> Any:
+        """A result as a tensor, where the arguments (or the argument `k`) are tensors."""
+        tensors = self.tensors if k is None else self.tensors and self.given_tensors.get(k, False)
+        return as_tensor(x, t) if tensors else x
+
+    def inputs(self, flat: list[Any]) -> list[Any]:
+        """What the derivatives take: numbers and arrays, captured ones too. They leave the arguments as they are."""
+        values = [*(plain(x) for x in flat), *self.constants]
+        return [x.copy() if isinstance(x, np.ndarray) else x for x in values] if self.program.effects else values
+
+    def cotangents(self, given: Any) -> list[Any]:
+        """The cotangents of the float results, from one in the form of the result."""
+        flat: list[Any] = []
+
+        def collect(form: Any, x: Any) -> None:
+            if isinstance(form, tuple):
+                for part, y in zip(form, x, strict=True):
+                    collect(part, y)
+            elif not isinstance(form, Static):
+                flat.append(x)
+
+        collect(self.form, given)
+        types = self.operation.results
+        return [_zero_or(x, types[k]) for k, x in enumerate(flat) if k in self.operation.floats]
+
+    def tangents(self, given: tuple[Any, ...]) -> dict[int, Any]:
+        """Tangents by parameter, from those in the form of the arguments."""
+        found: dict[int, Any] = {}
+
+        def collect(layout: Any, x: Any) -> None:
+            if isinstance(layout, tuple):
+                for k, part in enumerate(layout):
+                    collect(part, None if x is None else x[k])
+            elif layout is not None and x is not None:
+                found[layout] = (
+                    float(x) if not isinstance(self.operation.params[layout], Array) else np.asarray(plain(x))
+                )
+
+        if len(given) != len(self.layouts):
+            raise TypeError(f"{len(given)} tangents for the {len(self.layouts)} arguments of {self.name}")
+        for layout, x in zip(self.layouts, given, strict=True):
+            collect(layout, x)
+        return found
+
+    def scalar(self, what: str) -> None:
+        """Refuses what isn't the function of one number."""
+        results = self.program.block.results
+        if self.form != "scalar" or not results[0].floats:
+            raise TypeError(f"{what} of {self.name}: it must return one float; use jacobian or pullback for more")
+
+    def program_of(self, mode: str) -> Program:
+        """The program of a mode."""
+        operation = self.operation
+        modes = {
+            "value": lambda: operation,
+            "reverse": lambda: operation.reverse,
+            "forward": lambda: operation.forward(max(len(self.wrt), 1)),
+        }
+        return modes[mode]().program
+
+    def value(self, flat: list[Any]) -> Any:
+        """The value, in the form that the function returns."""
+        return self.formed(list(self.operation([*(map(plain, flat) if self.tensors else flat), *self.constants])))
+
+    def formed(self, results: list[Any]) -> Any:
+        """Results in the form that the function returns."""
+        following = iter(results)
+
+        def form(x: Any) -> Any:
+            if isinstance(x, tuple):
+                return tuple(form(part) for part in x)
+            return x.value if isinstance(x, Static) else next(following)
+
+        return form(self.form)
+
+    def value_and_gradient(self, flat: list[Any]) -> tuple[Any, dict[int, Any]]:
+        """The value and the gradient for every float parameter."""
+        return self.operation.value_and_gradient(self.inputs(flat))
+
+
+class Tangent:
+    """The tangent of a native function's value, as a function of its arguments and their tangents."""
+
+    def __init__(self, native: Native) -> None:
+        self.native = native
+        self.__native__ = self
+
+    def __call__(self, args: tuple[Any, ...], tangents: tuple[Any, ...]) -> Any:
+        return self.pull(args, tangents)[0]
+
+    def pull(self, args: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
+        """The tangent, and the function from its cotangent to those of arguments and tangents."""
+        special, flat = self.native.specialised(args)
+        operation = special.operation
+        given = special.tangents(tangents)
+        pushes = [given[k] if k in given else _zero_like(plain(flat[k])) for k in operation.wrt]
+        value, back = special.pulled(operation.forward(1), [*flat, *pushes], special.count)
+        places = range(len(special.params), len(special.params) + len(pushes))
+
+        def both(cotangent: Any) -> tuple[Any, ...]:
+            grads = back(cotangent)
+            return special.layout(grads), special.layout(
+                {k: grads[n] for k, n in zip(operation.wrt, places, strict=True)}
+            )
+
+        return value, both
+
+
+def _zero_like(x: Any) -> Any:
+    """Zero in the form of a value."""
+    return np.zeros_like(x) if isinstance(x, np.ndarray) else 0.0

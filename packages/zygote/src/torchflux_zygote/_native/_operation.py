@@ -1,0 +1,203 @@
+"""A program as an operation of its own, with its derivatives, and over batches."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from ._checkpoint import checkpointed
+from ._compile import compiled
+from ._emit import source
+from ._forward import forward, gradient
+from ._ir import Array, Program, Type
+from ._reverse import reverse
+
+__all__ = ["Batched", "Operation"]
+
+FEW = 8
+"""Up to so many numbers forward mode is the faster one for a gradient."""
+WORTH_THREADS = 3e-4
+"""Seconds of work from which on a batch is shared out to threads."""
+
+
+class Operation:
+    """A compiled program: numbers and arrays in, a tuple of numbers and arrays out."""
+
+    def __init__(self, program: Program, checkpoint: int | None = None, given: int | None = None) -> None:
+        self.program, self.checkpoint = program, checkpoint
+        self.params: list[Type] = [p.type for p in program.params]
+        self.results: list[Type] = [r.type for r in program.block.results]
+        self.wrt = [k for k, p in enumerate(program.params[:given]) if p.floats]  # not those that are captured
+        self.floats = [k for k, r in enumerate(program.block.results) if r.floats]
+
+    @cached_property
+    def function(self) -> Callable[..., Any]:
+        """The machine code."""
+        return compiled(source(self.program), self.program.name)
+
+    def __call__(self, values: list[Any]) -> tuple[Any, ...]:
+        found = self.function(*values)
+        return found if isinstance(found, tuple) else (found,)
+
+    @cached_property
+    def reverse(self) -> Operation:
+        """Inputs and a cotangent for every float result, to the results and the gradient for every float input."""
+        return Operation(reverse(checkpointed(self.program, self.checkpoint), self.wrt))
+
+    def forward(self, width: int) -> Operation:
+        """Inputs and `width` tangents for each float input, to the results and as many for each float result."""
+        if width not in self.pushed:
+            self.pushed[width] = Operation(forward(self.program, self.wrt, width))
+        return self.pushed[width]
+
+    def value_and_gradient(self, values: list[Any]) -> tuple[Any, dict[int, Any]]:
+        """Of one float result: its value, and the gradient for every float input, by number."""
+        n = len(self.wrt)
+        if n <= FEW and not any(isinstance(self.params[k], Array) for k in self.wrt):
+            value, *slopes = self.slopes.function(*values)
+            return value, dict(zip(self.wrt, slopes, strict=True))
+        value, *grads = self.reverse.function(*values, 1.0)
+        return value, dict(zip(self.wrt, grads, strict=True))
+
+    @cached_property
+    def slopes(self) -> Operation:
+        """The value of one float result, and its derivative by every float input, all numbers: in forward mode."""
+        return Operation(gradient(self.program, self.wrt))
+
+    @cached_property
+    def pushed(self) -> dict[int, Operation]:
+        """Forward mode by width."""
+        return {}
+
+    def batched(self, which: tuple[bool, ...]) -> Batched:
+        """The operation over a leading axis of some inputs."""
+        if which not in self.batches:
+            self.batches[which] = Batched(self, which)
+        return self.batches[which]
+
+    @cached_property
+    def batches(self) -> dict[tuple[bool, ...], Batched]:
+        """By which inputs have the axis."""
+        return {}
+
+    @cached_property
+    def looped(self) -> dict[tuple[bool, ...], Callable[..., Any]]:
+        """Compiled loops over a batch, by which inputs have the leading axis."""
+        return {}
+
+
+class Batched:
+    """An operation over the leading axis of some inputs, shared out to threads (the compiled code holds no lock)."""
+
+    def __init__(self, inner: Operation | Batched, which: tuple[bool, ...]) -> None:
+        self.inner, self.which = inner, which
+        self.params: list[Type] = [_stacked(p) if b else p for p, b in zip(inner.params, which, strict=True)]
+        self.results: list[Type] = [_stacked(r) for r in inner.results]
+        self.wrt: list[int] = inner.wrt
+        self.floats: list[int] = inner.floats
+
+    @cached_property
+    def reverse(self) -> Batched:
+        """Gradients for inputs without the axis come out one for each element of the batch."""
+        return self.inner.reverse.batched((*self.which, *(True for _ in self.floats)))
+
+    def forward(self, width: int) -> Batched:
+        """Tangents have the axis of their inputs."""
+        return self.inner.forward(width).batched(
+            (*self.which, *(self.which[k] for k in self.wrt for _ in range(width)))
+        )
+
+    def batched(self, which: tuple[bool, ...]) -> Batched:
+        """Over a further axis."""
+        return Batched(self, which)
+
+    def __call__(self, values: list[Any]) -> tuple[Any, ...]:
+        n = next(len(x) for x, batched in zip(values, self.which, strict=True) if batched)
+        if n == 0:
+            raise ValueError("an empty batch: the shapes of the results are not known; leave it out")
+        rows = [x if batched else [x] * n for x, batched in zip(values, self.which, strict=True)]
+
+        def at(i: int) -> tuple[Any, ...]:
+            return self.inner([_scalar(row[i]) for row in rows])
+
+        start = time.perf_counter()
+        first = at(0)
+        seconds = time.perf_counter() - start
+        outs = [
+            np.empty((n, *np.shape(x)), getattr(x, "dtype", None) or _dtype(t))
+            for x, t in zip(first, self.inner.results, strict=True)
+        ]
+
+        def one_by_one(a: int, b: int) -> None:
+            for i in range(a, b):
+                for out, x in zip(outs, at(i), strict=True):
+                    out[i] = x
+
+        for out, x in zip(outs, first, strict=True):
+            out[0] = x
+        run = self._compiled(outs, values) if isinstance(self.inner, Operation) else one_by_one
+        share_out(run, 1, n, seconds * n)
+        return tuple(outs)
+
+    def _compiled(self, outs: list[Any], values: list[Any]) -> Callable[[int, int], None]:
+        """The loop over the batch as machine code."""
+        inner = self.inner
+        assert isinstance(inner, Operation)
+        if self.which not in inner.looped:
+            inner.looped[self.which] = compiled(_loop_source(inner, self.which), f"{inner.program.name}_batch")
+        loop = inner.looped[self.which]
+        return lambda a, b: loop(a, b, *outs, *values)
+
+
+def _loop_source(inner: Operation, which: tuple[bool, ...]) -> str:
+    """A compiled function, and a loop that calls it for a part of a batch."""
+    name = inner.program.name
+    outs = [f"out_{k}" for k in range(len(inner.results))]
+    args = [f"x_{k}" for k in range(len(inner.params))]
+    call = f"{name}({', '.join(f'{a}[i]' if b else a for a, b in zip(args, which, strict=True))})"
+    lines = [f"def {name}_batch({', '.join(['start', 'stop', *outs, *args])}):", "    for i in range(start, stop):"]
+    if len(outs) == 1:
+        lines.append(f"        out_0[i] = {call}")
+    else:
+        lines.append(f"        found = {call}")
+        lines += [f"        out_{k}[i] = found[{k}]" for k in range(len(outs))]
+    decorator = '@numba.njit(nogil=True, cache=True, error_model="numpy")\n'
+    return source(inner.program) + "\n" + decorator + "\n".join(lines) + "\n"
+
+
+def share_out(run: Callable[[int, int], None], start: int, stop: int, seconds: float) -> None:
+    """Runs a loop's range, in threads if that is worth while."""
+    import torch
+
+    threads = min(torch.get_num_threads(), os.cpu_count() or 1, stop - start)
+    if threads < 2 or seconds < WORTH_THREADS:
+        if stop > start:
+            run(start, stop)
+        return
+    cuts = [start + (stop - start) * k // threads for k in range(threads + 1)]
+    with ThreadPoolExecutor(threads) as pool:
+        for done in [pool.submit(run, a, b) for a, b in pairwise(cuts)]:
+            done.result()
+
+
+def _stacked(t: Type) -> Type:
+    """The type with a leading axis."""
+    return Array(t.dtype, t.ndim + 1) if isinstance(t, Array) else Array(t, 1)
+
+
+def _dtype(t: Type) -> Any:
+    """NumPy's type of the numbers."""
+    kind = t.dtype if isinstance(t, Array) else t
+    return np.dtype({"float64": "float64", "float32": "float32", "int64": "int64", "bool_": "bool"}[str(kind)])
+
+
+def _scalar(x: Any) -> Any:
+    """A number of Python, if it is one of NumPy."""
+    return x.item() if isinstance(x, np.generic) else x

@@ -1,0 +1,211 @@
+"""What compiled programs call: bounds, growing tapes, broadcasting backwards."""
+
+import math
+
+import numba
+import numpy as np
+
+jit = numba.njit(nogil=True, cache=True, error_model="numpy")
+
+
+@jit
+def range_length(start, stop, step):  # type: ignore[no-untyped-def]
+    """The number of numbers in a range."""
+    if step > 0:
+        return max(0, (stop - start + step - 1) // step)
+    return max(0, (start - stop - step - 1) // -step)
+
+
+@jit
+def outside(start, stop, step, shift, n):  # type: ignore[no-untyped-def]
+    """Whether `i + shift` leaves the bounds of `n` elements for any `i` of a range."""
+    trips = range_length(start, stop, step)
+    first, last = start + shift, start + (trips - 1) * step + shift
+    return trips > 0 and (min(first, last) < -n or max(first, last) >= n)
+
+
+@jit
+def grow(tape, rows):  # type: ignore[no-untyped-def]
+    """The tape, or a longer copy with room for so many rows."""
+    have = tape.shape[0]
+    if rows <= have:
+        return tape
+    longer = np.empty((max(rows, 2 * have), *tape.shape[1:]), tape.dtype)
+    longer[:have] = tape
+    return longer
+
+
+@jit
+def maximum(a, b):  # type: ignore[no-untyped-def]
+    """The larger; NaN if either is."""
+    return a if a >= b or a != a else b
+
+
+@jit
+def minimum(a, b):  # type: ignore[no-untyped-def]
+    """The smaller; NaN if either is."""
+    return a if a <= b or a != a else b
+
+
+@jit
+def zeros_1(n):  # type: ignore[no-untyped-def]
+    """Zeros of shape (n,)."""
+    return np.zeros(n, np.float64)
+
+
+@jit
+def zeros_2(n, m):  # type: ignore[no-untyped-def]
+    """Zeros of shape (n, m)."""
+    return np.zeros((n, m), np.float64)
+
+
+# What Numba would compile again in every function, for a second each: loops that are compiled once, and kept.
+
+
+@jit
+def fill(x, value):  # type: ignore[no-untyped-def]
+    """`x[...] = value`, a number."""
+    for i in np.ndindex(x.shape):
+        x[i] = value
+
+
+@jit
+def assign_11(x, y):  # type: ignore[no-untyped-def]
+    """`x[:] = y`."""
+    _fits(x.shape[0], y.shape[0])
+    step = 1 if y.shape[0] == x.shape[0] else 0
+    for i in range(x.shape[0]):
+        x[i] = y[i * step]
+
+
+@jit
+def assign_22(x, y):  # type: ignore[no-untyped-def]
+    """`x[:, :] = y`."""
+    _fits(x.shape[0], y.shape[0])
+    _fits(x.shape[1], y.shape[1])
+    down, along = (1 if y.shape[0] == x.shape[0] else 0), (1 if y.shape[1] == x.shape[1] else 0)
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            x[i, j] = y[i * down, j * along]
+
+
+@jit
+def assign_21(x, y):  # type: ignore[no-untyped-def]
+    """`x[:, :] = y` for every row."""
+    assign_22(x, y.reshape((1, y.shape[0])) if y.flags.c_contiguous else y.copy().reshape((1, y.shape[0])))
+
+
+@jit
+def add_11(x, y):  # type: ignore[no-untyped-def]
+    """`x[:] += y`."""
+    _fits(x.shape[0], y.shape[0])
+    step = 1 if y.shape[0] == x.shape[0] else 0
+    for i in range(x.shape[0]):
+        x[i] += y[i * step]
+
+
+@jit
+def add_22(x, y):  # type: ignore[no-untyped-def]
+    """`x[:, :] += y`."""
+    _fits(x.shape[0], y.shape[0])
+    _fits(x.shape[1], y.shape[1])
+    down, along = (1 if y.shape[0] == x.shape[0] else 0), (1 if y.shape[1] == x.shape[1] else 0)
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            x[i, j] += y[i * down, j * along]
+
+
+@jit
+def _fits(n, m):  # type: ignore[no-untyped-def]
+    """Raises if a length can't be broadcast to another."""
+    if m not in (n, 1):
+        raise ValueError("the shapes of a store don't fit")
+
+
+@jit
+def outer(a, b):  # type: ignore[no-untyped-def]
+    """The outer product."""
+    out = np.empty((a.shape[0], b.shape[0]), a.dtype)
+    for i in range(a.shape[0]):
+        for j in range(b.shape[0]):
+            out[i, j] = a[i] * b[j]
+    return out
+
+
+@jit
+def total(x):  # type: ignore[no-untyped-def]
+    """The sum of all elements."""
+    s = x.dtype.type(0)
+    for i in np.ndindex(x.shape):
+        s += x[i]
+    return s
+
+
+@numba.vectorize(cache=True)
+def where(cond, a, b):  # type: ignore[no-untyped-def]
+    """`a` where `cond`, else `b`."""
+    return a if cond else b
+
+
+@jit
+def zeros_like(x):  # type: ignore[no-untyped-def]
+    """Zeros in the shape of `x`, contiguous."""
+    return np.zeros(x.shape, x.dtype)
+
+
+@jit
+def full_like(x, value):  # type: ignore[no-untyped-def]
+    """An array like `x`, filled with what broadcasts to it."""
+    out = np.empty(x.shape, x.dtype)
+    out[...] = value
+    return out
+
+
+@jit
+def matmul(a, b):  # type: ignore[no-untyped-def]
+    """`a @ b`, whatever the layout."""
+    return np.dot(np.ascontiguousarray(a), np.ascontiguousarray(b))
+
+
+@jit
+def ravel(x):  # type: ignore[no-untyped-def]
+    """The elements in a row."""
+    return np.ascontiguousarray(x).reshape(x.size)
+
+
+@jit
+def unbroadcast1(g, n):  # type: ignore[no-untyped-def]
+    """The cotangent of an operand of shape (n,)."""
+    out = np.zeros(n, g.dtype)
+    if g.ndim == 1:
+        flat = g.reshape(1, g.size) if n != 1 else g.reshape(g.size, 1)
+    else:
+        flat = g.reshape(g.size // n, n) if n else g.reshape(0, 0)
+    for i in range(flat.shape[0]):
+        for j in range(n):
+            out[j] += flat[i, j]
+    return out
+
+
+@jit
+def unbroadcast2(g, n, m):  # type: ignore[no-untyped-def]
+    """The cotangent of an operand of shape (n, m)."""
+    if g.shape == (n, m):
+        return g.copy()
+    out = np.zeros((n, m), g.dtype)
+    for i in range(g.shape[0]):
+        for j in range(g.shape[1]):
+            out[i if n > 1 else 0, j if m > 1 else 0] += g[i, j]
+    return out
+
+
+@numba.vectorize(cache=True)
+def erf(x):  # type: ignore[no-untyped-def]
+    """The error function."""
+    return math.erf(x)
+
+
+@numba.vectorize(cache=True)
+def erfc(x):  # type: ignore[no-untyped-def]
+    """1 - erf."""
+    return math.erfc(x)

@@ -1,0 +1,139 @@
+"""What generated code calls besides `pull` and `accum`."""
+
+from collections.abc import Callable, Iterable
+from types import CellType
+from typing import Any
+
+from ._parts import Cursor, cursor, elements
+from ._pull import adapted, interrupted_back, pull
+from ._refuse import Refused
+from ._registry import NONES, raw
+from ._run import STATE
+
+__all__ = ["Tape", "call", "defaults", "each", "fields", "interruptible", "join", "taken"]
+
+Pulled = tuple[Any, Callable[[Any], tuple[Any, ...]]]
+
+
+def taken(cell: CellType) -> Any:
+    """The cotangent of a captured parameter."""
+    return STATE.sweep.take(cell, "cell_contents")
+
+
+def fields(options: dict[str, Any]) -> dict[str, Any]:
+    """The cotangents of keyword arguments that came as `**options`."""
+    return {name: STATE.sweep.take(options, name) for name in options}
+
+
+def each(xs: Iterable[Any]) -> Any:
+    """The steps of a loop over xs: pairs of an element and the function that takes its cotangent."""
+    return cursor(xs).pairs()
+
+
+@raw(each)
+def _each(xs: Any) -> Pulled:
+    steps: Cursor = cursor(xs)
+    return steps.pairs(), lambda _: (steps.bar() if steps is not xs else None,)
+
+
+def call(f: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    """`f(*args, **options)`."""
+    return f(*args, **options)
+
+
+@raw(call)
+def _call(f: Any, args: Any, options: dict[str, Any]) -> Pulled:
+    names = list(options)
+
+    def give(bars: tuple[Any, ...]) -> tuple[Any, ...]:
+        for name, bar in zip(names, bars[len(args) :], strict=True):
+            STATE.sweep.give(options, name, bar)
+        return None, bars[: len(args)], None
+
+    return adapted(f, args, options, (f, args, options), (), give)
+
+
+def join(*several: Iterable[Any]) -> tuple[Any, ...]:
+    """`(*a, *b)`."""
+    return tuple(x for xs in several for x in xs)
+
+
+@raw(join)
+def _join(*several: Any) -> Pulled:
+    found = [elements(xs) for xs in several]
+    y = tuple(x for parts, _ in found for x in parts)
+
+    def back(ȳ: Any) -> tuple[Any, ...]:
+        bars = [None] * len(y) if ȳ is None else list(_value(ȳ))
+        given = []
+        for parts, give in found:
+            mine, bars = bars[: len(parts)], bars[len(parts) :]
+            given.append(give(mine))
+        return tuple(given)
+
+    return y, back
+
+
+def _value(ȳ: Any) -> Any:
+    from ._cotangent import value
+
+    return value(ȳ)
+
+
+def defaults(f: Any, names: tuple[str, ...], *values: Any) -> None:
+    """Says that the function f was just made with these defaults."""
+
+
+@raw(defaults)
+def _defaults(f: Any, names: tuple[str, ...], *values: Any) -> Pulled:
+    return None, lambda _: (*NONES[2], *(STATE.sweep.take(f, name) for name in names))
+
+
+def interruptible(back: Any) -> None:
+    """Says what undoes the function that begins here, however far it gets."""
+    if STATE.frame is not None:
+        STATE.frame.append(back)
+        STATE.frame = None
+
+
+class Tape(list[tuple[int, Any]]):
+    """What has happened in a block that may be left anywhere: steps, each with its back.
+
+    What is called from there may be interrupted, too, and is then undone as far as it went. So functions
+    called through a tape keep tapes of their own.
+    """
+
+    def __init__(self) -> None:
+        self.changes = STATE.runs[-1].changes
+
+    def log(self, step: int, back: Any) -> None:
+        """Notes that a step is done."""
+        self.append((step, back))
+        self.changes = STATE.runs[-1].changes
+
+    def pull(self, step: int, f: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """`f(*args, **kwargs)`; notes its back, of what was done if it was interrupted."""
+        STATE.guarded += 1
+        STATE.interrupted = None
+        try:
+            y, back = pull(f, *args, **kwargs)
+        except BaseException:
+            partial = interrupted_back(args, tuple(kwargs))
+            if partial is not None:
+                self.log(step, partial)
+            elif STATE.runs[-1].changes != self.changes:
+                STATE.lost = True
+            raise
+        finally:
+            STATE.guarded -= 1
+        self.log(step, back)
+        return y
+
+    def caught(self) -> None:
+        """Makes sure that the step which was interrupted hasn't done anything that is lost."""
+        lost, STATE.lost = STATE.lost, False
+        if lost or STATE.runs[-1].changes != self.changes:
+            raise Refused(
+                "an exception from inside of a built-in function, after something was changed there,",
+                "call the function in a loop of your own, or catch the exception inside",
+            )

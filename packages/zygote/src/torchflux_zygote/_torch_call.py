@@ -1,0 +1,304 @@
+"""Any other differentiable torch function or module, by PyTorch's own derivative of that one call."""
+
+from collections.abc import Callable, Iterator
+from types import GeneratorType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ._arithmetic import change
+from ._cotangent import value
+from ._kinds import carries, fit, inert
+from ._parts import give_slots, take_slots
+from ._pull import KINDS, LIBRARIES, library, pull
+from ._refuse import Refused, describe
+from ._registry import PULL, arrive, finish, none
+from ._run import STATE, born
+
+__all__ = ["torch_call"]
+
+Pulled = tuple[Any, Callable[[Any], tuple[Any, ...]]]
+
+_PLAIN_FLOATS: dict[Any, frozenset[int]] = {}
+"""By call: the floats, in order, that the function takes only as Python numbers."""
+KEYED: set[Any] = set()
+"""Functions of functions, whose first argument says what they take."""
+
+
+def torch_call(f: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Pulled:
+    """Pulls a function of PyTorch's."""
+    name = getattr(f, "__name__", "")
+    if name in _REFUSED:
+        raise Refused(f"a call of {describe(f)}", _REFUSED[name])
+    if name.endswith("_") and not name.endswith("__") and args and isinstance(args[0], Tensor):
+        return in_place(f, name, args, kwargs)
+    if kwargs.get("out") is not None or kwargs.get("inplace"):
+        raise Refused(f"{describe(f)} with out= or inplace=", "use what it returns")
+    if inert(args) and inert(tuple(kwargs.values())) and not isinstance(f, nn.Module):
+        return f(*args, **kwargs), none(len(args) + len(kwargs))
+    call = _Call(f, args, kwargs)
+    given = (*args, *kwargs.values())
+    y = call.y
+    if not any(x.requires_grad for x in call.outs):
+        return y, none(len(given))
+    if isinstance(y, list):
+        born(y)
+        return y, lambda _: finish(call.back, given, tuple(y), tuple(take_slots(y)))
+    return y, lambda ȳ: finish(call.back, given, y, ȳ)
+
+
+_REFUSED = {
+    "backward": "take the gradient with torchflux_zygote.gradient",
+    "grad": "take the gradient with torchflux_zygote.gradient",
+    "register_hook": "use torchflux_zygote.hook",
+    "set_": "make a new tensor",
+    "resize_": "make a new tensor",
+}
+
+
+class _Call:
+    """One call, recorded on PyTorch's tape by itself."""
+
+    def __init__(self, f: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.f, self.args, self.kwargs = f, args, kwargs
+        self.modules = [x for x in (f, *args, *kwargs.values()) if isinstance(x, nn.Module)]
+        self.parameters = [p for m in self.modules for p in m.parameters() if p.requires_grad]
+        self.y = _mapped(self.record(), _detached)
+        self.seen = self.versions()
+
+    def record(self) -> Any:
+        """Calls the function; what it returns is on the tape."""
+        before = [x._version for x in _tensors((self.args, self.kwargs))]
+        with torch.enable_grad():
+            y = self.call()
+        if before != [x._version for x in _tensors((self.args, self.kwargs))]:
+            raise Refused(f"{describe(self.f)}, which changes its argument in place", "use the function that doesn't")
+        self.outs = [x for x in _tensors(y) if carries(x)]
+        return y
+
+    def call(self) -> Any:
+        """Calls the function with floats as tensors, too, where it takes them so."""
+        count = sum(type(x) is float for x in _leaves((self.args, self.kwargs)))
+        key = (self.f, self.args[0] if self.f in KEYED else None, count)
+        if count and key not in _PLAIN_FLOATS:
+            _PLAIN_FLOATS[key] = self.plain_floats(count)
+        return self.attempt(_PLAIN_FLOATS.get(key, frozenset()))
+
+    def plain_floats(self, count: int) -> frozenset[int]:
+        """Which of the floats the function takes only as Python numbers."""
+        if self.works(frozenset()):
+            return frozenset()
+        everything = frozenset(range(count))
+        return frozenset(i for i in range(count) if not self.works(everything - {i}))
+
+    def works(self, plain: frozenset[int]) -> bool:
+        before = torch.get_rng_state()
+        try:
+            self.attempt(plain)
+        except (TypeError, RuntimeError):
+            return False
+        finally:
+            torch.set_rng_state(before)
+        return True
+
+    def attempt(self, plain: frozenset[int]) -> Any:
+        self.leaves: list[tuple[Any, Tensor]] = []
+        self.plain, self.floats = plain, 0
+        return self.f(*_mapped(self.args, self.leaf), **_mapped(self.kwargs, self.leaf))
+
+    def leaf(self, x: Any) -> Any:
+        if type(x) is float:
+            self.floats += 1
+            if self.floats - 1 in self.plain:
+                return x
+            self.leaves.append((x, made := torch.tensor(x, dtype=torch.float64, requires_grad=True)))
+            return made
+        return self.tensor_leaf(x)
+
+    def tensor_leaf(self, x: Any) -> Any:
+        if isinstance(x, Tensor) and carries(x):
+            self.leaves.append((x, made := x.detach().requires_grad_()))
+            return made
+        return x
+
+    def versions(self) -> list[int]:
+        return [x._version for _, x in self.leaves] + [x._version for x in self.outs]
+
+    def back(self, ȳ: Any) -> tuple[Any, ...]:
+        if self.versions() != self.seen:  # changed in place since; the sweep has undone that
+            self.record()
+            self.seen = self.versions()
+        bars = [value(bar) for bar in _bars(self.y, ȳ)]
+        pairs = [(out, bar) for out, bar in zip(self.outs, bars, strict=True) if bar is not None and out.requires_grad]
+        inputs = [x for _, x in self.leaves] + self.parameters
+        if not pairs or not inputs:
+            return (None,) * (len(self.args) + len(self.kwargs))
+        outs, seeds = zip(*pairs, strict=True)
+        grads = torch.autograd.grad(outs, inputs, seeds, retain_graph=True, allow_unused=True)
+        for p, grad in zip(self.parameters, grads[len(self.leaves) :], strict=True):
+            STATE.sweep.arrive(p, grad)
+        found = iter([fit(g, x) for (x, _), g in zip(self.leaves, grads, strict=False)])
+        taken = iter([i not in self.plain for i in range(self.floats)])
+        return tuple(_given(x, found, taken) for x in (*self.args, *self.kwargs.values()))
+
+
+def _given(x: Any, found: Iterator[Any], taken: Iterator[bool]) -> Any:
+    """The cotangent of an argument, from those of its tensors in order."""
+    if (isinstance(x, Tensor) and carries(x)) or (type(x) is float and next(taken)):
+        return next(found)
+    if isinstance(x, tuple):
+        return tuple(_given(part, found, taken) for part in x)
+    if isinstance(x, list):
+        give_slots(x, [arrive(part, _given(part, found, taken)) for part in x])
+    if isinstance(x, dict):
+        for key, part in x.items():
+            STATE.sweep.give(x, key, arrive(part, _given(part, found, taken)))
+    return None
+
+
+def _mapped(x: Any, f: Callable[[Any], Any]) -> Any:
+    if isinstance(x, tuple):
+        parts = [_mapped(part, f) for part in x]
+        return type(x)(parts) if hasattr(x, "n_fields") else type(x)(*parts) if hasattr(x, "_fields") else tuple(parts)
+    if isinstance(x, list):
+        return [_mapped(part, f) for part in x]
+    if type(x) is dict:
+        return {key: _mapped(part, f) for key, part in x.items()}
+    if isinstance(x, GeneratorType):
+        raise Refused("an iterator given to a torch function", "give it list(...) of the iterator")
+    return f(x)
+
+
+def _leaves(x: Any) -> Iterator[Any]:
+    if isinstance(x, tuple | list):
+        for part in x:
+            yield from _leaves(part)
+    elif type(x) is dict:
+        for part in x.values():
+            yield from _leaves(part)
+    else:
+        yield x
+
+
+def _detached(x: Any) -> Any:
+    return x.detach() if isinstance(x, Tensor) else x
+
+
+def _tensors(x: Any) -> Iterator[Tensor]:
+    if isinstance(x, Tensor):
+        yield x
+    elif isinstance(x, tuple | list | dict):
+        for part in x.values() if isinstance(x, dict) else x:
+            yield from _tensors(part)
+
+
+def _bars(y: Any, ȳ: Any) -> list[Any]:
+    """The cotangents of the differentiable tensors in y, in order."""
+    if isinstance(y, Tensor):
+        return [ȳ] if carries(y) else []
+    if isinstance(y, tuple | list):
+        bars = [None] * len(y) if ȳ is None else value(ȳ)
+        return [b for part, bar in zip(y, bars, strict=True) for b in _bars(part, bar)]
+    return []
+
+
+# In place.
+
+
+def in_place(f: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Pulled:
+    """`x.add_(v)`: the change that `x.add(v)` describes."""
+    x, *rest = args
+    count = len(args) + len(kwargs)
+    if name in ("requires_grad_", "retain_grad_"):
+        return x, lambda ȳ: (ȳ, *(None,) * (count - 1))
+    if name in _FILLS or any(is_random in name for is_random in _RANDOM):
+        return change(x, lambda: f(*args, **kwargs), lambda old: (None, lambda _: (None,) * count), count)
+    if name == "copy_":
+        source = rest[0]
+        return change(x, lambda: f(*args, **kwargs), lambda old: (None, lambda b: _to_source(b, source, count)), count)
+    if name == "fill_":
+        source = rest[0]
+        return change(x, lambda: f(*args, **kwargs), lambda old: (None, lambda b: (None, fit(b, source))), count)
+    functional = getattr(Tensor, name[:-1], None) or getattr(torch, name[:-1], None)
+    functional = functional or getattr(nn.functional, name[:-1], None)
+    if functional is None:
+        raise Refused(f"{describe(f)}", "use a function that returns a new tensor")
+    return change(x, lambda: f(*args, **kwargs), lambda old: pull(functional, old, *rest, **kwargs), count)
+
+
+_FILLS = ("zero_", "detach_")
+_RANDOM = ("normal_", "uniform_", "random_", "bernoulli_", "exponential_", "cauchy_", "geometric_")
+
+
+def _to_source(bar: Any, source: Any, count: int) -> tuple[Any, ...]:
+    return (None, arrive(source, fit(bar, source)), *(None,) * (count - 2))
+
+
+# Modules.
+
+
+_LAYERS: dict[type, Callable[..., Pulled]] = {
+    nn.Linear: lambda m, x: pull(nn.functional.linear, x, m.weight, m.bias),
+    nn.ReLU: lambda m, x: pull(torch.relu, x) if not m.inplace else torch_call(m, (x,), {}),
+    nn.Tanh: lambda m, x: pull(torch.tanh, x),
+    nn.Sigmoid: lambda m, x: pull(torch.sigmoid, x),
+    nn.Sequential: lambda m, x: _pull_chain(list(m), x),
+}
+"""Modules whose functions have rules of their own, which are faster than a call on PyTorch's tape."""
+
+
+def _pull_chain(layers: list[nn.Module], x: Any) -> Pulled:
+    backs = []
+    for layer in layers:
+        x, back = pull(layer, x)
+        backs.append(back)
+
+    def pull_back(ȳ: Any) -> tuple[Any, ...]:
+        for back in reversed(backs):
+            ȳ = back(ȳ)[0]
+        return (ȳ,)
+
+    return x, pull_back
+
+
+def _hooked(m: nn.Module) -> bool:
+    """Whether more than its class's `forward` runs when a module is called."""
+    hooks = m._forward_hooks or m._forward_pre_hooks or m._backward_hooks or m._backward_pre_hooks
+    return bool(hooks) or "forward" in m.__dict__ or nn.modules.module._has_any_global_hook()
+
+
+def _pull_module(m: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Pulled:
+    layer = _LAYERS.get(type(m))
+    if layer is not None and len(args) == 1 and not kwargs and type(args[0]) is Tensor and not _hooked(m):
+        y, back = layer(m, *args)
+        return y, lambda ȳ: back(ȳ)[:1]
+    if all(library(type(part)) == "torch" for part in m.modules()):
+        return torch_call(m, args, kwargs)
+    hooks = (m._forward_hooks, m._forward_pre_hooks, m._backward_hooks, m._backward_pre_hooks)
+    if any(hooks):
+        raise Refused(f"a module with hooks ({type(m).__name__})", "call what the hooks do in its forward")
+    y, back = pull(type(m).forward, m, *args, **kwargs)
+    return y, lambda ȳ: back(ȳ)[1:]
+
+
+_FORWARD_METHODS = ("forward", "__call__", "_call_impl", "_wrapped_call_impl")
+"""The methods of modules that compute; the others only look at what there is."""
+
+
+def _pull_torch(f: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Pulled:
+    """A torch function; the methods of modules that contain others' modules are transformed."""
+    from ._pull import pull_function
+
+    if args and isinstance(args[0], nn.Module) and hasattr(f, "__code__"):
+        if f.__name__ not in _FORWARD_METHODS:
+            return f(*args, **kwargs), none(len(args) + len(kwargs))
+        if not all(library(type(part)) == "torch" for part in args[0].modules()):
+            return pull_function(f, args, kwargs)
+    if f in PULL:
+        return PULL[f](*args, **kwargs)
+    return torch_call(f, args, kwargs)
+
+
+LIBRARIES["torch"] = _pull_torch
+KINDS.append((nn.Module, _pull_module))
