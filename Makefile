@@ -36,6 +36,7 @@ lint: setup ## formatting, lint and types
 
 bench: setup ## side by side with the peers
 	$(BIN)/python benchmarks/core.py $(ARGS)
+	$(BIN)/python benchmarks/zygote.py $(ARGS)
 
 docs: setup ## the API pages, into site/
 	$(BIN)/pdoc --output-directory site $(IMPORTS)

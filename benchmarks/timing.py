@@ -19,13 +19,17 @@ def alternate(peers: dict[str, Callable[[], object]], rounds: int = 25, spell: f
 
 
 def _calls_in(peer: Callable[[], object], spell: float) -> int:
-    """How many calls fill a spell, after a warm-up."""
-    for _ in range(20):
-        peer()
+    """How many calls fill a spell, after a warm-up (of one call, where a call is slow)."""
     start = time.perf_counter()
-    for _ in range(5):
+    peer()
+    slow = time.perf_counter() - start > spell
+    for _ in range(0 if slow else 20):
         peer()
-    return max(1, int(5 * spell / (time.perf_counter() - start)))
+    times = 1 if slow else 5
+    start = time.perf_counter()
+    for _ in range(times):
+        peer()
+    return max(1, int(times * spell / (time.perf_counter() - start)))
 
 
 def table(title: str, seconds: dict[str, list[float]], base: str) -> None:
@@ -34,8 +38,9 @@ def table(title: str, seconds: dict[str, list[float]], base: str) -> None:
     for name, times in seconds.items():
         low, middle, high = statistics.quantiles(times, n=4)
         ratio = statistics.median(a / b for a, b in zip(times, seconds[base], strict=True))
-        print(f"| {name} | {_micro(middle)} | {_micro(low)}–{_micro(high)} | {ratio:.2f} |")
+        print(f"| {name} | {micro(middle)} | {micro(low)}–{micro(high)} | {ratio:.2f} |")
 
 
-def _micro(seconds: float) -> str:
+def micro(seconds: float) -> str:
+    """A time in microseconds, as text."""
     return f"{seconds * 1e6:,.1f} µs"
