@@ -21,7 +21,9 @@ atoms = st.sampled_from([*NAMES, "0", "1", "-2", "3", "shared"])
 
 
 def _binary(inner):
-    return st.builds("({} {} {})".format, inner, st.sampled_from(["+", "-", "*", "//", "%"]), inner)
+    """Products stay small: squared three hundred times, a number would take forever."""
+    sums = st.builds("({} {} {})".format, inner, st.sampled_from(["+", "-", "//", "%"]), inner)
+    return st.one_of(sums, st.builds("({} * {} % 1009)".format, inner, inner))
 
 
 def _grown(inner):
@@ -59,7 +61,7 @@ def _assignments():
     name, e = st.sampled_from(NAMES), expressions
     return st.one_of(
         st.builds("{} = {}".format, name, e),
-        st.builds("{} {}= {}".format, name, st.sampled_from("+-*"), e),
+        st.builds("{} {}= {}".format, name, st.sampled_from("+-^"), e),
         st.builds("{}, {} = {}, {}".format, name, name, e, e),
         st.builds("{} = {} = {}".format, name, name, e),
         st.builds("d[{} % 2] = {}".format, e, e),
@@ -124,7 +126,7 @@ def f(a, b):
 """
 
 
-@settings(max_examples=100, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(body=block(statements(3)), arguments=st.tuples(st.integers(-2, 4), st.integers(-2, 4)))
 def test_the_same(body, arguments, cell, same):
     same.log = LOG

@@ -1,12 +1,16 @@
 """Expressions: everything but one operation gets a name, in Python's own order of evaluation."""
 
 import ast
+import sys
 from collections.abc import Callable, Sequence
 
 from ._emit import Emitter, busy, is_atom
 from ._quote import copy
 
 __all__ = ["Expressions"]
+
+CONVERTS_FIRST = sys.version_info >= (3, 13)
+"""Whether `f"{x!r:{width}}"` takes the text of `x` before it looks at `width`, as Python does since 3.13."""
 
 
 class Expressions(Emitter):
@@ -150,12 +154,17 @@ class Expressions(Emitter):
         pending = [piece for piece in later if isinstance(piece, ast.FormattedValue)]
         spec = part.format_spec
         value = self._printable(self.kept(part.value, [spec] if spec and _computes(spec) else []), part)
-        written = ast.FormattedValue(value, part.conversion, self.value(spec) if spec else None)
-        piece = ast.copy_location(written, part)
+        conversion = part.conversion
+        if CONVERTS_FIRST and conversion != -1 and spec and _computes(spec):
+            value, conversion = self._text(ast.FormattedValue(value, conversion, None), part), -1
+        piece = ast.copy_location(ast.FormattedValue(value, conversion, self.value(spec) if spec else None), part)
         if not any(_computes(other) for other in pending):
             return piece
-        text = self.named(ast.copy_location(ast.JoinedStr([piece]), part), part)
-        return ast.copy_location(ast.FormattedValue(text, -1, None), part)
+        return ast.copy_location(ast.FormattedValue(self._text(piece, part), -1, None), part)
+
+    def _text(self, piece: ast.FormattedValue, at: ast.AST) -> ast.expr:
+        """The name of a piece that is made text here."""
+        return self.named(ast.copy_location(ast.JoinedStr([ast.copy_location(piece, at)]), at), at)
 
     def _printable(self, atom: ast.expr, at: ast.AST) -> ast.expr:
         """Text in the braces of an f-string can't always be printed back, so it gets a name."""
