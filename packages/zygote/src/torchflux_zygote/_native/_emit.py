@@ -466,7 +466,7 @@ class _Emitter:
         assert item.out is not None
         i, n = (self.text(a) for a in item.args)
         self.alias_of[item.out] = item.args[0]
-        self.line(f"if {i} < -{n} or {i} >= {n}:")
+        self.line(f"if {i} >= {n}:" if item.attrs == "from 0" else f"if {i} < -{n} or {i} >= {n}:")
         self.line(f"    raise IndexError({item.place!r})")
 
     def text_outside(self, item: Op) -> str:
