@@ -2,7 +2,7 @@
 
 from ._ir import INT, Block, For, Item, Op, Program, While, blocks, defined
 
-__all__ = ["without_invariants"]
+__all__ = ["PLAIN", "without_invariants"]
 
 PLAIN = {"add", "sub", "mul", "neg", "max", "min", "shape", "range_length"}
 """What can be computed even if no trip would have: it raises nothing."""

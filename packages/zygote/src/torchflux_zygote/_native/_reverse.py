@@ -20,6 +20,8 @@ from ._writer import literal
 
 __all__ = ["reverse"]
 
+ONE = literal(1)
+
 
 def reverse(program: Program, wrt: list[int]) -> Program:
     """The program's value and gradient.
@@ -219,6 +221,7 @@ class _Reverse(Adjoints, Tape):
             child.head = item.head
         else:
             child.own.add(item.index)
+        index = child.trip = Value(INT, "k")
         saved, self.adj = self.adj, dict(zip(outer, heads[len(carried) :], strict=True))
         back = Block()
         here, self.here = self.here, child
@@ -233,12 +236,12 @@ class _Reverse(Adjoints, Tape):
                 back.results.append(self.ended(value, self.adj[value]))
         self.here = here
         self.adj = saved
-        index = Value(INT, "k")
         trips = self.trips(item, scope)
         self.settle_loop(child, item, index, back, scope)
         ends = [Value(head.type, head.name) for head in heads]
         self.owned.update(e for e in ends if e.is_array)
-        self.w.add(For(index, self.w.op("sub", trips, literal(1)), literal(-1), literal(-1), heads, starts, back, ends))
+        last = literal(trips.const - 1) if trips.const is not None else self.w.emit("sub", INT, trips, ONE, pure=False)
+        self.w.add(For(index, last, literal(-1), literal(-1), heads, starts, back, ends))
         for value, end in zip(outer, ends[len(carried) :], strict=True):
             self.adj[value] = end
         for n, end in zip(carried, ends, strict=False):
