@@ -4,6 +4,7 @@ import ast
 import keyword
 
 from ._analysis import Memory
+from ._any_order import in_any_order
 from ._arrays import part_type
 from ._ir import (
     F32,
@@ -100,7 +101,8 @@ class _Emitter:
     """Writes the text of one program."""
 
     def __init__(self, program: Program, functions: dict[int, str]) -> None:
-        self.program, self.functions = program, functions
+        self.title, self.functions = functions[id(program)], functions
+        program = self.program = in_any_order(program)
         self.memory = Memory(program.block)
         self.names: dict[Value, str] = {}
         self.taken = {*RESERVED, *functions.values()}
@@ -139,7 +141,7 @@ class _Emitter:
         results = ", ".join(self.text(r) for r in self.program.block.results)
         many = len(self.program.block.results) != 1
         self.line(f"return ({results}{',' if many and results else ''})" if many else f"return {results}")
-        head = f"def {self.functions[id(self.program)]}({', '.join(params)}):"
+        head = f"def {self.title}({', '.join(params)}):"
         text = [head, f"    {doc!r}"] if doc else [head]
         return ast.unparse(ast.parse("\n".join([*text, *self.lines]))) + "\n"
 
@@ -525,6 +527,11 @@ class _Emitter:
         return self.call(item, f"np.{item.name}")
 
     text_any = text_argmax = text_argmin = text_all
+
+    def text_plus(self, item: Op) -> str:
+        """A step of a sum of cotangents."""
+        assert item.out is not None
+        return f"rt.plus({', '.join(self.operand(arg, item.out, 'plus') for arg in item.args)})"
 
     def text_matmul(self, item: Op) -> str:
         """A matrix product."""

@@ -241,7 +241,7 @@ class _Reverse(Adjoints, Tape):
         ends = [Value(head.type, head.name) for head in heads]
         self.owned.update(e for e in ends if e.is_array)
         last = literal(trips.const - 1) if trips.const is not None else self.w.emit("sub", INT, trips, ONE, pure=False)
-        self.w.add(For(index, last, literal(-1), literal(-1), heads, starts, back, ends))
+        self.w.add(For(index, last, literal(-1), literal(-1), heads, starts, back, ends, backward=True))
         for value, end in zip(outer, ends[len(carried) :], strict=True):
             self.adj[value] = end
         for n, end in zip(carried, ends, strict=False):
