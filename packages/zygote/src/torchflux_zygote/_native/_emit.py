@@ -285,7 +285,7 @@ class _Emitter:
             self.names[op.out] = self.name(op.args[0])
             self.ahead.add(op)
         rows = grows[0].args[1]
-        row = self.text(next(op.args[0] for op in item.body.items if isinstance(op, Op) and op.out is rows))
+        row = self.row_ahead(item, next(op.args[0] for op in item.body.items if isinstance(op, Op) and op.out is rows))
         self.line("while True:")
         self.depth += 1
         sizes = ", ".join(f"{tape}.shape[0]" for tape in tapes)
@@ -297,6 +297,11 @@ class _Emitter:
         for tape in tapes:
             self.line(f"{tape} = rt.grow({tape}, {row} + 1)")
         self.depth -= 1
+
+    def row_ahead(self, item: While, row: Value) -> str:
+        """The number of a row before the trip that writes it."""
+        makers = {op.out: op for op in item.body.items if isinstance(op, Op)}
+        return " + ".join(self.text(arg) for arg in makers[row].args) if row in makers else self.text(row)
 
     def while_body(self, item: While, guard: list[str]) -> None:
         """Writes the loop itself, with `guard` between head and body."""

@@ -94,8 +94,12 @@ class Halves:
         self.here: Scope
         self.ranges = Ranges(self.whole)
         self.counts: dict[int, Value] = {}
+        self.trip_heads: dict[int, Value] = {}  # of loops that count their trips: the number so far
         self.lengths: dict[object, Value] = {}  # of ranges that are known before all loops
         self.bound: dict[Value, Value] = {}
+        self.grounds = {id(self.forward)}  # the blocks of which everything is there on the way back
+        self.roots: dict[Value, Value] = {}  # the zeros from which cotangents of arrays are added up
+        self.tapes: dict[int, list[tuple[Op, Value]]] = {}  # by block: where tapes are made, and what is read
         self.array_tapes: dict[Value, tuple[Value, Value]] = {}
 
     def _house(self, block: Block) -> None:
@@ -147,7 +151,7 @@ class Halves:
             if scope.block is block or (value in scope.own):
                 scope.own.add(op.out)
             scope = scope.parent
-        if block is self.forward:
+        if id(block) in self.grounds:
             self.top.add(op.out)
 
     def register(self, item: Item, block: Block) -> None:
@@ -162,7 +166,7 @@ class Halves:
             if scope.block is block or scope.head is block:
                 scope.own.add(value)
             scope = scope.parent
-        if block is self.forward:
+        if id(block) in self.grounds:
             self.top.add(value)
 
     def preserved(self, value: Value) -> Value:

@@ -67,18 +67,20 @@ class Rows(Keeping):
 
     def counted_ahead(self, item: For, scope: Scope) -> Value:
         """The number of trips, computed before the loop, or before all loops if they don't change it."""
-        if not self.fixed(item):
-            made, count = self.length(item)
-            block = self.home[id(item)]
-            at = place(block, item)
-        else:
-            ends = [end for end in (item.start, item.stop, item.step) if end.const is None]
-            key = tuple((end.const, end if end in ends else None) for end in (item.start, item.stop, item.step))
-            if key in self.lengths:
-                return self.lengths[key]
-            made, count = self.length(item)
+        ends = (item.start, item.stop, item.step)
+        key = tuple((end.const, end if end.const is None else None) for end in ends)
+        if key in self.lengths:
+            return self.lengths[key]
+        made, count = self.length(item)
+        places = [self.block_of(end) for end in ends if end.const is None]
+        if self.fixed(item) and all(block is self.forward for block, _ in places):
             self.lengths[key] = count
-            block, at = self.forward, max((self.block_of(end)[1] for end in ends), default=0)
+            block, at = self.forward, max((n for _, n in places), default=0)
+        else:
+            nest = self.nest(item) if self.fixed(item) else []
+            around = nest[0][0] if nest else item
+            block = self.home[id(around)]
+            at = place(block, around)
         block.items[at:at] = made
         for op in made:
             self.register(op, block)
@@ -123,6 +125,7 @@ class Rows(Keeping):
         self.where[head] = (item, -1)
         self.where[count] = (item, len(item.outs) - 1)
         self.note(count, block, scope)
+        self.trip_heads[id(item)] = head
         return count
 
     # How many rows there are.
@@ -204,8 +207,12 @@ class Rows(Keeping):
             states += [flat, places, Value(INT, "end", const=0)]
         if record.top:
             states.append(Value(INT, "top", const=0))
-        self.place_ahead(before, record.nest[0][0] if record.nest else record.item)
+        outermost = record.nest[0][0] if record.nest else record.item
+        self.place_ahead(before, outermost)
         base, finals = self.thread(record.nest, record, states, parent)
+        made = {op.out: op for op in before if isinstance(op, Op)}
+        pairs = [(made[state], final) for state, final in zip(states, finals, strict=False) if state in made]
+        self.tapes.setdefault(id(self.home[id(outermost)]), []).extend(pairs)
         tapes = dict(zip(record.groups, finals, strict=False))
         rest = finals[len(record.groups) :]
         for n, value in enumerate(record.arrays):
@@ -266,7 +273,7 @@ class Rows(Keeping):
         if base is not None and record.trips is not None and not record.room:  # room for all trips at once
             carried = self.room_for(record, base, carried)
         tail: list[Item] = []
-        row, slots = self.row(record, tail)
+        row = self.row(record, base, tail)
         heads = [Value(s.type, s.name) for s in carried]
         now = list(heads)
         room = record.room or record.trips is not None
@@ -282,14 +289,20 @@ class Rows(Keeping):
                 now[k] = new
         for at, value in zip(range(count, len(now), 3), record.arrays, strict=True):
             now[at : at + 3] = self.push_array(value, now[at], now[at + 1], now[at + 2], row, room, tail)
-        following = [Value(INT, "row") for _ in slots]
-        tail += [Op("add", (slot, literal(1)), new) for slot, new in zip(slots, following, strict=True)]
         item.body.items += tail
         for op in tail:
             self.register(op, item.body)
-        inits = [*carried, *([literal(0) if base is None else base] if slots else [])]
-        finals = self.carry_along(item, [*heads, *slots], inits, [*now, *following], scope)
-        return base, finals if base is not None else finals[: len(carried)]
+        finals = self.carry_along(item, heads, carried, now, scope)
+        return base, finals if base is None else [*finals, self.moved_on(item, base, scope)]
+
+    def moved_on(self, item: Loop, base: Value, scope: Scope) -> Value:
+        """The number of rows behind a loop."""
+        block, top = self.home[id(item)], Value(INT, "top")
+        op = Op("add", (base, self.counted(item, scope)), top)
+        block.items.insert(place(block, item) + 1, op)
+        self.register(op, block)
+        self.note(top, block, scope)
+        return top
 
     def carry_along(
         self, item: Loop, heads: list[Value], inits: list[Value], ends: list[Value], scope: Scope
@@ -309,13 +322,19 @@ class Rows(Keeping):
             self.note(final, self.home[id(item)], scope)
         return finals
 
-    def row(self, record: Record, tail: list[Item]) -> tuple[tuple[Value, ...], list[Value]]:
-        """Where a trip's row lies, and the counter of rows that the loop then has to carry, if any."""
-        if record.grid is None:
-            slot = Value(INT, "row")
-            return (slot,), [slot]
-        loops = [*(around for around, _ in record.nest), record.item]
-        return tuple(_trip(loop, tail) for loop in loops if isinstance(loop, For)), []
+    def row(self, record: Record, base: Value | None, tail: list[Item]) -> tuple[Value, ...]:
+        """Where a trip's row lies."""
+        if record.grid is not None:
+            loops = [*(around for around, _ in record.nest), record.item]
+            return tuple(_trip(loop, tail) for loop in loops if isinstance(loop, For))
+        trip = self.trip_heads.get(id(record.item))
+        if trip is None:
+            assert isinstance(record.item, For)
+            trip = _trip(record.item, tail)
+        if base is None:
+            return (trip,)
+        tail.append(Op("add", (base, trip), Value(INT, "row")))
+        return tuple(outs(tail[-1]))
 
     def room_for(self, record: Record, base: Value, states: list[Value]) -> list[Value]:
         """The tapes with room for all trips of a loop that starts."""
