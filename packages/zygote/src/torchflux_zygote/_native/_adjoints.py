@@ -48,8 +48,7 @@ class Adjoints(Cotangents):
         array, *index = item.args
         if array not in self.active:
             return
-        bar = self.adj.get(array)
-        bar = self.zero(array) if bar is None else self.own(bar)
+        bar = self.own(self.adj[array]) if array in self.adj else self.root(array)
         self.adj[array] = self.add_at(bar, item.attrs, tuple(self.look(i) for i in index), g)
 
     def pull_store(self, item: Op, g: Value) -> None:

@@ -116,12 +116,12 @@ class Memory:
         }
 
     def storage(self, value: Value) -> Value:
-        """The value whose variable this one is kept in: it differs from it by stores only."""
+        """The value whose variable this one is kept in: it differs from it by stores only, or in length."""
         if value not in self.where:
             return value
         item, k = self.where[value]
         if isinstance(item, Op):
-            return self.storage(item.args[0]) if item.name in STORES else value
+            return self.storage(item.args[0]) if item.name in STORES or item.name == "grow" else value
         if isinstance(item, Call):
             return value
         if isinstance(item, If):

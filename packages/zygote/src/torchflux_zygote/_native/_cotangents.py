@@ -59,6 +59,13 @@ class Cotangents(Halves):
         self.owned.add(made)
         return made
 
+    def root(self, value: Value) -> Value:
+        """Zeros from which the cotangent of a value is added up."""
+        made = self.zero(value)
+        if made.is_array and self.here.parent is None:
+            self.roots[value] = made
+        return made
+
     def gradient(self, param: Value) -> Value:
         """A parameter's gradient, in an array of its own."""
         found = self.adj.get(param)

@@ -4,6 +4,7 @@ import ast
 import keyword
 
 from ._analysis import Memory
+from ._any_order import in_any_order
 from ._arrays import part_type
 from ._ir import (
     F32,
@@ -100,7 +101,8 @@ class _Emitter:
     """Writes the text of one program."""
 
     def __init__(self, program: Program, functions: dict[int, str]) -> None:
-        self.program, self.functions = program, functions
+        self.title, self.functions = functions[id(program)], functions
+        program = self.program = in_any_order(program)
         self.memory = Memory(program.block)
         self.names: dict[Value, str] = {}
         self.taken = {*RESERVED, *functions.values()}
@@ -139,7 +141,7 @@ class _Emitter:
         results = ", ".join(self.text(r) for r in self.program.block.results)
         many = len(self.program.block.results) != 1
         self.line(f"return ({results}{',' if many and results else ''})" if many else f"return {results}")
-        head = f"def {self.functions[id(self.program)]}({', '.join(params)}):"
+        head = f"def {self.title}({', '.join(params)}):"
         text = [head, f"    {doc!r}"] if doc else [head]
         return ast.unparse(ast.parse("\n".join([*text, *self.lines]))) + "\n"
 
@@ -283,7 +285,7 @@ class _Emitter:
             self.names[op.out] = self.name(op.args[0])
             self.ahead.add(op)
         rows = grows[0].args[1]
-        row = self.text(next(op.args[0] for op in item.body.items if isinstance(op, Op) and op.out is rows))
+        row = self.row_ahead(item, next(op.args[0] for op in item.body.items if isinstance(op, Op) and op.out is rows))
         self.line("while True:")
         self.depth += 1
         sizes = ", ".join(f"{tape}.shape[0]" for tape in tapes)
@@ -295,6 +297,11 @@ class _Emitter:
         for tape in tapes:
             self.line(f"{tape} = rt.grow({tape}, {row} + 1)")
         self.depth -= 1
+
+    def row_ahead(self, item: While, row: Value) -> str:
+        """The number of a row before the trip that writes it."""
+        makers = {op.out: op for op in item.body.items if isinstance(op, Op)}
+        return " + ".join(self.text(arg) for arg in makers[row].args) if row in makers else self.text(row)
 
     def while_body(self, item: While, guard: list[str]) -> None:
         """Writes the loop itself, with `guard` between head and body."""
@@ -466,7 +473,7 @@ class _Emitter:
         assert item.out is not None
         i, n = (self.text(a) for a in item.args)
         self.alias_of[item.out] = item.args[0]
-        self.line(f"if {i} < -{n} or {i} >= {n}:")
+        self.line(f"if {i} >= {n}:" if item.attrs == "from 0" else f"if {i} < -{n} or {i} >= {n}:")
         self.line(f"    raise IndexError({item.place!r})")
 
     def text_outside(self, item: Op) -> str:
@@ -525,6 +532,11 @@ class _Emitter:
         return self.call(item, f"np.{item.name}")
 
     text_any = text_argmax = text_argmin = text_all
+
+    def text_plus(self, item: Op) -> str:
+        """A step of a sum of cotangents."""
+        assert item.out is not None
+        return f"rt.plus({', '.join(self.operand(arg, item.out, 'plus') for arg in item.args)})"
 
     def text_matmul(self, item: Op) -> str:
         """A matrix product."""

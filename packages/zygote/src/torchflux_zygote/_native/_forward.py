@@ -283,7 +283,16 @@ class _Forward:
         if isinstance(item, For):
             body = self.loop_body(item.body, which)
             loop: For | While = For(
-                item.index, item.start, item.stop, item.step, carry, inits, body, list(item.outs), item.halt
+                item.index,
+                item.start,
+                item.stop,
+                item.step,
+                carry,
+                inits,
+                body,
+                list(item.outs),
+                item.halt,
+                item.backward,
             )
             self.w.add(loop)
             for n in which:

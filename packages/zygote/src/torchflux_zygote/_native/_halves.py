@@ -2,6 +2,7 @@
 
 from ._analysis import Memory, active_values
 from ._ir import F64, INT, Array, Block, For, Item, Op, Program, Scalar, Type, Value, While, blocks, outs
+from ._ranges import Ranges
 from ._rewrite import clone
 from ._rotate import rotated
 from ._writer import Writer
@@ -39,6 +40,12 @@ class Scope:
         self.head: Block | None = None  # of a `while`, whose trips have two blocks
         self.known: dict[Value, Value] = {}
         self.requested: list[Value] = []
+        self.trip: Value | None = None  # the number of the trip, of a loop's body
+
+    def trips_around(self) -> tuple[Value, ...]:
+        """The numbers of the trips of the loops that this is in, from the outside in."""
+        outer = self.parent.trips_around() if self.parent is not None else ()
+        return outer if self.trip is None else (*outer, self.trip)
 
     def lookup(self, value: Value) -> Value:
         """The value as it was in the forward half."""
@@ -85,9 +92,14 @@ class Halves:
         self.copies: dict[Value, Value] = {}
         self.shapes: dict[tuple[Value, int], Value] = {}
         self.here: Scope
+        self.ranges = Ranges(self.whole)
         self.counts: dict[int, Value] = {}
-        self.presized: set[int] = set()  # loops for all of whose trips the tape has room from the start
+        self.trip_heads: dict[int, Value] = {}  # of loops that count their trips: the number so far
+        self.lengths: dict[object, Value] = {}  # of ranges that are known before all loops
         self.bound: dict[Value, Value] = {}
+        self.grounds = {id(self.forward)}  # the blocks of which everything is there on the way back
+        self.roots: dict[Value, Value] = {}  # the zeros from which cotangents of arrays are added up
+        self.tapes: dict[int, list[tuple[Op, Value]]] = {}  # by block: where tapes are made, and what is read
         self.array_tapes: dict[Value, tuple[Value, Value]] = {}
 
     def _house(self, block: Block) -> None:
@@ -139,7 +151,7 @@ class Halves:
             if scope.block is block or (value in scope.own):
                 scope.own.add(op.out)
             scope = scope.parent
-        if block is self.forward:
+        if id(block) in self.grounds:
             self.top.add(op.out)
 
     def register(self, item: Item, block: Block) -> None:
@@ -154,7 +166,7 @@ class Halves:
             if scope.block is block or scope.head is block:
                 scope.own.add(value)
             scope = scope.parent
-        if block is self.forward:
+        if id(block) in self.grounds:
             self.top.add(value)
 
     def preserved(self, value: Value) -> Value:

@@ -111,7 +111,7 @@ class For:
     """`for index in range(start, stop, step)`; `carry[k]` is `inits[k]` at first and then the trip's `results[k]`.
 
     `outs[k]` is what the last trip left (`inits[k]` after none). If `body.results` is followed by a `halt`, the loop
-    ends after the trip in which it is true.
+    ends after the trip in which it is true. What a `backward` loop adds up are cotangents, in any order.
     """
 
     index: Value
@@ -123,6 +123,7 @@ class For:
     body: Block
     outs: list[Value]
     halt: Value | None = None
+    backward: bool = False
 
 
 @dataclass(eq=False)

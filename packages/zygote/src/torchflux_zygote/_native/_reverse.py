@@ -10,15 +10,16 @@ computed outside of loops is simply still there.
 Source: Griewank and Walther (2008), Evaluating Derivatives, doi:10.1137/1.9780898717761, chapters 3 and 5.
 """
 
-from ._adjoints import Adjoints
+from ._at_once import AtOnce
 from ._halves import Scope, strong
-from ._ir import INT, Block, Call, For, If, Item, Loop, Op, Program, Scalar, Value, While, defined, outs, used
+from ._ir import INT, Block, Call, For, If, Item, Loop, Op, Program, Scalar, Value, While, defined, outs
 from ._ops import DERIVATIVES
 from ._rewrite import fill, tidy
-from ._tape import Tape
 from ._writer import literal
 
 __all__ = ["reverse"]
+
+ONE = literal(1)
 
 
 def reverse(program: Program, wrt: list[int]) -> Program:
@@ -36,7 +37,7 @@ def reverse(program: Program, wrt: list[int]) -> Program:
     return program.derived[key]
 
 
-class _Reverse(Adjoints, Tape):
+class _Reverse(AtOnce):
     """Writes the backward half."""
 
     def program(self) -> Program:
@@ -191,16 +192,14 @@ class _Reverse(Adjoints, Tape):
                 break
         else:
             return
+        at_once = self.seeds_of(item, scope)
+        if at_once is not None:
+            assert isinstance(item, For)
+            self.loop_at_once(item, *at_once)
+            return
         body = item.body
         carried = [n for n, head in enumerate(item.carry) if head in self.active]
-        inner = defined(body) | set(item.carry) | (defined(item.head) if isinstance(item, While) else set())
-        outer = [
-            v
-            for v in {**dict.fromkeys(used([item])), **dict.fromkeys(body.results)}
-            if v in self.active and v not in inner and v not in item.inits
-        ]
-        seen_inside = set(used(body.items)) | set(body.results)
-        outer += [v for v in item.inits if v in self.active and v not in inner and v in seen_inside and v not in outer]
+        outer = self.outer_of(item)
         heads, starts = [], []
         for n in carried:
             share = None
@@ -211,7 +210,7 @@ class _Reverse(Adjoints, Tape):
             starts.append(self.zero(_out_of(item, n)) if share is None else self.own(share))
             heads.append(self.head(item.carry[n]))
         for value in outer:
-            starts.append(self.own(self.adj.get(value) or self.zero(value)))
+            starts.append(self.own(self.adj[value]) if value in self.adj else self.root(value))
             heads.append(self.head(value))
         child = Scope(self, scope, body, {*item.carry, *(v for inner_item in body.items for v in outs(inner_item))})
         if isinstance(item, While):
@@ -219,6 +218,7 @@ class _Reverse(Adjoints, Tape):
             child.head = item.head
         else:
             child.own.add(item.index)
+        index = child.trip = Value(INT, "k")
         saved, self.adj = self.adj, dict(zip(outer, heads[len(carried) :], strict=True))
         back = Block()
         here, self.here = self.here, child
@@ -233,12 +233,12 @@ class _Reverse(Adjoints, Tape):
                 back.results.append(self.ended(value, self.adj[value]))
         self.here = here
         self.adj = saved
-        index = Value(INT, "k")
         trips = self.trips(item, scope)
         self.settle_loop(child, item, index, back, scope)
         ends = [Value(head.type, head.name) for head in heads]
         self.owned.update(e for e in ends if e.is_array)
-        self.w.add(For(index, self.w.op("sub", trips, literal(1)), literal(-1), literal(-1), heads, starts, back, ends))
+        last = literal(trips.const - 1) if trips.const is not None else self.w.emit("sub", INT, trips, ONE, pure=False)
+        self.w.add(For(index, last, literal(-1), literal(-1), heads, starts, back, ends, backward=True))
         for value, end in zip(outer, ends[len(carried) :], strict=True):
             self.adj[value] = end
         for n, end in zip(carried, ends, strict=False):

@@ -35,6 +35,12 @@ def grow(tape, rows):  # type: ignore[no-untyped-def]
     return longer
 
 
+@numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc"})
+def plus(a, b):  # type: ignore[no-untyped-def]
+    """`a + b`, a step of a sum of cotangents, whose terms may be added up in any order."""
+    return a + b
+
+
 @jit
 def maximum(a, b):  # type: ignore[no-untyped-def]
     """The larger; NaN if either is."""
