@@ -208,6 +208,7 @@ class Generator:
                 lambda: f"{e()} / (2.0 + {name()} ** 2)",
                 lambda: f"np.where({name()} > {self.constant()}, {name()}, {e()})",
                 lambda: f"{self.constant()} - {name()}",
+                lambda: f"0.5 * np.cumsum({e()})",
             ]
         if s.matrices and n == N:
             m = self.pick(s.matrices)
@@ -222,6 +223,7 @@ class Generator:
             kinds += [
                 lambda: f"np.concatenate(({name()}[2:], {name()}[:2]))",
                 lambda: f"np.array(({', '.join(self.leaf(s) for _ in range(n))}))",
+                lambda: f"({e()}.reshape(2, 2) @ {e()}.reshape(2, -1)).ravel() * 0.4",
             ]
         if n > 1:
             longer = [k for k, v in s.arrays.items() if v == n + 1]
@@ -503,7 +505,14 @@ class Generator:
         name = self.vector_name(s)
         n = s.arrays[name]
         new = self.fresh("b")
-        if n > 2 and self.chance(0.5):
+        if self.chance(0.3):
+            kinds = [(f"{name}.reshape({n})", n), (f"({name} * {self.leaf(s)}).reshape(-1)", n)]
+            if s.matrices:
+                m = self.pick(s.matrices)
+                kinds += [(f"({m} * {self.leaf(s)}).T.ravel()", N * N), (f"{m}.reshape(-1)", N * N)]
+            text, s.arrays[new] = self.pick(kinds)
+            self.line(f"{new} = {text}")
+        elif n > 2 and self.chance(0.5):
             part, length = self.pick([("[1:]", n - 1), ("[:-1]", n - 1), ("[1:3]", 2), ("[::2]", (n + 1) // 2)])
             self.line(f"{new} = {name}{part}")
             s.arrays[new] = length

@@ -9,7 +9,7 @@ from functools import cache
 from ._arrays import part_type
 from ._cotangents import Cotangents
 from ._halves import arg_dtype, ndim, strong
-from ._ir import Array, Op, Value
+from ._ir import INT, Array, Op, Value
 from ._ops import DERIVATIVES, formula
 
 __all__ = ["Adjoints"]
@@ -122,6 +122,24 @@ class Adjoints(Cotangents):
     def pull_reshape(self, item: Op, g: Value) -> None:
         """The cotangent in one row."""
         self.accumulate(item.args[0], self.w.emit("ravel", item.args[0].type, g, pure=False))
+
+    def pull_cumsum(self, item: Op, g: Value) -> None:
+        """The sums of the last elements."""
+        row, end = item.args[0], Value(INT, const=-1)
+        turned = self.w.emit("load", row.type, g, end, attrs=(("s001",),), pure=False)
+        sums = self.w.emit("cumsum", row.type, turned, pure=False)
+        back = self.w.emit("load", row.type, sums, end, attrs=(("s001",),), pure=False)
+        self.accumulate(row, self.w.emit("copy", row.type, back, pure=False), True)
+
+    def pull_diagonal(self, item: Op, g: Value) -> None:
+        """A matrix with the cotangent on its diagonal."""
+        matrix = item.args[0]
+        sizes = [self.size(matrix, k) for k in range(2)]
+        self.accumulate(matrix, self.w.emit("on_diagonal", matrix.type, g, *sizes, pure=False), True)
+
+    def pull_on_diagonal(self, item: Op, g: Value) -> None:
+        """The diagonal of the cotangent."""
+        self.accumulate(item.args[0], self.w.emit("diagonal", item.args[0].type, g, pure=False), True)
 
     def pull_grow(self, item: Op, g: Value) -> None:
         """A tape that grew: the same cotangent, of which the old rows are the beginning."""

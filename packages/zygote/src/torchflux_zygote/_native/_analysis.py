@@ -21,6 +21,7 @@ CONSTANT = {
     "any",
     "eye",
     "arange",
+    "argsort",
 }
 """Operations whose result has no derivative."""
 STORES = {"store", "accum"}
@@ -234,6 +235,8 @@ UNREPEATABLE = {
     "det",
     "argmax",
     "argmin",
+    "argsort",
+    "cumsum",
     "raise",
     "grow",
     "accum",

@@ -42,11 +42,18 @@ class ArrayReader:
     versions: dict[ArrayRef, Value]
     constants: list[Any]
     firsts: dict[ArrayRef, Value]
+    given: set[ArrayRef]
 
     def new_array(self, value: Value) -> ArrayRef:
         """A name's hold on a fresh array."""
         ref = ArrayRef()
         self.versions[ref] = value
+        return ref
+
+    def argument(self, value: Value) -> ArrayRef:
+        """A name's hold on an array of the caller."""
+        ref = self.new_array(value)
+        self.given.add(ref)
         return ref
 
     def version(self, ref: ArrayRef) -> Value:
@@ -284,6 +291,8 @@ class ArrayReader:
             if name == "size":
                 return self.size(value)
             if name == "T":
+                if value.type.ndim > 2:
+                    raise self.refuse(f".T of {value.type.ndim} dimensions", "transpose arrays of two")
                 return self.at(entry, (("T",),), ()) if value.type.ndim == 2 else entry
             if name == "dtype":
                 return Static(str(value.type.dtype))

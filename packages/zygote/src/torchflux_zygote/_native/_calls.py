@@ -247,7 +247,7 @@ class Calling(Looping):
             return kind
         value = Value(kind, name)
         params.append(value)
-        return self.entry(value)
+        return self.argument(value) if value.is_array else value
 
     def unflatten(self, form: Any, values: Any) -> Entry:
         """A result of a known form, from its values."""

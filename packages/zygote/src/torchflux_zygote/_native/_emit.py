@@ -576,6 +576,22 @@ class _Emitter:
         sizes = ", ".join(self.text(a) for a in item.args[1:])
         return f"{self.text(item.args[0])}.reshape(({sizes}{',' if len(item.args) == 2 else ''}))"
 
+    def text_cumsum(self, item: Op) -> str:
+        """Running sums."""
+        return self.call(item, "rt.cumsum")
+
+    def text_argsort(self, item: Op) -> str:
+        """The places of elements in order."""
+        return f"np.argsort({self.text(item.args[0])}, kind='mergesort')"
+
+    def text_diagonal(self, item: Op) -> str:
+        """A diagonal."""
+        return self.call(item, "rt.diagonal")
+
+    def text_on_diagonal(self, item: Op) -> str:
+        """A matrix with a diagonal."""
+        return self.call(item, "rt.on_diagonal")
+
     def text_outer(self, item: Op) -> str:
         """An outer product."""
         return self.call(item, "rt.outer")

@@ -40,18 +40,28 @@ class ArrayRef:
     """An array as names know it. Its contents are a value, another one after every store.
 
     `entangled` are the arrays that it may be one with, depending on how the program went; those with the same `apart`
-    are certainly others.
+    are certainly others. A `loose` one is a copy or a view of those that it is entangled with, as NumPy sees fit.
     """
 
     entangled: tuple["ArrayRef", ...] = ()
     type: Any = None  # of one that is only a kind
     apart: Any = None
+    loose: bool = False
 
     def may_be(self, other: "ArrayRef") -> bool:
         """Whether a store into one may show in the other."""
         if self is other or (self.apart is not None and self.apart is other.apart):
             return self is other
-        return bool({self, *self.entangled} & {other, *other.entangled})
+        return bool(self.family & other.family)
+
+    @property
+    def family(self) -> set["ArrayRef"]:
+        """The array and those that it may be."""
+        return {self, *self.entangled}
+
+    def loosely(self, other: "ArrayRef") -> bool:
+        """Whether one may be a view of the other for the reason that something was reshaped."""
+        return any(ref.loose for ref in self.family | other.family) and bool(self.family & other.family)
 
 
 class Listed(tuple[Any, ...]):

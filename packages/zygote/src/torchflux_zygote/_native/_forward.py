@@ -24,6 +24,9 @@ LINEAR = {
     "grow",
     "ravel",
     "reshape",
+    "cumsum",
+    "diagonal",
+    "on_diagonal",
 }
 """Operations that are linear in their float operands: the tangent is the operation on the tangents."""
 

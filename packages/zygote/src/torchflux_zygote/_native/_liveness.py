@@ -1,8 +1,8 @@
-"""Which names a loop has to carry: those that a trip reads before it writes them, and those that are read elsewhere."""
+"""Which names are read again: what a loop has to carry, and what is alive behind a statement."""
 
 import ast
 
-__all__ = ["carried_names"]
+__all__ = ["carried_names", "live_behind"]
 
 
 def carried_names(loop: ast.For | ast.While, function: ast.FunctionDef, assigned: set[str]) -> list[str]:
@@ -54,3 +54,41 @@ def _exposed_by(node: ast.stmt) -> tuple[set[str], set[str]]:
         return _reads(node), {node.name}
     augmented = {node.target.id} if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name) else set()
     return _reads(node) | augmented, writes
+
+
+def live_behind(function: ast.FunctionDef) -> dict[int, set[str]]:
+    """For every statement of a function, by its id: the names whose values may be read behind it."""
+    found: dict[int, set[str]] = {}
+    inner = [node for node in ast.walk(function) if isinstance(node, ast.FunctionDef) and node is not function]
+    captured = {name for node in inner for name in _reads(node)}
+    _live(function.body, captured, found)
+    return found
+
+
+def _live(block: list[ast.stmt], after: set[str], found: dict[int, set[str]]) -> set[str]:
+    """The names alive before a block, from those alive behind it; notes what is alive behind its statements."""
+    live = set(after)
+    for statement in reversed(block):
+        found.setdefault(id(statement), set()).update(live)
+        live = _live_before(statement, live, found)
+    return live
+
+
+def _live_before(node: ast.stmt, after: set[str], found: dict[int, set[str]]) -> set[str]:
+    """The names alive before one statement."""
+    if isinstance(node, ast.If):
+        return _reads(node.test) | _live(node.body, after, found) | _live(node.orelse, after, found)
+    if isinstance(node, ast.For | ast.While):
+        run_over = _reads(node.iter) if isinstance(node, ast.For) else set()
+        around = after | run_over | _exposed(node.body)[0]  # at the end of a trip: behind the loop, or in the next one
+        return around | _live(node.body, around, found)
+    blocks = [
+        getattr(node, name) for name in ("body", "orelse", "finalbody") if isinstance(getattr(node, name, None), list)
+    ]
+    if blocks and not isinstance(node, ast.FunctionDef):
+        around = after | _reads(node)  # left from anywhere
+        for block in (*blocks, *(handler.body for handler in getattr(node, "handlers", []))):
+            _live(block, around, found)
+        return around
+    reads, writes = _exposed_by(node)
+    return (after - writes) | reads

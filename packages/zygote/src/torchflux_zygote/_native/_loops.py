@@ -233,7 +233,7 @@ class _Trial:
         ends = [base for name in self.header for base in _bases(self.end_names[name], self.header[name])]
         inits = [base for name in self.header for base in _bases(self.before.get(name, UNBOUND), self.header[name])]
         more: dict[ArrayRef | None, None] = {}
-        if len(set(ends)) < len(ends) or len(set(inits)) < len(inits):
+        if _tied(ends) or _tied(inits):
             more[None] = None
         for base in (*inits, *ends):
             for ref in (base, *base.entangled):
@@ -388,6 +388,11 @@ def _bases(entry: Entry, head: Entry) -> list[ArrayRef]:
     if isinstance(head, ArrayRef) and isinstance(entry, ArrayRef | View):
         return [entry if isinstance(entry, ArrayRef) else entry.base]
     return []
+
+
+def _tied(refs: list[ArrayRef]) -> bool:
+    """Whether two of some arrays are one, or may be views of each other for having been reshaped."""
+    return len(set(refs)) < len(refs) or any(a.loosely(b) for k, a in enumerate(refs) for b in refs[:k])
 
 
 def _defined_here(block: Block) -> set[Value]:

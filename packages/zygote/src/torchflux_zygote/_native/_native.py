@@ -315,7 +315,7 @@ class Specialised:
         self.params.append(value)
         place = len(self.params) - 1 if value.floats else None
         self.given_tensors[len(self.params) - 1] = tensor
-        return (self.reader.new_array(value) if value.is_array else value), place
+        return (self.reader.argument(value) if value.is_array else value), place
 
     def layout(self, grads: dict[int, Any]) -> tuple[Any, ...]:
         """Gradients by parameter, in the form of the arguments."""

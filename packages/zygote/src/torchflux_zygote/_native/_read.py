@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from . import _functions, _shapes  # noqa: F401  # their rules
 from ._analysis import stores_into
+from ._arrays import Bound
 from ._calls import Calling
 from ._entries import UNBOUND, ArrayRef, Closure, Conflict, Found, Listed, Maybe, Raised, Range, Refused, Static, View
 from ._frame import Callee, Frame, Reads
@@ -42,6 +44,7 @@ class Reader(Calling):
         self.dead = False  # behind a raise
         self.constants: list[Any] = []
         self.firsts: dict[ArrayRef, Value] = {}
+        self.given: set[ArrayRef] = set()  # the caller's arrays
 
     def program(self, f: Callable[..., Any], entries: list[Entry], params: list[Value]) -> tuple[Program, Entry]:
         """The program of `f` called with these arguments, and the form of its result."""
@@ -104,13 +107,18 @@ class Reader(Calling):
     ) -> None:
         """`entry[path] = value`; for `accum`, `entry[path] += value`."""
         base, steps, values = (entry, (), ()) if isinstance(entry, ArrayRef) else (entry.base, entry.path, entry.args)
-        if any(base.may_be(other) for other in self.named() if other is not base):
+        if any(base.may_be(other) for other in self.held() if other is not base):
             raise self.refuse(
                 "a store into an array that may or may not be another one, depending on how the program went",
                 "store into a copy (`u = u.copy()`)",
             )
-        if base in self.firsts:
+        if any(ref in self.firsts for ref in base.family):
             raise self.refuse("a store into a captured array", "pass the array as an argument, or store into a copy")
+        if any(ref in self.given for ref in base.entangled) and any(ref.loose for ref in base.family):
+            raise self.refuse(
+                "a store into an argument that was reshaped, which NumPy may have copied or not",
+                "reshape a copy (`a.copy().reshape(...)`), or store into the argument itself",
+            )
         old = self.version(base)
         assert isinstance(old.type, Array)
         if isinstance(value.type, Array) and value.type.dtype.kind == "f" and old.type.dtype.kind != "f":
@@ -139,9 +147,10 @@ class Reader(Calling):
         """Whether an array was just taken out of another one."""
         return any(isinstance(op, Op) and op.out is value and op.name == "load" for op in self.w.block.items[-3:])
 
-    def named(self) -> set[ArrayRef]:
-        """The arrays that any name reaches."""
+    def held(self) -> set[ArrayRef]:
+        """The arrays that any name reaches which may be read again."""
         found: set[ArrayRef] = set()
+        closures: set[int] = set()
 
         def reach(entry: Entry) -> None:
             if isinstance(entry, tuple):
@@ -151,9 +160,15 @@ class Reader(Calling):
                 reach(entry.entry)
             elif isinstance(entry, ArrayRef | View):
                 found.add(entry if isinstance(entry, ArrayRef) else entry.base)
+            elif isinstance(entry, Static) and isinstance(entry.value, Bound):
+                reach(entry.value.entry)
+            elif isinstance(entry, Closure) and id(entry.env) not in closures:
+                closures.add(id(entry.env))
+                for kept in entry.env.names.values():
+                    reach(kept)
 
         for frame in (self.frame, *(frame for _, frame in self.stack)):
-            for entry in frame.names.values():
+            for entry in frame.alive():
                 reach(entry)
         return found
 
@@ -374,7 +389,7 @@ class Reader(Calling):
         for statement in body:
             if self.dead:
                 return
-            self.node = statement
+            self.node = self.frame.at = statement
             method = getattr(self, f"exec_{type(statement).__name__}", None)
             if method is None:
                 what = WORDS.get(type(statement).__name__, type(statement).__name__.lower())

@@ -174,6 +174,33 @@ def ravel(x):  # type: ignore[no-untyped-def]
 
 
 @jit
+def cumsum(x):  # type: ignore[no-untyped-def]
+    """The sums of the first elements."""
+    out = x.copy()
+    for i in range(1, x.shape[0]):
+        out[i] = out[i - 1] + x[i]
+    return out
+
+
+@jit
+def diagonal(x):  # type: ignore[no-untyped-def]
+    """A copy of the diagonal."""
+    out = np.empty(min(x.shape), x.dtype)
+    for i in range(out.shape[0]):
+        out[i] = x[i, i]
+    return out
+
+
+@jit
+def on_diagonal(x, n, m):  # type: ignore[no-untyped-def]
+    """Zeros of shape (n, m) but for the diagonal."""
+    out = np.zeros((n, m), x.dtype)
+    for i in range(x.shape[0]):
+        out[i, i] = x[i]
+    return out
+
+
+@jit
 def unbroadcast1(g, n):  # type: ignore[no-untyped-def]
     """The cotangent of an operand of shape (n,)."""
     out = np.zeros(n, g.dtype)

@@ -87,11 +87,13 @@ class Writer:
         """Notes the shape of a new array where it is known."""
         if name in ("zeros", "ones", "empty"):
             self.sizes[out] = args
-        elif name in ("copy", "zeros_like", "cast", "fill", "store", "accum", "neg") or (
+        elif name in ("copy", "zeros_like", "cast", "fill", "store", "accum", "neg", "cumsum", "argsort") or (
             len(args) == 1 and name in DERIVATIVES
         ):
             assert isinstance(args[0].type, Array)
             self.sizes[out] = tuple(self.shape(args[0], k) for k in range(args[0].type.ndim))
+        elif name in ("reshape", "on_diagonal"):
+            self.sizes[out] = args[1:]
         elif name == "matmul" and out.is_array:
             left = [self.shape(args[0], 0)] if rank(args[0]) == 2 else []
             right = [self.shape(args[1], 1)] if rank(args[1]) == 2 else []
