@@ -242,29 +242,30 @@ def unknown_keyword(a):
     return a.sum(dtype=int)
 
 
-@refusal((A,), "a[a > 0", "index")
-def boolean_index(a):
-    return a[a > 0].sum()
-
-
 @refusal((A,), "np.roll", "roll")
 def python_function_of_numpy(a):
     return np.roll(a, 1)[0]
 
 
-@refusal((A,), "a[[0, 1]]", "as an index")
-def list_index(a):
-    return a[[0, 1]].sum()
+@refusal((np.ones((2, 2, 2)),), "t[[0, 1]]", "two dimensions", "loop")
+def list_index_into_three_dimensions(t):
+    return t[[0, 1]].sum()
 
 
-@refusal((M,), "m[[0, 1]]", "as an index")
-def list_index_that_could_be_mistaken_for_two(m):
-    return m[[0, 1]].sum()
+@refusal((A,), "a[k]", "floats as an index", "astype")
+def index_of_floats(a):
+    k = a * 0.0
+    return a[k].sum()
 
 
-@refusal((A,), "(0, 1)", "index")
-def tuple_index_of_an_array(a):
-    return a[(0, 1),].sum()
+@refusal((M, np.zeros((2, 2), int)), "m[k]", "several dimensions", "pairs")
+def index_of_two_dimensions_into_a_matrix(m, k):
+    return m[k].sum()
+
+
+@refusal((M,), "m[[0, 1], None]", "arrays in it")
+def new_axis_beside_a_list(m):
+    return m[[0, 1], None].sum()
 
 
 @refusal((A,), "a.shape = ", "attribute")

@@ -22,9 +22,12 @@ CONSTANT = {
     "eye",
     "arange",
     "argsort",
+    "beyond",
+    "wrapped",
+    "nonzero",
 }
 """Operations whose result has no derivative."""
-STORES = {"store", "accum"}
+STORES = {"store", "accum", "put", "scatter"}
 SHARING = {*STORES, "load", "ravel", "reshape", "transposed", "grow", "within"}
 """Operations whose result may live in their operand's memory."""
 
@@ -237,6 +240,7 @@ UNREPEATABLE = {
     "argmin",
     "argsort",
     "cumsum",
+    "take_last",
     "raise",
     "grow",
     "accum",

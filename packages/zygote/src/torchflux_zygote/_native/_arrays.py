@@ -161,18 +161,18 @@ class ArrayReader:
 
     # Indices.
 
-    def index(self, node: ast.expr, entry: ArrayRef | View) -> tuple[Path, tuple[Value, ...]]:
-        """An index as a path of one step, and the values in it."""
-        parts = node.elts if isinstance(node, ast.Tuple) else [node]
-        entries: list[Any] = []
-        for part in parts:
-            if isinstance(part, ast.Slice):
-                entries.append(part)
-                continue
-            found = self.atom(part)
-            if isinstance(found, Listed):
-                raise self.refuse("a list as an index", "write a loop")
-            entries += list(found) if isinstance(found, tuple) else [found]
+    def index(self, node: ast.expr) -> list[Any]:
+        """The parts of an index: slices as they are, the others as entries."""
+        if isinstance(node, ast.Tuple):
+            entries = [part if isinstance(part, ast.Slice) else self.atom(part) for part in node.elts]
+        else:
+            found = node if isinstance(node, ast.Slice) else self.atom(node)
+            entries = list(found) if isinstance(found, tuple) and not isinstance(found, Listed) else [found]
+        return [Listed(e) if isinstance(e, tuple) else e for e in entries]
+
+    def path(self, entries: list[Any], entry: ArrayRef | View) -> tuple[Path, tuple[Value, ...]]:
+        """An index without arrays as a path of one step, and the values in it."""
+        entries = list(entries)
         ndim = rank(self.array(entry))
         given = sum(1 for e in entries if not self._marks(e))
         if given > ndim:
@@ -207,7 +207,7 @@ class ArrayReader:
         value = self.settle(entry)
         if not isinstance(value, Value) or value.floats or value.type == BOOL:
             raise self.refuse(
-                f"{self.describe(value)} as an index", "index with integers and slices; write a loop for more"
+                f"{self.describe(value)} as an index", "index with integers, slices and arrays of integers or bools"
             )
         return value
 
@@ -219,8 +219,15 @@ class ArrayReader:
         return self.w.emit("within", INT, i, n, place=f"{self.place()}: index out of bounds", hint=i.name)
 
     def part(self, entry: ArrayRef | View, node: ast.expr) -> Entry:
-        """`entry[index]`: a number, or a view."""
-        path, args = self.index(node, entry)
+        """`entry[index]`: a number, a view, or a new array."""
+        from ._gather import chosen, take_at
+
+        entries = self.index(node)
+        return take_at(self, entry, entries) if chosen(entries) else self.part_of(entry, entries)
+
+    def part_of(self, entry: ArrayRef | View, entries: list[Any]) -> Entry:
+        """`entry[index]` of an index without arrays: a number, or a view."""
+        path, args = self.path(entries, entry)
         return self.at(entry, path, args)
 
     def at(self, entry: ArrayRef | View, path: Path, args: tuple[Value, ...]) -> Entry:

@@ -592,6 +592,26 @@ class _Emitter:
         """A matrix with a diagonal."""
         return self.call(item, "rt.on_diagonal")
 
+    def text_take(self, item: Op) -> str:
+        """The elements at some places."""
+        return self.call(item, f"rt.{item.name}")
+
+    text_take_last = text_beyond = text_wrapped = text_nonzero = text_take
+
+    def op_put(self, item: Op) -> None:
+        """A store at some places."""
+        *index, places = item.args[2:]
+        name = "put" if item.args[1].is_array else "put_number"
+        part = f"{self.text(item.args[0])}{self.path(item, index)}"
+        self.line(f"rt.{name}({part}, {self.stored(item)}, {self.text(places)})")
+
+    def op_scatter(self, item: Op) -> None:
+        """Adds at some places, as often as they occur."""
+        *index, places = item.args[2:]
+        name = "scatter" if item.args[1].is_array else "scatter_number"
+        part = f"{self.text(item.args[0])}{self.path(item, index)}"
+        self.line(f"rt.{name}({part}, {self.stored(item)}, {self.text(places)})")
+
     def text_outer(self, item: Op) -> str:
         """An outer product."""
         return self.call(item, "rt.outer")

@@ -27,6 +27,8 @@ LINEAR = {
     "cumsum",
     "diagonal",
     "on_diagonal",
+    "take",
+    "take_last",
 }
 """Operations that are linear in their float operands: the tangent is the operation on the tangents."""
 

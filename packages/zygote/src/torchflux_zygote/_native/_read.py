@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from . import _functions, _shapes  # noqa: F401  # their rules
+from . import _functions, _gather, _shapes  # noqa: F401  # their rules
 from ._analysis import stores_into
 from ._arrays import Bound
 from ._calls import Calling
 from ._entries import UNBOUND, ArrayRef, Closure, Conflict, Found, Listed, Maybe, Raised, Range, Refused, Static, View
 from ._frame import Callee, Frame, Reads
+from ._gather import chosen, put_at
 from ._ir import BOOL, F32, F64, INT, Array, Block, Op, Program, Scalar, Value
 from ._writer import Path, Writer, literal, same_type
 
@@ -105,7 +106,7 @@ class Reader(Calling):
     def store(
         self, entry: ArrayRef | View, path: Path, args: tuple[Value, ...], value: Value, name: str = "store"
     ) -> None:
-        """`entry[path] = value`; for `accum`, `entry[path] += value`."""
+        """`entry[path] = value`; for `accum`, `entry[path] += value`; `put` and `scatter` store at places of it."""
         base, steps, values = (entry, (), ()) if isinstance(entry, ArrayRef) else (entry.base, entry.path, entry.args)
         if any(base.may_be(other) for other in self.held() if other is not base):
             raise self.refuse(
@@ -418,7 +419,11 @@ class Reader(Calling):
             base = self.atom(target.value)
             if not isinstance(base, ArrayRef | View):
                 raise self.refuse(f"a store into {self.describe(base)}", "store into arrays")
-            path, args = self.index(target.slice, base)
+            entries = self.index(target.slice)
+            if chosen(entries):
+                put_at(self, base, entries, self.as_value(self.settle(entry)))
+                return
+            path, args = self.path(entries, base)
             if isinstance(entry, View) and entry == self.at(base, path, args):
                 return  # the end of `a[...] += b`, which has changed the array already
             self.put(base, path, args, self.as_value(self.settle(entry)))

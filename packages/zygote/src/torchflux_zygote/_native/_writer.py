@@ -87,9 +87,21 @@ class Writer:
         """Notes the shape of a new array where it is known."""
         if name in ("zeros", "ones", "empty"):
             self.sizes[out] = args
-        elif name in ("copy", "zeros_like", "cast", "fill", "store", "accum", "neg", "cumsum", "argsort") or (
-            len(args) == 1 and name in DERIVATIVES
-        ):
+        elif name in ("take", "take_last"):
+            assert isinstance(args[1].type, Array)
+            self.sizes[out] = tuple(self.shape(args[1], k) for k in range(args[1].type.ndim))
+        elif name in (
+            "copy",
+            "zeros_like",
+            "cast",
+            "fill",
+            "store",
+            "accum",
+            "neg",
+            "cumsum",
+            "argsort",
+            "wrapped",
+        ) or (len(args) == 1 and name in DERIVATIVES):
             assert isinstance(args[0].type, Array)
             self.sizes[out] = tuple(self.shape(args[0], k) for k in range(args[0].type.ndim))
         elif name in ("reshape", "on_diagonal"):
