@@ -98,6 +98,8 @@ class Generator:
         self.budget = 0
         self.count = 0
         self.inner = False
+        self.raising = 0  # so many try statements around
+        self.final_block = False
 
     def pick(self, xs: Any) -> Any:
         return self.rng.choice(list(xs))
@@ -277,6 +279,7 @@ class Generator:
         ]
         if self.depth < 5:
             weighted += [(6, self.branch)]
+            weighted += [(3, self.attempt)]
             if self.loops < 3:
                 weighted += [(4, self.for_loop), (2, self.while_loop)]
         if s.arrays:
@@ -291,8 +294,10 @@ class Generator:
             weighted += [(2, self.store_matrix), (1, self.row), (1, self.change_matrix)]
         if not self.inner:
             weighted += [(1, self.closure)]
-        if self.depth > 1:
+        if self.depth > 1 and not self.final_block:
             weighted += [(1, self.leave)]
+        if self.raising:
+            weighted += [(5, self.raise_one)]
         which = self.rng.randint(0, sum(w for w, _ in weighted) - 1)
         for weight, make in weighted:
             which -= weight
@@ -370,6 +375,53 @@ class Generator:
         for other in through[1:]:
             whole.both(other)
         self.take(s, whole)
+        return False
+
+    def attempt(self, s: Scope) -> bool:
+        """try, with some of except, else and finally; what may be raised in it is raised on purpose, or checked."""
+        kinds = ["ValueError", "IndexError", "ZeroDivisionError", "LookupError", "ArithmeticError", "Exception"]
+        self.line("try:")
+        self.raising += 1
+        body = s.copy()
+        ended = self.indented(body, self.rng.randint(1, 4))
+        self.raising -= 1
+        scopes, ends = [body], [ended]
+        caught = self.rng.sample(kinds, self.rng.randint(1, 2)) if self.chance(0.85) else []
+        for kind in caught:
+            self.line(f"except {kind}:" if self.chance(0.8) else f"except ({kind}, KeyError) as error:")
+            inner = s.copy()
+            ends.append(self.indented(inner, self.rng.randint(1, 2)))
+            scopes.append(inner)
+        if caught and self.chance(0.3):
+            self.line("else:")
+            ends[0] = self.indented(body, 1) or ends[0]
+        if not caught or self.chance(0.3):
+            self.line("finally:")
+            keep, self.loops, self.final_block = self.loops, 0, True
+            self.indented(s.copy(), 1)
+            self.loops, self.final_block = keep, False
+        through = [x for x, end in zip(scopes, ends, strict=True) if not end]
+        if not through:
+            return True
+        whole = through[0]
+        for other in through[1:]:
+            whole.both(other)
+        self.take(s, whole)
+        return False
+
+    def raise_one(self, s: Scope) -> bool:
+        """A raise, mostly on a condition."""
+        kind = self.pick(["ValueError", "IndexError", "ZeroDivisionError"])
+        if self.chance(0.1):
+            self.line(f"raise {kind}")
+            return True
+        lines = [f"if {self.condition(s)}:", f"    raise {kind}('no')"]
+        if s.arrays and self.chance(0.3):
+            lines = [f"{self.vector_name(s)}[n + {self.rng.randint(0, 3)}] += {self.leaf(s)}"]
+        elif s.ints and self.chance(0.3):
+            lines = [f"{self.fresh('k')} = 5 // {self.pick(s.ints)}"]
+        for line in lines:
+            self.line(line)
         return False
 
     def take(self, s: Scope, whole: Scope) -> None:
@@ -811,7 +863,7 @@ def _edited(statement: ast.stmt, mode: int) -> list[ast.stmt] | None:
         )  # it ends a loop
         return None if counts else []
     if mode == 1:
-        return list(statement.body) if isinstance(statement, ast.If | ast.For | ast.While) else None
+        return list(statement.body) if isinstance(statement, ast.If | ast.For | ast.While | ast.Try) else None
     if mode == 2:
         return list(statement.orelse) if isinstance(statement, ast.If) and statement.orelse else None
     value = getattr(statement, "value", None)

@@ -76,15 +76,6 @@ def unknown_math_function(x):
     return math.gamma(x)
 
 
-@refusal((0.5,), "try:", "try")
-def try_statement(x):
-    try:
-        y = 1.0 / x
-    except ZeroDivisionError:
-        y = 0.0
-    return y
-
-
 @refusal((0.5,), "with ", "with")
 def with_statement(x):
     with COUNT as count:

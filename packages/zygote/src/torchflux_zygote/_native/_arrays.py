@@ -38,6 +38,8 @@ class ArrayReader:
     eval: Callable[[ast.expr], Entry]
     atom: Callable[[ast.expr], Entry]
     check: Callable[[Value, str, str], None]
+    caught: Callable[[type[BaseException]], bool]
+    arithmetic: Callable[[str, list[Value]], None]
     bounds: bool
     versions: dict[ArrayRef, Value]
     constants: list[Any]
@@ -119,6 +121,7 @@ class ArrayReader:
         values = [self.as_value(entry) for entry in entries]
         if name in ("floordiv", "mod", "div") and not any(value.is_array for value in values):
             self.nonzero(values[1])
+        self.arithmetic(name, values)
         if name in ("bitand", "bitor", "bitxor") and any(value.floats for value in values):
             raise self.refuse("a bit operation on floats", "use integers")
         if name == "pow" and not values[0].floats and not values[1].floats:
@@ -216,6 +219,10 @@ class ArrayReader:
         if not self.bounds:
             return i
         n = self.w.shape(self.array(entry), axis)
+        if self.caught(IndexError):
+            inside = self.w.op("and", self.w.op("ge", i, self.w.op("neg", n)), self.w.op("lt", i, n))
+            self.check(inside, "IndexError", f"{self.place()}: index out of bounds")
+            return i
         return self.w.emit("within", INT, i, n, place=f"{self.place()}: index out of bounds", hint=i.name)
 
     def part(self, entry: ArrayRef | View, node: ast.expr) -> Entry:

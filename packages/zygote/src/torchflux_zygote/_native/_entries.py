@@ -10,10 +10,12 @@ from ._writer import Path
 __all__ = [
     "UNBOUND",
     "ArrayRef",
+    "Caught",
     "Closure",
     "Conflict",
     "Found",
     "Listed",
+    "Manager",
     "Maybe",
     "Raised",
     "Range",
@@ -70,10 +72,26 @@ class Listed(tuple[Any, ...]):
 
 @dataclass(frozen=True)
 class Raised:
-    """An exception that has been made: its class's name and what it says."""
+    """An exception that has been made: its class and what it says."""
 
-    kind: str
+    kind: type[BaseException]
     text: str
+
+
+@dataclass(frozen=True)
+class Caught:
+    """An exception that has been caught: its code, and those that it may be."""
+
+    code: Value
+    codes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Manager:
+    """What a `with` is given: what its name gets, and the exceptions that it suppresses."""
+
+    entry: Any
+    suppressed: tuple[type[BaseException], ...] = ()
 
 
 class Found(Static):

@@ -1,6 +1,7 @@
 """The functions that native code knows: math, builtins, operator and NumPy, by the function itself."""
 
 import builtins
+import contextlib
 import functools
 import math
 import operator
@@ -9,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ._entries import ArrayRef, Raised, Range, Static, View, Zipped
-from ._ir import BOOL, F32, F64, INT, Array, Scalar, Value
+from ._entries import ArrayRef, Manager, Range, Static, View, Zipped
+from ._ir import BOOL, F32, F64, INT, WEAK, Array, Scalar, Value
 from ._ops import DERIVATIVES, join
 from ._writer import literal, rank
 
@@ -147,7 +148,10 @@ def _float(r: Any, x: Entry = 0.0) -> Entry:
         return literal(float(x.value))
     if isinstance(x, ArrayRef | View):
         raise r.refuse("float() of an array", "write x.astype(np.float64), or x.item()")
-    return r.w.op("float", r.as_value(x))
+    value: Value = r.as_value(x)
+    if value.type == F64 and r.handled(ZeroDivisionError):  # one of Python's own from now on
+        return r.w.emit("float", WEAK, value)
+    return r.w.op("float", value)
 
 
 @known(np.float32)
@@ -328,7 +332,7 @@ def _extreme_of_array(r: Any, x: Entry, name: str) -> Entry:
     """The greatest or smallest element, as the element at its place, so that it has a derivative."""
     value = r.array(x)
     r.check(r.w.op("gt", r.size(value), literal(0)), "ValueError", f"{r.place()}: {name[3:]} of an empty array")
-    place = r.w.emit(name, INT, value)
+    place: Value = r.w.emit(name, INT, value)
     where: list[Value] = []
     for k in reversed(range(value.type.ndim)):
         n = r.w.shape(value, k)
@@ -355,14 +359,22 @@ def _min(r: Any, x: Entry) -> Entry:
 @method("argmax")
 def _argmax(r: Any, x: Entry) -> Entry:
     """The place of the greatest element."""
-    return r.w.emit("argmax", INT, r.array(array_of(r, x)))
+    return _place_of(r, x, "argmax")
 
 
 @known(np.argmin)
 @method("argmin")
 def _argmin(r: Any, x: Entry) -> Entry:
     """The place of the smallest element."""
-    return r.w.emit("argmin", INT, r.array(array_of(r, x)))
+    return _place_of(r, x, "argmin")
+
+
+def _place_of(r: Any, x: Entry, name: str) -> Value:
+    """The number of the greatest or smallest element."""
+    value = r.array(array_of(r, x))
+    r.check(r.w.op("gt", r.size(value), literal(0)), "ValueError", f"{r.place()}: {name} of an empty array")
+    place: Value = r.w.emit(name, INT, value)
+    return place
 
 
 @known(isinstance)
@@ -419,28 +431,24 @@ def _fold_bool(r: Any, x: Entry, name: str, op: str, start: bool) -> Entry:
     return whole
 
 
-def _raises(kind: type) -> Rule:
-    """The rule of an exception's type: what is raised, with its message."""
-
-    def rule(r: Any, *args: Entry) -> Entry:
-        text = " ".join(
-            str(a.value)
-            if isinstance(a, Static)
-            else str(a.const)
-            if isinstance(a, Value) and a.const is not None
-            else "{...}"
-            for a in args
-        )
-        return Raised(kind.__name__, text)
-
-    return rule
+@known(contextlib.nullcontext)
+def _nullcontext(r: Any, entry: Entry = None) -> Entry:
+    """A manager that does nothing."""
+    return Manager(Static(None) if entry is None else entry)
 
 
-for _kind in (
-    ValueError, TypeError, RuntimeError, IndexError, KeyError, ZeroDivisionError, ArithmeticError, OverflowError,
-    FloatingPointError, AssertionError, NotImplementedError, StopIteration, Exception,
-):  # fmt: skip
-    FUNCTIONS[_kind] = _raises(_kind)
+@known(contextlib.suppress)
+def _suppress(r: Any, *kinds: Entry) -> Entry:
+    """A manager that suppresses exceptions."""
+    return Manager(Static(None), tuple(map(r.kind, kinds)))
+
+
+@known(np.errstate)
+def _errstate(r: Any, **modes: Entry) -> Entry:
+    """A manager that does nothing: native code never warns."""
+    if any(not isinstance(mode, Static) or mode.value not in ("ignore", "warn") for mode in modes.values()):
+        raise r.refuse("np.errstate that raises or calls", "test for what is to be raised")
+    return Manager(Static(None))
 
 
 # Arrays.
@@ -633,6 +641,8 @@ def _transpose(r: Any, x: Entry) -> Entry:
 @method("item")
 def _item(r: Any, x: Entry) -> Entry:
     """The one element."""
+    size = r.size(r.array(x))
+    r.check(r.w.op("eq", size, literal(1)), "ValueError", f"{r.place()}: item of an array of another size than one")
     return r.at(x, (("i",) * r.array(x).type.ndim,), tuple(literal(0) for _ in range(r.array(x).type.ndim)))
 
 

@@ -33,6 +33,7 @@ def take_at(r: Any, entry: ArrayRef | View, entries: list[Any]) -> ArrayRef:
 
 def put_at(r: Any, entry: ArrayRef | View, entries: list[Any], value: Value) -> None:
     """`entry[index] = value`: of several for one place the last stays."""
+    value = r.unshared(value)
     part, where = _places(r, entry, entries)
     dtype = r.array(part).type.dtype
     if value.is_array:

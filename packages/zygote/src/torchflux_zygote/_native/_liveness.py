@@ -49,6 +49,12 @@ def _exposed_by(node: ast.stmt) -> tuple[set[str], set[str]]:
         return _reads(node.iter) | (reads - {target}), set()
     if isinstance(node, ast.While):
         return _exposed(node.body)[0], set()
+    if isinstance(node, ast.With):
+        reads, writes = _exposed(node.body)
+        return reads.union(*(_reads(item) for item in node.items)), writes
+    if isinstance(node, ast.Try):  # any part of it may not run
+        parts = [node.body, node.orelse, node.finalbody, *(handler.body for handler in node.handlers)]
+        return set().union(*(_exposed(part)[0] for part in parts)), set()
     writes = {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
     if isinstance(node, ast.FunctionDef):
         return _reads(node), {node.name}
@@ -58,37 +64,48 @@ def _exposed_by(node: ast.stmt) -> tuple[set[str], set[str]]:
 
 def live_behind(function: ast.FunctionDef) -> dict[int, set[str]]:
     """For every statement of a function, by its id: the names whose values may be read behind it."""
-    found: dict[int, set[str]] = {}
     inner = [node for node in ast.walk(function) if isinstance(node, ast.FunctionDef) and node is not function]
-    captured = {name for node in inner for name in _reads(node)}
-    _live(function.body, captured, found)
-    return found
+    live = _Live()
+    live.block(function.body, set(), {name for node in inner for name in _reads(node)})
+    return live.behind
 
 
-def _live(block: list[ast.stmt], after: set[str], found: dict[int, set[str]]) -> set[str]:
-    """The names alive before a block, from those alive behind it; notes what is alive behind its statements."""
-    live = set(after)
-    for statement in reversed(block):
-        found.setdefault(id(statement), set()).update(live)
-        live = _live_before(statement, live, found)
-    return live
+class _Live:
+    """Goes through a function from its end.
 
+    In all methods, `after` are the names alive behind, and `always` those alive wherever an exception may be raised.
+    """
 
-def _live_before(node: ast.stmt, after: set[str], found: dict[int, set[str]]) -> set[str]:
-    """The names alive before one statement."""
-    if isinstance(node, ast.If):
-        return _reads(node.test) | _live(node.body, after, found) | _live(node.orelse, after, found)
-    if isinstance(node, ast.For | ast.While):
-        run_over = _reads(node.iter) if isinstance(node, ast.For) else set()
-        around = after | run_over | _exposed(node.body)[0]  # at the end of a trip: behind the loop, or in the next one
-        return around | _live(node.body, around, found)
-    blocks = [
-        getattr(node, name) for name in ("body", "orelse", "finalbody") if isinstance(getattr(node, name, None), list)
-    ]
-    if blocks and not isinstance(node, ast.FunctionDef):
-        around = after | _reads(node)  # left from anywhere
-        for block in (*blocks, *(handler.body for handler in getattr(node, "handlers", []))):
-            _live(block, around, found)
-        return around
-    reads, writes = _exposed_by(node)
-    return (after - writes) | reads
+    def __init__(self) -> None:
+        self.behind: dict[int, set[str]] = {}
+
+    def block(self, block: list[ast.stmt], after: set[str], always: set[str]) -> set[str]:
+        """The names alive before a block."""
+        live = after | always
+        for statement in reversed(block):
+            self.behind.setdefault(id(statement), set()).update(live)
+            live = self.before(statement, live, always) | always
+        return live
+
+    def before(self, node: ast.stmt, after: set[str], always: set[str]) -> set[str]:
+        """The names alive before one statement."""
+        if isinstance(node, ast.If):
+            return _reads(node.test) | self.block(node.body, after, always) | self.block(node.orelse, after, always)
+        if isinstance(node, ast.For | ast.While):
+            run_over = _reads(node.iter) if isinstance(node, ast.For) else set()
+            around = after | run_over | _exposed(node.body)[0]  # behind a trip comes the end of the loop, or the next
+            return around | self.block(node.body, around, always)
+        if isinstance(node, ast.With):
+            return self.block(node.body, after, always | after).union(*(_reads(item) for item in node.items))
+        if isinstance(node, ast.Try):
+            return self.tried(node, after, always)
+        reads, writes = _exposed_by(node)
+        return (after - writes) | reads
+
+    def tried(self, node: ast.Try, after: set[str], always: set[str]) -> set[str]:
+        """The names alive before a `try`: exceptions go to its handlers and to `finally`."""
+        end = self.block(node.finalbody, after, always)
+        behind = always | end if node.finalbody else always
+        caught = set().union(end, *(self.block(handler.body, end, behind) for handler in node.handlers))
+        orelse = self.block(node.orelse, end, behind)
+        return self.block(node.body, orelse | end, always | caught) | caught
