@@ -415,6 +415,43 @@ def test_outside_of_the_domain_is_nan():
     assert math.isnan(native(lambda x: math.asin(x))(2.0))
 
 
+@pytest.mark.parametrize(
+    "f", [lambda x: int(x) * x, lambda x: math.floor(x) * x, lambda x: math.ceil(x) * x, lambda x: round(x) * x]
+)
+def test_floats_that_no_integer_is(f):
+    raises(ValueError, f, math.nan, match=r"errors.py:\d+:\d+: NaN as an integer")
+    raises(OverflowError, f, math.inf, match="beyond 64 bits")
+    for x in (math.nan, -math.inf, 1e30, -(2.0**64)):
+        with pytest.raises(ValueError if math.isnan(x) else OverflowError, match="as an integer"):
+            native(f)(x)
+    assert native(f)(-(2.0**63)) == 2.0**126
+
+
+def test_floats_that_no_integer_is_are_caught():
+    def f(x):
+        try:
+            return int(x) * 2.0
+        except ValueError:
+            return 0.5
+        except OverflowError:
+            return 0.25
+
+    for x in (math.nan, math.inf, -math.inf, 3.7):
+        assert native(f)(x) == f(x)
+
+
+def test_integers_wrap_around():
+    low = -(2**63)
+    assert native(lambda a, b: a // b)(low, -1) == low
+    assert native(lambda a, b: divmod(a, b))(low, -1) == (low, 0)
+    assert native(lambda a: a // -1)(low) == low
+    assert native(lambda a: -a)(low) == low
+    for a, b in [(7, -2), (-7, 2), (-7, -1), (6, 3)]:
+        assert native(lambda a, b: a // b)(a, b) == a // b
+    with pytest.raises(TypeError, match="64 bits"):
+        native(lambda a: a * 1.0)(2**63)
+
+
 def test_user_raise():
     def f(x):
         if x < 0.0:

@@ -7,6 +7,7 @@ from ._analysis import Memory
 from ._arrays import part_type
 from ._ir import (
     F32,
+    INT,
     Array,
     Block,
     Call,
@@ -372,6 +373,8 @@ class _Emitter:
             if name in ON_ARRAYS:
                 return f"{ON_ARRAYS[name]}({', '.join(args)})"
             return SPELLING[name].format(*args) if name in SPELLING else f"np.{name}({', '.join(args)})"
+        if name == "floordiv" and out.type == INT and item.args[1].const in (None, -1):
+            return f"rt.floordiv({', '.join(args)})"  # -2**63 // -1 wraps around
         if name in SPELLING:
             return SPELLING[name].format(*args)
         return f"{ON_SCALARS.get(name) or f'math.{name}'}({', '.join(args)})"

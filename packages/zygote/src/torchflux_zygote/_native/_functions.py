@@ -163,25 +163,34 @@ def _float32(r: Any, x: Entry) -> Entry:
 @known(int, math.trunc, np.int64)
 def _int(r: Any, x: Entry) -> Entry:
     """An integer, cut off."""
-    return r.entry(r.w.op("int", r.as_value(x)))
+    return r.entry(_whole(r, x))
+
+
+def _whole(r: Any, x: Entry, rounding: str = "") -> Value:
+    """A number as an integer, which NaN and what is beyond 64 bits can't be."""
+    value: Value = r.as_value(x)
+    if value.floats and not value.is_array:
+        r.integral(value)
+    whole: Value = r.w.op("int", r.w.op(rounding, value) if rounding else value)
+    return whole
 
 
 @known(math.floor)
 def _floor(r: Any, x: Entry) -> Entry:
     """The integer below."""
-    return r.entry(r.w.op("int", r.w.op("floor", r.as_value(x))))
+    return r.entry(_whole(r, x, "floor"))
 
 
 @known(math.ceil)
 def _ceil(r: Any, x: Entry) -> Entry:
     """The integer above."""
-    return r.entry(r.w.op("int", r.w.op("ceil", r.as_value(x))))
+    return r.entry(_whole(r, x, "ceil"))
 
 
 @known(round)
 def _round(r: Any, x: Entry) -> Entry:
     """The nearest integer."""
-    return r.entry(r.w.op("int", r.w.op("round", r.as_value(x))))
+    return r.entry(_whole(r, x, "round"))
 
 
 @known(bool)

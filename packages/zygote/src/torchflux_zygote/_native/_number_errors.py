@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from ._ir import WEAK, Value
+from ._ir import WEAK, Block, Value
 from ._merge import Merging
 from ._writer import literal, rank
 
@@ -60,6 +60,23 @@ class NumberErrors(Merging):
                     one = self.w.op("or", self.w.op("eq", n, literal(1)), self.w.op("eq", m, literal(1)))
                     self.check(self.w.op("or", fits, one), "ValueError", f"{self.place()}: shapes that don't fit")
 
+    def integral(self, x: Value) -> None:
+        """Raises for a float that no integer of 64 bits is."""
+        within = self.w.op("lt", self.w.op("abs", x), literal(LIMIT))
+        if within.const:
+            return
+        nan, beyond = (f"{self.place()}: {what} as an integer" for what in ("NaN", "a number beyond 64 bits"))
+        if self.caught(ValueError) or self.caught(OverflowError):
+            self.fail(self.w.op("ne", x, x), ValueError, nan)
+            outside = self.w.op("and", self.w.op("not", within), self.w.op("ne", x, literal(-LIMIT)))
+            self.fail(outside, OverflowError, beyond)
+            return
+        bad = Block()
+        with self.w.inside(bad):  # one comparison where all is well
+            self.fail(self.w.op("ne", x, x), ValueError, nan)
+            self.fail(self.w.op("ne", x, literal(-LIMIT)), OverflowError, beyond)
+        self.w.choose(self.w.op("not", within), bad, Block(), [])
+
     def number_errors(self, f: Any, args: list[Entry]) -> None:
         """Raises for numbers outside of a function's domain or results out of range, where that is caught."""
         values = [x for x in args if isinstance(x, Value)]
@@ -70,6 +87,7 @@ class NumberErrors(Merging):
                 self.outside(text, kind, **dict(zip("ab", values, strict=False)))
 
 
+LIMIT = 2.0**63
 BROADCAST_FREE = {"float", "int", "not"}
 WHY: dict[type[BaseException], str] = {
     ValueError: "math domain error",

@@ -36,6 +36,12 @@ def grow(tape, rows):  # type: ignore[no-untyped-def]
 
 
 @jit
+def floordiv(a, b):  # type: ignore[no-untyped-def]
+    """The quotient of integers, rounded down; of the smallest and -1 the smallest, as 64 bits wrap around."""
+    return -a if b == -1 else a // b
+
+
+@jit
 def maximum(a, b):  # type: ignore[no-untyped-def]
     """The larger; NaN if either is."""
     return a if a >= b or a != a else b

@@ -29,7 +29,7 @@ _FOLD: dict[str, Any] = {
     "add": lambda a, b: a + b, "sub": lambda a, b: a - b, "mul": lambda a, b: a * b, "neg": lambda a: -a,
     "lt": lambda a, b: a < b, "le": lambda a, b: a <= b, "gt": lambda a, b: a > b, "ge": lambda a, b: a >= b,
     "eq": lambda a, b: a == b, "ne": lambda a, b: a != b, "not": lambda a: not a, "log": math.log, "sqrt": math.sqrt,
-    "float": float, "floor": math.floor,
+    "float": float, "floor": math.floor, "and": lambda a, b: a and b, "or": lambda a, b: a or b,
 }  # fmt: skip
 
 
