@@ -450,6 +450,7 @@ NUMPY = types.SimpleNamespace(
     where=torch.where,
     array=lambda xs: torch.stack([torch.as_tensor(x, dtype=torch.float64) for x in xs]),
     concatenate=torch.cat,
+    cumsum=lambda a: torch.cumsum(a, 0),
     stack=torch.stack,
     maximum=_of("maximum"),
     minimum=_of("minimum"),

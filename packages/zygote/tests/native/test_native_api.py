@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from native_check import interpreted, native, slope
 
+import torchflux_zygote as zygote
 from torchflux_zygote._native import _operation
 
 A, B = np.array([0.7, -1.2, 2.3, 0.4]), np.array([1.5, 0.3, -0.8, 1.1])
@@ -67,6 +68,90 @@ def test_forward_and_reverse_for_few_and_many_numbers(text_only):
         grads = native(many).gradient(*xs)
         expected = [slope(lambda t: np.array([many(*t)]), np.array(xs), e)[0] for e in np.eye(n)]
         np.testing.assert_allclose(grads, expected, rtol=1e-8)
+
+
+def test_the_mode_is_chosen_by_name(text_only):
+    """Each mode runs what it says, and all agree; a call may choose another one than the decorator."""
+    for mode in ("auto", "forward", "reverse"):
+        f = native(mode=mode)(energy)
+        np.testing.assert_allclose(f.gradient(A, 0.3, 3)[0], native(energy).gradient(A, 0.3, 3)[0], rtol=1e-13)
+        for other in ("auto", "forward", "reverse"):
+            value, (da, dx, dn) = f.withgradient(A, 0.3, 3, mode=other)
+            assert value == pytest.approx(energy(A, 0.3, 3), rel=1e-14)
+            np.testing.assert_allclose(da, native(energy).gradient(A, 0.3, 3)[0], rtol=1e-13)
+            assert isinstance(dx, float)
+            assert dn is None
+    xs = tuple(0.1 * (k + 1) for k in range(12))
+    np.testing.assert_allclose(native(many).gradient(*xs, mode="forward"), native(many).gradient(*xs), rtol=1e-12)
+    g = native(many, mode="reverse")
+    g.gradient(0.3, 0.4)
+    special, _ = g.specialised((0.3, 0.4))
+    assert "reverse" in special.operation.__dict__
+    assert "slopes" not in special.operation.__dict__
+    g.gradient(0.3, 0.4, mode="forward")
+    assert "slopes" in special.operation.__dict__
+
+
+def test_the_mode_of_a_jacobian():
+    f = native(lambda a, x: a * a * x)
+    expected = native(lambda a, x: a * a * x).jacobian(A, 0.3)
+    for mode in ("auto", "forward", "reverse"):
+        da, dx = f.jacobian(A, 0.3, mode=mode)
+        np.testing.assert_allclose(da, expected[0], rtol=1e-14)
+        np.testing.assert_allclose(dx, A * A, rtol=1e-14)
+    only = native(lambda a, x: a * a * x, mode="reverse")
+    only.jacobian(A, 0.3)
+    assert "reverse" in only.specialised((A, 0.3))[0].operation.__dict__
+    assert not only.specialised((A, 0.3))[0].operation.pushed
+
+
+def test_modes_that_there_are_not():
+    for bad in ("backwards", "value", "", 1):
+        with pytest.raises(ValueError, match="choose auto, forward, reverse"):
+            native(lambda x: x, mode=bad)
+        with pytest.raises(ValueError, match="choose auto, forward, reverse"):
+            native(lambda x: x).gradient(1.0, mode=bad)
+        with pytest.raises(ValueError, match="choose auto, forward, reverse"):
+            native(lambda x: x).jacobian(1.0, mode=bad)
+
+
+def test_forward_mode_without_floats(text_only):
+    assert native(lambda n: 0.5 * n).gradient(3, mode="forward") == (None,)
+    assert native(lambda a: 2.0 + a.shape[0]).gradient(np.zeros(0), mode="forward")[0].shape == (0,)
+
+
+def turned(a, x):
+    """Stores into its argument, and reads it afterwards."""
+    a[0] = a[0] * x
+    a[1] += a[0] * x
+    return a * a
+
+
+def test_sweeps_of_a_function_that_changes_its_argument():
+    """Every sweep starts from the argument as it was given."""
+
+    def apart(a, x):
+        return turned(a.copy(), x)
+
+    da, dx = native(turned).jacobian(A, 0.5)
+    expected = native(apart).jacobian(A, 0.5)
+    np.testing.assert_allclose(da, expected[0], rtol=1e-14)
+    np.testing.assert_allclose(dx, expected[1], rtol=1e-14)
+    f, g = native(lambda a, x: turned(a, x).sum()), native(lambda a, x: apart(a, x).sum())
+    for mode in ("forward", "reverse"):
+        np.testing.assert_allclose(f.gradient(A, 0.5, mode=mode)[0], g.gradient(A, 0.5)[0], rtol=1e-14)
+        np.testing.assert_allclose(native(turned).jacobian(A, 0.5, mode=mode)[0], expected[0], rtol=1e-14)
+    for row, other in zip(f.hessian(A, 0.5), g.hessian(A, 0.5), strict=True):
+        for block, right in zip(row, other, strict=True):
+            np.testing.assert_allclose(block, right, rtol=1e-14)
+
+
+def test_a_function_that_changes_its_argument_is_refused_inside_of_a_larger_gradient():
+    f = native(lambda a: turned(a, 0.5).sum())
+    with pytest.raises(TypeError, match=r"stores into an argument.*copy it first"):
+        zygote.gradient(lambda a: f(a) + a[0], A)
+    with pytest.raises(TypeError, match=r"stores into an argument.*copy it first"):
+        zygote.hessian(lambda a: f(a), A)
 
 
 def test_pullback(text_only):

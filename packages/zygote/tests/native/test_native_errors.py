@@ -76,15 +76,6 @@ def unknown_math_function(x):
     return math.gamma(x)
 
 
-@refusal((0.5,), "try:", "try")
-def try_statement(x):
-    try:
-        y = 1.0 / x
-    except ZeroDivisionError:
-        y = 0.0
-    return y
-
-
 @refusal((0.5,), "with ", "with")
 def with_statement(x):
     with COUNT as count:
@@ -113,9 +104,9 @@ def unknown_attribute_of_a_number(x):
     return x.real_part
 
 
-@refusal((A,), "cumsum", "cumsum")
+@refusal((A,), "partition", "partition")
 def unknown_method(a):
-    return a.cumsum()[0]
+    return a.partition(1)[0]
 
 
 @refusal((0.5,), "pair[2]", "index 2", "tuple of 2")
@@ -242,29 +233,30 @@ def unknown_keyword(a):
     return a.sum(dtype=int)
 
 
-@refusal((A,), "a[a > 0", "index")
-def boolean_index(a):
-    return a[a > 0].sum()
-
-
-@refusal((A,), "np.cumsum", "cumsum")
+@refusal((A,), "np.roll", "roll")
 def python_function_of_numpy(a):
-    return np.cumsum(a)[0]
+    return np.roll(a, 1)[0]
 
 
-@refusal((A,), "a[[0, 1]]", "as an index")
-def list_index(a):
-    return a[[0, 1]].sum()
+@refusal((np.ones((2, 2, 2)),), "t[[0, 1]]", "two dimensions", "loop")
+def list_index_into_three_dimensions(t):
+    return t[[0, 1]].sum()
 
 
-@refusal((M,), "m[[0, 1]]", "as an index")
-def list_index_that_could_be_mistaken_for_two(m):
-    return m[[0, 1]].sum()
+@refusal((A,), "a[k]", "floats as an index", "astype")
+def index_of_floats(a):
+    k = a * 0.0
+    return a[k].sum()
 
 
-@refusal((A,), "(0, 1)", "index")
-def tuple_index_of_an_array(a):
-    return a[(0, 1),].sum()
+@refusal((M, np.zeros((2, 2), int)), "m[k]", "several dimensions", "pairs")
+def index_of_two_dimensions_into_a_matrix(m, k):
+    return m[k].sum()
+
+
+@refusal((M,), "m[[0, 1], None]", "arrays in it")
+def new_axis_beside_a_list(m):
+    return m[[0, 1], None].sum()
 
 
 @refusal((A,), "a.shape = ", "attribute")
@@ -421,6 +413,43 @@ def test_outside_of_the_domain_is_nan():
     assert math.isnan(native(lambda x: math.sqrt(x))(-1.0))
     assert math.isnan(native(lambda x: math.log(x))(-1.0))
     assert math.isnan(native(lambda x: math.asin(x))(2.0))
+
+
+@pytest.mark.parametrize(
+    "f", [lambda x: int(x) * x, lambda x: math.floor(x) * x, lambda x: math.ceil(x) * x, lambda x: round(x) * x]
+)
+def test_floats_that_no_integer_is(f):
+    raises(ValueError, f, math.nan, match=r"errors.py:\d+:\d+: NaN as an integer")
+    raises(OverflowError, f, math.inf, match="beyond 64 bits")
+    for x in (math.nan, -math.inf, 1e30, -(2.0**64)):
+        with pytest.raises(ValueError if math.isnan(x) else OverflowError, match="as an integer"):
+            native(f)(x)
+    assert native(f)(-(2.0**63)) == 2.0**126
+
+
+def test_floats_that_no_integer_is_are_caught():
+    def f(x):
+        try:
+            return int(x) * 2.0
+        except ValueError:
+            return 0.5
+        except OverflowError:
+            return 0.25
+
+    for x in (math.nan, math.inf, -math.inf, 3.7):
+        assert native(f)(x) == f(x)
+
+
+def test_integers_wrap_around():
+    low = -(2**63)
+    assert native(lambda a, b: a // b)(low, -1) == low
+    assert native(lambda a, b: divmod(a, b))(low, -1) == (low, 0)
+    assert native(lambda a: a // -1)(low) == low
+    assert native(lambda a: -a)(low) == low
+    for a, b in [(7, -2), (-7, 2), (-7, -1), (6, 3)]:
+        assert native(lambda a, b: a // b)(a, b) == a // b
+    with pytest.raises(TypeError, match="64 bits"):
+        native(lambda a: a * 1.0)(2**63)
 
 
 def test_user_raise():

@@ -5,11 +5,12 @@ Source of the matrix rules: Giles (2008), Collected matrix derivative results fo
 
 import ast
 from functools import cache
+from typing import Any
 
 from ._arrays import part_type
 from ._cotangents import Cotangents
 from ._halves import arg_dtype, ndim, strong
-from ._ir import Array, Op, Value
+from ._ir import INT, Array, Op, Value
 from ._ops import DERIVATIVES, formula
 
 __all__ = ["Adjoints"]
@@ -121,6 +122,78 @@ class Adjoints(Cotangents):
     def pull_reshape(self, item: Op, g: Value) -> None:
         """The cotangent in one row."""
         self.accumulate(item.args[0], self.w.emit("ravel", item.args[0].type, g, pure=False))
+
+    def pull_cumsum(self, item: Op, g: Value) -> None:
+        """The sums of the last elements."""
+        row, end = item.args[0], Value(INT, const=-1)
+        turned = self.w.emit("load", row.type, g, end, attrs=(("s001",),), pure=False)
+        sums = self.w.emit("cumsum", row.type, turned, pure=False)
+        back = self.w.emit("load", row.type, sums, end, attrs=(("s001",),), pure=False)
+        self.accumulate(row, self.w.emit("copy", row.type, back, pure=False), True)
+
+    def pull_diagonal(self, item: Op, g: Value) -> None:
+        """A matrix with the cotangent on its diagonal."""
+        matrix = item.args[0]
+        sizes = [self.size(matrix, k) for k in range(2)]
+        self.accumulate(matrix, self.w.emit("on_diagonal", matrix.type, g, *sizes, pure=False), True)
+
+    def pull_on_diagonal(self, item: Op, g: Value) -> None:
+        """The diagonal of the cotangent."""
+        self.accumulate(item.args[0], self.w.emit("diagonal", item.args[0].type, g, pure=False), True)
+
+    def pull_take(self, item: Op, g: Value) -> None:
+        """What was read at some places: its cotangent is added there, as often as it was read."""
+        array, places = item.args
+        bar = self.adj.get(array)
+        bar = self.zero(array) if bar is None else self.own(bar)
+        self.adj[array] = self.stored("scatter", bar, g, (self.look(places),), ())
+
+    def pull_put(self, item: Op, g: Value) -> None:
+        """What was stored at some places gets the cotangent of where it stayed, and what had been there gets none."""
+        array, value, *index = item.args
+        *index, places = (self.look(i) for i in index)
+        bar = self.own(g)
+        if value in self.active:
+            share = self.w.emit(
+                "take_last", self.at_places(bar, places), self.part(bar, item, index), places, pure=False
+            )
+            self.accumulate(value, *self.fitted(share, value))
+        if array in self.active:
+            zero = Value(arg_dtype(array), const=0.0)
+            self.merge(array, self.stored("put", bar, zero, (*index, places), item.attrs))
+
+    def pull_scatter(self, item: Op, g: Value) -> None:
+        """What was added at some places gets their cotangents; the array keeps all of it."""
+        array, value, *index = item.args
+        *index, places = (self.look(i) for i in index)
+        if value in self.active:
+            share = self.w.emit("take", self.at_places(g, places), self.part(g, item, index), places, pure=False)
+            self.accumulate(value, *self.fitted(share, value))
+        if array in self.active:
+            self.merge(array, self.own(g))
+
+    def pull_take_last(self, item: Op, g: Value) -> None:
+        """What was taken where it was stored last: its cotangent goes there once."""
+        array, places = item.args
+        self.accumulate(array, self.stored("put", self.zero(array), g, (self.look(places),), ()), True)
+
+    def stored(self, name: str, array: Value, value: Value, index: tuple[Value, ...], path: Any) -> Value:
+        """An array of ours after a store at places of it."""
+        out = Value(array.type, array.name)
+        self.w.add(Op(name, (array, value, *index), out, path))
+        self.owned.discard(array)
+        self.owned.add(out)
+        return out
+
+    def part(self, array: Value, item: Op, index: list[Value]) -> Value:
+        """The part of an array that a store at places goes to."""
+        if not item.attrs:
+            return array
+        return self.w.emit("load", part_type(array.type, item.attrs), array, *index, attrs=item.attrs, pure=False)
+
+    def at_places(self, array: Value, places: Value) -> Array:
+        """The type of what is taken from an array."""
+        return Array(arg_dtype(array), ndim(places))
 
     def pull_grow(self, item: Op, g: Value) -> None:
         """A tape that grew: the same cotangent, of which the old rows are the beginning."""

@@ -21,9 +21,13 @@ CONSTANT = {
     "any",
     "eye",
     "arange",
+    "argsort",
+    "beyond",
+    "wrapped",
+    "nonzero",
 }
 """Operations whose result has no derivative."""
-STORES = {"store", "accum"}
+STORES = {"store", "accum", "put", "scatter"}
 SHARING = {*STORES, "load", "ravel", "reshape", "transposed", "grow", "within"}
 """Operations whose result may live in their operand's memory."""
 
@@ -234,6 +238,9 @@ UNREPEATABLE = {
     "det",
     "argmax",
     "argmin",
+    "argsort",
+    "cumsum",
+    "take_last",
     "raise",
     "grow",
     "accum",

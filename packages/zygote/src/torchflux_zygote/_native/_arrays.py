@@ -38,15 +38,24 @@ class ArrayReader:
     eval: Callable[[ast.expr], Entry]
     atom: Callable[[ast.expr], Entry]
     check: Callable[[Value, str, str], None]
+    caught: Callable[[type[BaseException]], bool]
+    arithmetic: Callable[[str, list[Value]], None]
     bounds: bool
     versions: dict[ArrayRef, Value]
     constants: list[Any]
     firsts: dict[ArrayRef, Value]
+    given: set[ArrayRef]
 
     def new_array(self, value: Value) -> ArrayRef:
         """A name's hold on a fresh array."""
         ref = ArrayRef()
         self.versions[ref] = value
+        return ref
+
+    def argument(self, value: Value) -> ArrayRef:
+        """A name's hold on an array of the caller."""
+        ref = self.new_array(value)
+        self.given.add(ref)
         return ref
 
     def version(self, ref: ArrayRef) -> Value:
@@ -112,6 +121,7 @@ class ArrayReader:
         values = [self.as_value(entry) for entry in entries]
         if name in ("floordiv", "mod", "div") and not any(value.is_array for value in values):
             self.nonzero(values[1])
+        self.arithmetic(name, values)
         if name in ("bitand", "bitor", "bitxor") and any(value.floats for value in values):
             raise self.refuse("a bit operation on floats", "use integers")
         if name == "pow" and not values[0].floats and not values[1].floats:
@@ -154,18 +164,18 @@ class ArrayReader:
 
     # Indices.
 
-    def index(self, node: ast.expr, entry: ArrayRef | View) -> tuple[Path, tuple[Value, ...]]:
-        """An index as a path of one step, and the values in it."""
-        parts = node.elts if isinstance(node, ast.Tuple) else [node]
-        entries: list[Any] = []
-        for part in parts:
-            if isinstance(part, ast.Slice):
-                entries.append(part)
-                continue
-            found = self.atom(part)
-            if isinstance(found, Listed):
-                raise self.refuse("a list as an index", "write a loop")
-            entries += list(found) if isinstance(found, tuple) else [found]
+    def index(self, node: ast.expr) -> list[Any]:
+        """The parts of an index: slices as they are, the others as entries."""
+        if isinstance(node, ast.Tuple):
+            entries = [part if isinstance(part, ast.Slice) else self.atom(part) for part in node.elts]
+        else:
+            found = node if isinstance(node, ast.Slice) else self.atom(node)
+            entries = list(found) if isinstance(found, tuple) and not isinstance(found, Listed) else [found]
+        return [Listed(e) if isinstance(e, tuple) else e for e in entries]
+
+    def path(self, entries: list[Any], entry: ArrayRef | View) -> tuple[Path, tuple[Value, ...]]:
+        """An index without arrays as a path of one step, and the values in it."""
+        entries = list(entries)
         ndim = rank(self.array(entry))
         given = sum(1 for e in entries if not self._marks(e))
         if given > ndim:
@@ -200,7 +210,7 @@ class ArrayReader:
         value = self.settle(entry)
         if not isinstance(value, Value) or value.floats or value.type == BOOL:
             raise self.refuse(
-                f"{self.describe(value)} as an index", "index with integers and slices; write a loop for more"
+                f"{self.describe(value)} as an index", "index with integers, slices and arrays of integers or bools"
             )
         return value
 
@@ -209,11 +219,22 @@ class ArrayReader:
         if not self.bounds:
             return i
         n = self.w.shape(self.array(entry), axis)
+        if self.caught(IndexError):
+            inside = self.w.op("and", self.w.op("ge", i, self.w.op("neg", n)), self.w.op("lt", i, n))
+            self.check(inside, "IndexError", f"{self.place()}: index out of bounds")
+            return i
         return self.w.emit("within", INT, i, n, place=f"{self.place()}: index out of bounds", hint=i.name)
 
     def part(self, entry: ArrayRef | View, node: ast.expr) -> Entry:
-        """`entry[index]`: a number, or a view."""
-        path, args = self.index(node, entry)
+        """`entry[index]`: a number, a view, or a new array."""
+        from ._gather import chosen, take_at
+
+        entries = self.index(node)
+        return take_at(self, entry, entries) if chosen(entries) else self.part_of(entry, entries)
+
+    def part_of(self, entry: ArrayRef | View, entries: list[Any]) -> Entry:
+        """`entry[index]` of an index without arrays: a number, or a view."""
+        path, args = self.path(entries, entry)
         return self.at(entry, path, args)
 
     def at(self, entry: ArrayRef | View, path: Path, args: tuple[Value, ...]) -> Entry:
@@ -284,6 +305,8 @@ class ArrayReader:
             if name == "size":
                 return self.size(value)
             if name == "T":
+                if value.type.ndim > 2:
+                    raise self.refuse(f".T of {value.type.ndim} dimensions", "transpose arrays of two")
                 return self.at(entry, (("T",),), ()) if value.type.ndim == 2 else entry
             if name == "dtype":
                 return Static(str(value.type.dtype))

@@ -11,7 +11,7 @@ import numpy as np
 from torchflux_syntax import Function, read, structure
 
 from ._arrays import Bound
-from ._entries import ArrayRef, Closure, Maybe, Static, View
+from ._entries import ArrayRef, Closure, Maybe, Raised, Static, View
 from ._frame import Callee, Frame, Reads, Unknown
 from ._ir import F64, WEAK, Call, Program, Scalar, Value
 from ._loops import Looping
@@ -34,7 +34,6 @@ class Calling(Looping):
     program: Callable[..., tuple[Program, Any]]
     stack_name: Callable[[Any], str]
     fresh: Callable[[], Any]
-    exec_Raise: Callable[[ast.Raise], None]
 
     def eval_Call(self, node: ast.Call) -> Entry:
         """A call: of a known function by its rule, of others by reading them."""
@@ -62,6 +61,8 @@ class Calling(Looping):
         rule = self.rule(f)
         if rule is not None:
             return self.by_rule(rule, f, args, keywords)
+        if isinstance(f, type) and issubclass(f, BaseException):
+            return Raised(f, message(args))
         if isinstance(f, types.MethodType):
             return self.call_python(f.__func__, [self.enter(f.__self__), *args], keywords)
         if isinstance(f, types.FunctionType) and f.__module__.split(".")[0] not in ("numpy", "scipy", "torch"):
@@ -82,6 +83,10 @@ class Calling(Looping):
             raise self.refuse(
                 f"a call of {getattr(f, '__name__', f)}: {error}", "use the arguments that native code knows"
             ) from None
+        if self.contexts:
+            self.number_errors(f, args)
+        if f in (np.linalg.solve, np.linalg.inv) and self.caught(np.linalg.LinAlgError):
+            raise self.refuse("np.linalg in a try that catches its error", "call it outside of the try")
         return rule(self, *args, **keywords)
 
     def rule(self, f: Any) -> Callable[..., Entry] | None:
@@ -186,6 +191,8 @@ class Calling(Looping):
         outs = [Value(t, "t") for t in callee.results]
         types = [p.type for p in callee.program.params] or [v.type for v in values]
         given = [self.w.cast(v, t) if isinstance(t, Scalar) else v for v, t in zip(values, types, strict=False)]
+        if self.contexts:
+            raise self.refuse(f"a call of {f.__name__}, which calls itself, in a try", "call it outside of the try")
         given += [self.version(self.constant_array(x)) for x in callee.constants]
         self.w.add(Call(callee.program, given, outs, self.place()))
         following = iter(outs)
@@ -247,13 +254,19 @@ class Calling(Looping):
             return kind
         value = Value(kind, name)
         params.append(value)
-        return self.entry(value)
+        return self.argument(value) if value.is_array else value
 
     def unflatten(self, form: Any, values: Any) -> Entry:
         """A result of a known form, from its values."""
         if isinstance(form, tuple):
             return tuple(self.unflatten(part, values) for part in form)
         return form if isinstance(form, Static) else self.entry(next(values))
+
+
+def message(args: list[Entry]) -> str:
+    """What an exception says, as far as it's known."""
+    known = [a.value if isinstance(a, Static) else a.const if isinstance(a, Value) else None for a in args]
+    return " ".join("{...}" if part is None else str(part) for part in known)
 
 
 def _structured(f: Any) -> Function:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ._ir import Array, Type
-from ._operation import Operation
+from ._operation import Mode, Operation, apart
 
 __all__ = ["hessian_blocks", "hessian_product", "jacobian_blocks", "pull", "push"]
 
@@ -32,15 +32,16 @@ def push(operation: Operation, values: list[Any], tangents: dict[int, Any]) -> d
     return dict(zip(operation.floats, found[len(operation.results) :], strict=True))
 
 
-def jacobian_blocks(operation: Operation, values: list[Any]) -> dict[int, Any]:
+def jacobian_blocks(operation: Operation, values: list[Any], mode: Mode = "auto") -> dict[int, Any]:
     """For every float input, the derivative of the one result: its shape followed by the input's.
 
-    Forward or reverse mode, whichever takes fewer sweeps; the sweeps are shared out to threads.
+    Forward or reverse mode, by itself whichever takes fewer sweeps; the sweeps are shared out to threads.
     """
-    (result,) = operation(values)
+    (result,) = operation(apart(values) if operation.changes else values)
     shape = np.shape(result)
     sizes = {k: int(np.size(values[k])) for k in operation.wrt}
-    if sum(sizes.values()) <= np.size(result):
+    total = sum(sizes.values())
+    if (total and mode == "forward") or (mode == "auto" and total <= np.size(result)):
         columns = _forward_sweeps(operation, values, sizes)
         return {k: np.moveaxis(block, 0, -1).reshape((*shape, *np.shape(values[k]))) for k, block in columns[0].items()}
     n = int(np.size(result))

@@ -8,6 +8,7 @@ from ._any_order import in_any_order
 from ._arrays import part_type
 from ._ir import (
     F32,
+    INT,
     Array,
     Block,
     Call,
@@ -379,6 +380,8 @@ class _Emitter:
             if name in ON_ARRAYS:
                 return f"{ON_ARRAYS[name]}({', '.join(args)})"
             return SPELLING[name].format(*args) if name in SPELLING else f"np.{name}({', '.join(args)})"
+        if name == "floordiv" and out.type == INT and item.args[1].const in (None, -1):
+            return f"rt.floordiv({', '.join(args)})"  # -2**63 // -1 wraps around
         if name in SPELLING:
             return SPELLING[name].format(*args)
         return f"{ON_SCALARS.get(name) or f'math.{name}'}({', '.join(args)})"
@@ -587,6 +590,42 @@ class _Emitter:
         """An array in another shape."""
         sizes = ", ".join(self.text(a) for a in item.args[1:])
         return f"{self.text(item.args[0])}.reshape(({sizes}{',' if len(item.args) == 2 else ''}))"
+
+    def text_cumsum(self, item: Op) -> str:
+        """Running sums."""
+        return self.call(item, "rt.cumsum")
+
+    def text_argsort(self, item: Op) -> str:
+        """The places of elements in order."""
+        return f"np.argsort({self.text(item.args[0])}, kind='mergesort')"
+
+    def text_diagonal(self, item: Op) -> str:
+        """A diagonal."""
+        return self.call(item, "rt.diagonal")
+
+    def text_on_diagonal(self, item: Op) -> str:
+        """A matrix with a diagonal."""
+        return self.call(item, "rt.on_diagonal")
+
+    def text_take(self, item: Op) -> str:
+        """The elements at some places."""
+        return self.call(item, f"rt.{item.name}")
+
+    text_take_last = text_beyond = text_wrapped = text_nonzero = text_take
+
+    def op_put(self, item: Op) -> None:
+        """A store at some places."""
+        *index, places = item.args[2:]
+        name = "put" if item.args[1].is_array else "put_number"
+        part = f"{self.text(item.args[0])}{self.path(item, index)}"
+        self.line(f"rt.{name}({part}, {self.stored(item)}, {self.text(places)})")
+
+    def op_scatter(self, item: Op) -> None:
+        """Adds at some places, as often as they occur."""
+        *index, places = item.args[2:]
+        name = "scatter" if item.args[1].is_array else "scatter_number"
+        part = f"{self.text(item.args[0])}{self.path(item, index)}"
+        self.line(f"rt.{name}({part}, {self.stored(item)}, {self.text(places)})")
 
     def text_outer(self, item: Op) -> str:
         """An outer product."""

@@ -10,10 +10,12 @@ from ._writer import Path
 __all__ = [
     "UNBOUND",
     "ArrayRef",
+    "Caught",
     "Closure",
     "Conflict",
     "Found",
     "Listed",
+    "Manager",
     "Maybe",
     "Raised",
     "Range",
@@ -40,18 +42,28 @@ class ArrayRef:
     """An array as names know it. Its contents are a value, another one after every store.
 
     `entangled` are the arrays that it may be one with, depending on how the program went; those with the same `apart`
-    are certainly others.
+    are certainly others. A `loose` one is a copy or a view of those that it is entangled with, as NumPy sees fit.
     """
 
     entangled: tuple["ArrayRef", ...] = ()
     type: Any = None  # of one that is only a kind
     apart: Any = None
+    loose: bool = False
 
     def may_be(self, other: "ArrayRef") -> bool:
         """Whether a store into one may show in the other."""
         if self is other or (self.apart is not None and self.apart is other.apart):
             return self is other
-        return bool({self, *self.entangled} & {other, *other.entangled})
+        return bool(self.family & other.family)
+
+    @property
+    def family(self) -> set["ArrayRef"]:
+        """The array and those that it may be."""
+        return {self, *self.entangled}
+
+    def loosely(self, other: "ArrayRef") -> bool:
+        """Whether one may be a view of the other for the reason that something was reshaped."""
+        return any(ref.loose for ref in self.family | other.family) and bool(self.family & other.family)
 
 
 class Listed(tuple[Any, ...]):
@@ -60,10 +72,26 @@ class Listed(tuple[Any, ...]):
 
 @dataclass(frozen=True)
 class Raised:
-    """An exception that has been made: its class's name and what it says."""
+    """An exception that has been made: its class and what it says."""
 
-    kind: str
+    kind: type[BaseException]
     text: str
+
+
+@dataclass(frozen=True)
+class Caught:
+    """An exception that has been caught: its code, and those that it may be."""
+
+    code: Value
+    codes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Manager:
+    """What a `with` is given: what its name gets, and the exceptions that it suppresses."""
+
+    entry: Any
+    suppressed: tuple[type[BaseException], ...] = ()
 
 
 class Found(Static):

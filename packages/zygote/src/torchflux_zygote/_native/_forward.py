@@ -24,6 +24,11 @@ LINEAR = {
     "grow",
     "ravel",
     "reshape",
+    "cumsum",
+    "diagonal",
+    "on_diagonal",
+    "take",
+    "take_last",
 }
 """Operations that are linear in their float operands: the tangent is the operation on the tangents."""
 

@@ -1,11 +1,14 @@
 """The names of a function while it is read, and the programs of functions that call themselves."""
 
+import ast
+from functools import cached_property
 from typing import Any
 
 from torchflux_syntax import Function
 
 from ._entries import Found
 from ._ir import Block, Program
+from ._liveness import live_behind
 
 __all__ = ["Callee", "Frame", "Reads", "Unknown"]
 
@@ -55,6 +58,20 @@ class Frame:
         self.reads = reads
         self.function, self.outer, self.definition, self.file = function, outer, definition, file
         self.names: dict[str, Entry] = {}
+        self.at: ast.stmt | None = None  # the statement that is being read
+
+    @cached_property
+    def _behind(self) -> dict[int, set[str]]:
+        """What is alive behind each statement."""
+        return live_behind(self.definition)
+
+    def alive(self) -> list[Entry]:
+        """What the names hold that may be read by this statement or behind it, and what loops run over."""
+        if self.at is None or self.definition is None:
+            return list(self.names.values())
+        here = {node.id for node in ast.walk(self.at) if isinstance(node, ast.Name)}
+        live = here | self._behind.get(id(self.at), set(self.names))
+        return [entry for name, entry in self.names.items() if name in live or not name.isidentifier()]
 
     def find(self, name: str) -> Entry:
         """What a name holds here; what it holds outside is noted."""

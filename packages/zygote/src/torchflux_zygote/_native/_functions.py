@@ -1,6 +1,7 @@
 """The functions that native code knows: math, builtins, operator and NumPy, by the function itself."""
 
 import builtins
+import contextlib
 import functools
 import math
 import operator
@@ -9,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from ._entries import ArrayRef, Raised, Range, Static, View, Zipped
-from ._ir import BOOL, F32, F64, INT, Array, Scalar, Value
+from ._entries import ArrayRef, Manager, Range, Static, View, Zipped
+from ._ir import BOOL, F32, F64, INT, WEAK, Array, Scalar, Value
 from ._ops import DERIVATIVES, join
-from ._writer import literal
+from ._writer import literal, rank
 
-__all__ = ["FUNCTIONS", "METHODS", "table"]
+__all__ = ["FUNCTIONS", "METHODS", "array_of", "constant_axis", "known", "mean", "method", "stacked", "table", "total"]
 
 Entry = Any
 Rule = Callable[..., Entry]
@@ -123,12 +124,12 @@ def _square(r: Any, a: Entry) -> Entry:
 @known(np.outer)
 def _outer(r: Any, a: Entry, b: Entry) -> Entry:
     """The outer product."""
-    column = r.at(_ref(r, a), (("s000", "n"),), ())
-    row = r.at(_ref(r, b), (("n", "s000"),), ())
+    column = r.at(array_of(r, a), (("s000", "n"),), ())
+    row = r.at(array_of(r, b), (("n", "s000"),), ())
     return r.elementwise("mul", column, row)
 
 
-def _ref(r: Any, entry: Entry) -> Entry:
+def array_of(r: Any, entry: Entry) -> Entry:
     """An entry that has to be an array."""
     if isinstance(entry, tuple):
         return _array(r, entry)
@@ -147,7 +148,10 @@ def _float(r: Any, x: Entry = 0.0) -> Entry:
         return literal(float(x.value))
     if isinstance(x, ArrayRef | View):
         raise r.refuse("float() of an array", "write x.astype(np.float64), or x.item()")
-    return r.w.op("float", r.as_value(x))
+    value: Value = r.as_value(x)
+    if value.type == F64 and r.handled(ZeroDivisionError):  # one of Python's own from now on
+        return r.w.emit("float", WEAK, value)
+    return r.w.op("float", value)
 
 
 @known(np.float32)
@@ -159,25 +163,34 @@ def _float32(r: Any, x: Entry) -> Entry:
 @known(int, math.trunc, np.int64)
 def _int(r: Any, x: Entry) -> Entry:
     """An integer, cut off."""
-    return r.entry(r.w.op("int", r.as_value(x)))
+    return r.entry(_whole(r, x))
+
+
+def _whole(r: Any, x: Entry, rounding: str = "") -> Value:
+    """A number as an integer, which NaN and what is beyond 64 bits can't be."""
+    value: Value = r.as_value(x)
+    if value.floats and not value.is_array:
+        r.integral(value)
+    whole: Value = r.w.op("int", r.w.op(rounding, value) if rounding else value)
+    return whole
 
 
 @known(math.floor)
 def _floor(r: Any, x: Entry) -> Entry:
     """The integer below."""
-    return r.entry(r.w.op("int", r.w.op("floor", r.as_value(x))))
+    return r.entry(_whole(r, x, "floor"))
 
 
 @known(math.ceil)
 def _ceil(r: Any, x: Entry) -> Entry:
     """The integer above."""
-    return r.entry(r.w.op("int", r.w.op("ceil", r.as_value(x))))
+    return r.entry(_whole(r, x, "ceil"))
 
 
 @known(round)
 def _round(r: Any, x: Entry) -> Entry:
     """The nearest integer."""
-    return r.entry(r.w.op("int", r.w.op("round", r.as_value(x))))
+    return r.entry(_whole(r, x, "round"))
 
 
 @known(bool)
@@ -228,7 +241,7 @@ def _len(r: Any, x: Entry) -> Entry:
         return literal(len(x))
     if isinstance(x, Range):
         return r.length_of(x)
-    return r.w.shape(r.array(_ref(r, x)), 0)
+    return r.w.shape(r.array(array_of(r, x)), 0)
 
 
 @known(range)
@@ -251,7 +264,7 @@ def _reversed(r: Any, x: Entry) -> Entry:
         n = r.length_of(x)
         last = r.w.op("add", x.start, r.w.op("mul", r.w.op("sub", n, literal(1)), x.step))
         return Range(last, r.w.op("sub", x.start, x.step), r.w.op("neg", x.step))
-    return r.at(_ref(r, x), (("s001", *("s000",) * (r.array(x).type.ndim - 1)),), (literal(-1),))
+    return r.at(array_of(r, x), (("s001", *("s000",) * (r.array(x).type.ndim - 1)),), (literal(-1),))
 
 
 @known(zip)
@@ -290,12 +303,11 @@ def _tuple(r: Any, x: Entry = ()) -> Entry:
 def _sum_builtin(r: Any, x: Entry, start: Entry | None = None) -> Entry:
     """The sum of elements, one after the other."""
     if isinstance(x, ArrayRef | View):
-        total = _sum(r, x)
-        return total if start is None else r.elementwise("add", start, total)
-    total = literal(0) if start is None else start
+        return total(r, x) if start is None else r.elementwise("add", start, total(r, x))
+    whole = literal(0) if start is None else start
     for part in r.elements(x):
-        total = r.elementwise("add", total, part)
-    return total
+        whole = r.elementwise("add", whole, part)
+    return whole
 
 
 @known(math.prod)
@@ -329,7 +341,7 @@ def _extreme_of_array(r: Any, x: Entry, name: str) -> Entry:
     """The greatest or smallest element, as the element at its place, so that it has a derivative."""
     value = r.array(x)
     r.check(r.w.op("gt", r.size(value), literal(0)), "ValueError", f"{r.place()}: {name[3:]} of an empty array")
-    place = r.w.emit(name, INT, value)
+    place: Value = r.w.emit(name, INT, value)
     where: list[Value] = []
     for k in reversed(range(value.type.ndim)):
         n = r.w.shape(value, k)
@@ -342,28 +354,36 @@ def _extreme_of_array(r: Any, x: Entry, name: str) -> Entry:
 @method("max")
 def _max(r: Any, x: Entry) -> Entry:
     """The greatest element."""
-    return _extreme_of_array(r, _ref(r, x), "argmax")
+    return _extreme_of_array(r, array_of(r, x), "argmax")
 
 
 @known(np.min, np.amin)
 @method("min")
 def _min(r: Any, x: Entry) -> Entry:
     """The smallest element."""
-    return _extreme_of_array(r, _ref(r, x), "argmin")
+    return _extreme_of_array(r, array_of(r, x), "argmin")
 
 
 @known(np.argmax)
 @method("argmax")
 def _argmax(r: Any, x: Entry) -> Entry:
     """The place of the greatest element."""
-    return r.w.emit("argmax", INT, r.array(_ref(r, x)))
+    return _place_of(r, x, "argmax")
 
 
 @known(np.argmin)
 @method("argmin")
 def _argmin(r: Any, x: Entry) -> Entry:
     """The place of the smallest element."""
-    return r.w.emit("argmin", INT, r.array(_ref(r, x)))
+    return _place_of(r, x, "argmin")
+
+
+def _place_of(r: Any, x: Entry, name: str) -> Value:
+    """The number of the greatest or smallest element."""
+    value = r.array(array_of(r, x))
+    r.check(r.w.op("gt", r.size(value), literal(0)), "ValueError", f"{r.place()}: {name} of an empty array")
+    place: Value = r.w.emit(name, INT, value)
+    return place
 
 
 @known(isinstance)
@@ -420,28 +440,24 @@ def _fold_bool(r: Any, x: Entry, name: str, op: str, start: bool) -> Entry:
     return whole
 
 
-def _raises(kind: type) -> Rule:
-    """The rule of an exception's type: what is raised, with its message."""
-
-    def rule(r: Any, *args: Entry) -> Entry:
-        text = " ".join(
-            str(a.value)
-            if isinstance(a, Static)
-            else str(a.const)
-            if isinstance(a, Value) and a.const is not None
-            else "{...}"
-            for a in args
-        )
-        return Raised(kind.__name__, text)
-
-    return rule
+@known(contextlib.nullcontext)
+def _nullcontext(r: Any, entry: Entry = None) -> Entry:
+    """A manager that does nothing."""
+    return Manager(Static(None) if entry is None else entry)
 
 
-for _kind in (
-    ValueError, TypeError, RuntimeError, IndexError, KeyError, ZeroDivisionError, ArithmeticError, OverflowError,
-    FloatingPointError, AssertionError, NotImplementedError, StopIteration, Exception,
-):  # fmt: skip
-    FUNCTIONS[_kind] = _raises(_kind)
+@known(contextlib.suppress)
+def _suppress(r: Any, *kinds: Entry) -> Entry:
+    """A manager that suppresses exceptions."""
+    return Manager(Static(None), tuple(map(r.kind, kinds)))
+
+
+@known(np.errstate)
+def _errstate(r: Any, **modes: Entry) -> Entry:
+    """A manager that does nothing: native code never warns."""
+    if any(not isinstance(mode, Static) or mode.value not in ("ignore", "warn") for mode in modes.values()):
+        raise r.refuse("np.errstate that raises or calls", "test for what is to be raised")
+    return Manager(Static(None))
 
 
 # Arrays.
@@ -449,19 +465,19 @@ for _kind in (
 
 @known(np.sum)
 @method("sum")
-def _sum(r: Any, x: Entry, axis: Entry = None) -> Entry:
+def total(r: Any, x: Entry, axis: Entry = None) -> Entry:
     """The sum, of all elements or along an axis."""
-    value = r.array(_ref(r, x))
+    value = r.array(array_of(r, x))
     dtype = value.type.dtype if value.floats else INT
     if axis is None or (isinstance(axis, Static) and axis.value is None):
         return r.w.emit("sum", dtype, value)
-    k = _axis(r, axis, value)
+    k = constant_axis(r, axis, value)
     if value.type.ndim == 1:
         return r.w.emit("sum", dtype, value)
     return r.entry(r.w.emit("sum_axis", Array(dtype, value.type.ndim - 1), value, attrs=k))
 
 
-def _axis(r: Any, axis: Entry, value: Value) -> int:
+def constant_axis(r: Any, axis: Entry, value: Value) -> int:
     """A constant axis, counted from the front."""
     k = r.as_value(axis).const
     assert isinstance(value.type, Array)
@@ -473,18 +489,18 @@ def _axis(r: Any, axis: Entry, value: Value) -> int:
 
 @known(np.mean)
 @method("mean")
-def _mean(r: Any, x: Entry, axis: Entry = None) -> Entry:
+def mean(r: Any, x: Entry, axis: Entry = None) -> Entry:
     """The mean, of all elements or along an axis."""
-    value = r.array(_ref(r, x))
+    value = r.array(array_of(r, x))
     whole = axis is None or (isinstance(axis, Static) and axis.value is None)
-    n = r.size(value) if whole else r.w.shape(value, _axis(r, axis, value))
-    return r.elementwise("div", _sum(r, x, axis), r.w.op("float", n))
+    n = r.size(value) if whole else r.w.shape(value, constant_axis(r, axis, value))
+    return r.elementwise("div", total(r, x, axis), r.w.op("float", n))
 
 
 @known(np.linalg.norm)
 def _norm(r: Any, x: Entry) -> Entry:
     """The Euclidean norm."""
-    return r.w.op("norm", _sum(r, r.elementwise("mul", x, x)))
+    return r.w.op("norm", total(r, r.elementwise("mul", x, x)))
 
 
 @known(np.zeros, np.empty)
@@ -535,7 +551,7 @@ def _dtype(r: Any, dtype: Entry) -> Scalar:
 @known(np.zeros_like, np.empty_like)
 def _zeros_like(r: Any, x: Entry) -> Entry:
     """Zeros in the shape of an array."""
-    return r.new_array(r.w.zeros_like(r.array(_ref(r, x))))
+    return r.new_array(r.w.zeros_like(r.array(array_of(r, x))))
 
 
 @known(np.ones_like)
@@ -560,28 +576,11 @@ def _arange(r: Any, first: Entry, second: Entry = None, third: Entry = None, /) 
     return r.new_array(r.w.emit("arange", Array(INT, 1), span.start, span.stop, span.step, pure=False))
 
 
-@method("flatten")
-def _flatten(r: Any, x: Entry) -> Entry:
-    """A copy in one row."""
-    value = r.array(_copy(r, x))
-    return r.new_array(r.w.emit("ravel", Array(value.type.dtype, 1), value))
-
-
-@known(np.ravel)
-@method("ravel")
-def _ravel(r: Any, x: Entry) -> Entry:
-    """An array in one row, which may or may not share its memory."""
-    flat = _flatten(r, _ref(r, x))
-    base = x.base if isinstance(x, View) else x
-    flat.entangled = (base, *base.entangled)  # NumPy gives a view or a copy, as it can
-    return flat
-
-
 @known(np.copy)
 @method("copy")
 def _copy(r: Any, x: Entry) -> Entry:
     """A copy."""
-    value = r.array(_ref(r, x))
+    value = r.array(array_of(r, x))
     return r.new_array(r.w.emit("copy", value.type, value, pure=False))
 
 
@@ -607,44 +606,37 @@ def _array(r: Any, x: Entry, dtype: Entry = None) -> Entry:
     if not rows:
         raise r.refuse("an empty array", "write np.zeros(0)")
     if isinstance(rows[0], tuple | ArrayRef | View):
-        parts = [r.array(_array(r, row, dtype)) if isinstance(row, tuple) else r.array(row) for row in rows]
-        inner = parts[0].type
-        shape = [literal(len(rows)), *(r.w.shape(parts[0], k) for k in range(inner.ndim))]
-    else:
-        parts = [r.as_value(row) for row in rows]
-        whole = parts[0].type
-        for part in parts[1:]:
-            whole = join(whole, part.type)
-        inner, shape = whole, [literal(len(rows))]
-    kind = inner.dtype if isinstance(inner, Array) else F64 if inner.weak else inner
-    type = Array(kind if dtype is None else _dtype(r, dtype), len(shape))
-    new = r.new_array(r.w.emit("zeros", type, *shape, attrs=str(type.dtype), pure=False))
+        parts = [
+            r.array(_array(r, row, dtype)) if isinstance(row, tuple) else r.array(array_of(r, row)) for row in rows
+        ]
+        return stacked(r, parts, 0, dtype)
+    parts = [r.as_value(row) for row in rows]
+    whole = functools.reduce(join, (part.type for part in parts))
+    type = Array((F64 if whole.weak else whole) if dtype is None else _dtype(r, dtype), 1)
+    new = r.new_array(r.w.emit("zeros", type, literal(len(rows)), attrs=str(type.dtype), pure=False))
     for k, part in enumerate(parts):
-        r.store(new, (("i", *("s000",) * (len(shape) - 1)),), (literal(k),), part)
+        r.store(new, (("i",),), (literal(k),), part)
     return new
 
 
-@known(np.stack)
-def _stack(r: Any, x: Entry) -> Entry:
-    """Arrays along a new first axis."""
-    return _array(r, x)
-
-
-@known(np.concatenate)
-def _concatenate(r: Any, x: Entry) -> Entry:
-    """Arrays along their first axis, one after the other."""
-    parts = [r.array(_ref(r, part)) for part in r.elements(x)]
-    total: Value = literal(0)
-    for part in parts:
-        total = r.w.op("add", total, r.w.shape(part, 0))
-    first = parts[0]
-    rest = [r.w.shape(first, k) for k in range(1, first.type.ndim)]
-    new = r.new_array(r.w.emit("zeros", first.type, total, *rest, attrs=str(first.type.dtype), pure=False))
-    at: Value = literal(0)
-    for part in parts:
-        end = r.w.op("add", at, r.w.shape(part, 0))
-        r.store(new, (("s110", *("s000",) * len(rest)),), (at, end), part)
-        at = end
+def stacked(r: Any, parts: list[Value], axis: int, dtype: Entry = None) -> Entry:
+    """Arrays of one shape along a new axis."""
+    whole = functools.reduce(join, (part.type for part in parts))
+    assert isinstance(whole, Array)
+    if any(rank(part) != whole.ndim for part in parts):
+        raise r.refuse("arrays of different dimensions in one", "give all of them the same")
+    shape = [r.w.shape(parts[0], k) for k in range(whole.ndim)]
+    for part in parts[1:]:
+        for k, n in enumerate(shape):
+            r.check(
+                r.w.op("eq", n, r.w.shape(part, k)), "ValueError", f"{r.place()}: arrays of different shapes in one"
+            )
+    shape.insert(axis, literal(len(parts)))
+    type = Array(whole.dtype if dtype is None else _dtype(r, dtype), len(shape))
+    new = r.new_array(r.w.emit("zeros", type, *shape, attrs=str(type.dtype), pure=False))
+    step = tuple("i" if k == axis else "s000" for k in range(len(shape)))
+    for k, part in enumerate(parts):
+        r.store(new, (step,), (literal(k),), part)
     return new
 
 
@@ -652,31 +644,33 @@ def _concatenate(r: Any, x: Entry) -> Entry:
 @method("transpose")
 def _transpose(r: Any, x: Entry) -> Entry:
     """A transposed view."""
-    return r.attribute(_ref(r, x), "T")
+    return r.attribute(array_of(r, x), "T")
 
 
 @method("item")
 def _item(r: Any, x: Entry) -> Entry:
     """The one element."""
+    size = r.size(r.array(x))
+    r.check(r.w.op("eq", size, literal(1)), "ValueError", f"{r.place()}: item of an array of another size than one")
     return r.at(x, (("i",) * r.array(x).type.ndim,), tuple(literal(0) for _ in range(r.array(x).type.ndim)))
 
 
 @known(np.linalg.solve)
 def _solve(r: Any, a: Entry, b: Entry) -> Entry:
     """The solution of a linear system."""
-    x, y = r.array(_ref(r, a)), r.array(_ref(r, b))
+    x, y = r.array(array_of(r, a)), r.array(array_of(r, b))
     return r.entry(r.w.emit("solve", y.type, x, y))
 
 
 @known(np.linalg.inv)
 def _inv(r: Any, a: Entry) -> Entry:
     """The inverse."""
-    x = r.array(_ref(r, a))
+    x = r.array(array_of(r, a))
     return r.entry(r.w.emit("inv", x.type, x))
 
 
 @known(np.linalg.det)
 def _det(r: Any, a: Entry) -> Entry:
     """The determinant."""
-    x = r.array(_ref(r, a))
+    x = r.array(array_of(r, a))
     return r.w.emit("det", x.type.dtype, x)

@@ -1,8 +1,8 @@
-"""Which names a loop has to carry: those that a trip reads before it writes them, and those that are read elsewhere."""
+"""Which names are read again: what a loop has to carry, and what is alive behind a statement."""
 
 import ast
 
-__all__ = ["carried_names"]
+__all__ = ["carried_names", "live_behind"]
 
 
 def carried_names(loop: ast.For | ast.While, function: ast.FunctionDef, assigned: set[str]) -> list[str]:
@@ -49,8 +49,63 @@ def _exposed_by(node: ast.stmt) -> tuple[set[str], set[str]]:
         return _reads(node.iter) | (reads - {target}), set()
     if isinstance(node, ast.While):
         return _exposed(node.body)[0], set()
+    if isinstance(node, ast.With):
+        reads, writes = _exposed(node.body)
+        return reads.union(*(_reads(item) for item in node.items)), writes
+    if isinstance(node, ast.Try):  # any part of it may not run
+        parts = [node.body, node.orelse, node.finalbody, *(handler.body for handler in node.handlers)]
+        return set().union(*(_exposed(part)[0] for part in parts)), set()
     writes = {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
     if isinstance(node, ast.FunctionDef):
         return _reads(node), {node.name}
     augmented = {node.target.id} if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name) else set()
     return _reads(node) | augmented, writes
+
+
+def live_behind(function: ast.FunctionDef) -> dict[int, set[str]]:
+    """For every statement of a function, by its id: the names whose values may be read behind it."""
+    inner = [node for node in ast.walk(function) if isinstance(node, ast.FunctionDef) and node is not function]
+    live = _Live()
+    live.block(function.body, set(), {name for node in inner for name in _reads(node)})
+    return live.behind
+
+
+class _Live:
+    """Goes through a function from its end.
+
+    In all methods, `after` are the names alive behind, and `always` those alive wherever an exception may be raised.
+    """
+
+    def __init__(self) -> None:
+        self.behind: dict[int, set[str]] = {}
+
+    def block(self, block: list[ast.stmt], after: set[str], always: set[str]) -> set[str]:
+        """The names alive before a block."""
+        live = after | always
+        for statement in reversed(block):
+            self.behind.setdefault(id(statement), set()).update(live)
+            live = self.before(statement, live, always) | always
+        return live
+
+    def before(self, node: ast.stmt, after: set[str], always: set[str]) -> set[str]:
+        """The names alive before one statement."""
+        if isinstance(node, ast.If):
+            return _reads(node.test) | self.block(node.body, after, always) | self.block(node.orelse, after, always)
+        if isinstance(node, ast.For | ast.While):
+            run_over = _reads(node.iter) if isinstance(node, ast.For) else set()
+            around = after | run_over | _exposed(node.body)[0]  # behind a trip comes the end of the loop, or the next
+            return around | self.block(node.body, around, always)
+        if isinstance(node, ast.With):
+            return self.block(node.body, after, always | after).union(*(_reads(item) for item in node.items))
+        if isinstance(node, ast.Try):
+            return self.tried(node, after, always)
+        reads, writes = _exposed_by(node)
+        return (after - writes) | reads
+
+    def tried(self, node: ast.Try, after: set[str], always: set[str]) -> set[str]:
+        """The names alive before a `try`: exceptions go to its handlers and to `finally`."""
+        end = self.block(node.finalbody, after, always)
+        behind = always | end if node.finalbody else always
+        caught = set().union(end, *(self.block(handler.body, end, behind) for handler in node.handlers))
+        orelse = self.block(node.orelse, end, behind)
+        return self.block(node.body, orelse | end, always | caught) | caught

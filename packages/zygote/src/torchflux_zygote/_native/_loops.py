@@ -10,8 +10,9 @@ from torchflux_syntax import bound as bound_names
 from ._entries import UNBOUND, ArrayRef, Closure, Conflict, Maybe, Range, Static, View, Zipped
 from ._ir import BOOL, INT, Array, Block, For, Scalar, Value, While, outs
 from ._liveness import carried_names
-from ._merge import Merging, equal, shape_key
+from ._merge import CLEAR, CODE, equal, shape_key
 from ._ops import join
+from ._tries import Trying
 from ._writer import literal
 
 __all__ = ["Looping"]
@@ -19,7 +20,7 @@ __all__ = ["Looping"]
 Entry = Any
 
 
-class Looping(Merging):
+class Looping(Trying):
     """The part of the reader that knows loops."""
 
     assign: Callable[[ast.expr, Entry], None]
@@ -184,25 +185,35 @@ class _Trial:
         self.halt: Value | None = None
         if head is None:
             with r.w.inside(self.body_block):
-                self.bodied(start, body)
-                if halt is not None and not r.dead:
-                    self.halt = r.truth(r.atom(halt))
+                self.halt = self.bodied(start, body, halt)
             return
         with r.w.inside(self.head_block):
-            r.execute(head)
-            self.cond = r.truth(r.atom(test))
+            go = ArrayRef()  # stands among the arrays' contents for whether to go on; not where something was raised
+            r.versions[go] = literal(False)
+            with r.region():
+                r.passed()
+                r.execute(head)
+                r.versions[go] = r.truth(r.atom(test))
+            self.cond = r.versions.pop(go)
             self.head_names, self.head_versions = dict(r.frame.names), dict(r.versions)
             with r.w.inside(self.body_block):
-                self.bodied(start, body)
+                self.bodied(start, body, None)
 
-    def bodied(self, start: Any, body: Any) -> None:
-        """Reads the body, and notes what it leaves."""
-        if start is not None:
-            start()
-        self.r.execute(body)
+    def bodied(self, start: Any, body: Any, halt: Any) -> Value | None:
+        """Reads the body, and notes what it leaves; whether the loop ends then."""
+        r = self.r
+        over = ArrayRef()
+        r.versions[CODE], r.versions[over] = CLEAR, literal(True)
+        with r.region():
+            if start is not None:
+                start()
+            r.execute(body)
+            r.versions[over] = literal(False) if halt is None or r.dead else r.truth(r.atom(halt))
+        ends: Value = r.versions.pop(over)
         if self.r.dead:
             raise self.r.refuse("a loop body that always raises", "move the raise out of the loop")
         self.end_names, self.end_versions = dict(self.r.frame.names), dict(self.r.versions)
+        return ends if ends.const is None or ends.const else None
 
     def grown(self, assigned: list[str]) -> bool:
         """Whether the loop carries more than was assumed."""
@@ -233,7 +244,7 @@ class _Trial:
         ends = [base for name in self.header for base in _bases(self.end_names[name], self.header[name])]
         inits = [base for name in self.header for base in _bases(self.before.get(name, UNBOUND), self.header[name])]
         more: dict[ArrayRef | None, None] = {}
-        if len(set(ends)) < len(ends) or len(set(inits)) < len(inits):
+        if _tied(ends) or _tied(inits):
             more[None] = None
         for base in (*inits, *ends):
             for ref in (base, *base.entangled):
@@ -388,6 +399,11 @@ def _bases(entry: Entry, head: Entry) -> list[ArrayRef]:
     if isinstance(head, ArrayRef) and isinstance(entry, ArrayRef | View):
         return [entry if isinstance(entry, ArrayRef) else entry.base]
     return []
+
+
+def _tied(refs: list[ArrayRef]) -> bool:
+    """Whether two of some arrays are one, or may be views of each other for having been reshaped."""
+    return len(set(refs)) < len(refs) or any(a.loosely(b) for k, a in enumerate(refs) for b in refs[:k])
 
 
 def _defined_here(block: Block) -> set[Value]:

@@ -2,6 +2,8 @@
 
 import ast
 from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 from ._arrays import ArrayReader, part_type
@@ -11,9 +13,17 @@ from ._ir import Array, Block, Value
 from ._ops import join
 from ._writer import literal, same_type
 
-__all__ = ["Merging", "equal", "shape_key"]
+__all__ = ["CLEAR", "CODE", "Jump", "Merging", "equal", "shape_key"]
 
 Entry = Any
+CODE = ArrayRef()
+"""Stands among the arrays' contents for what was raised and will be caught (see `_tries`)."""
+CLEAR = literal(0)
+"""The code of nothing."""
+
+
+class Jump(Exception):
+    """Reading goes on at the end of a region."""
 
 
 class Merging(ArrayReader):
@@ -23,6 +33,9 @@ class Merging(ArrayReader):
     node: ast.AST | None
     dead: bool
     execute: Callable[[list[ast.stmt]], None]
+    region: Callable[[], AbstractContextManager[None]]
+    open: Callable[..., None]
+    present: Callable[[], dict[int, dict[str, Entry]]]
     sides: Any = None
 
     def exec_If(self, node: ast.If) -> None:
@@ -31,37 +44,49 @@ class Merging(ArrayReader):
         if cond.const is not None:
             self.execute(node.body if cond.const else node.orelse)
             return
-        names, versions = self.frame.names, self.versions
+        self.either(cond, partial(self.execute, node.body), partial(self.execute, node.orelse))
+
+    def either(self, cond: Value, first: Callable[[], None], second: Callable[[], None]) -> None:
+        """Runs the first if `cond`, and otherwise the second."""
+        if cond.const is not None:
+            (first if cond.const else second)()
+            return
+        names, versions, node = self.frame.names, self.versions, self.node
         then, orelse = Block(), Block()
         sides = []
-        for block, body in ((then, node.body), (orelse, node.orelse)):
+        for block, act in ((then, first), (orelse, second)):
             self.frame.names, self.versions, self.dead = dict(names), dict(versions), False
             with self.w.inside(block):
                 try:
-                    self.execute(body)
+                    with self.region():
+                        act()
                 except Unknown:
                     block.items.clear()
                     self.dead = True
             sides.append((self.frame.names, self.versions, self.dead))
         self.node = node
+        jumped = [not dead and code.const is not None and code is not CLEAR for _, (code), dead in _codes(sides)]
+        gone = [jump or dead for jump, (_, _, dead) in zip(jumped, sides, strict=True)]
+        if any(jumped) and not all(gone):
+            self.read_on(names, versions, cond, (then, orelse), sides, jumped[0])
+            return
         self.join(names, versions, cond, then, orelse, sides)
+        if any(jumped):
+            raise Jump
+
+    def read_on(
+        self, names: Any, versions: Any, cond: Value, blocks: tuple[Block, Block], sides: Any, first: bool
+    ) -> None:
+        """One side has jumped: goes on in the other."""
+        left, going = (sides[0], sides[1]) if first else (sides[1], sides[0])
+        self.frame.names, self.versions, self.dead = names, versions, False
+        frames = {**self.present(), id(self.frame): left[0]}
+        self.open(cond, blocks, first, frames, left[1])
+        self.frame.names, self.versions = going[0], going[1]
 
     def branch(self, skip: Value, otherwise: Callable[[], None]) -> None:
         """Runs something unless `skip`."""
-        names, versions = self.frame.names, self.versions
-        then, orelse = Block(), Block()
-        sides = []
-        for block, act in ((then, None), (orelse, otherwise)):
-            self.frame.names, self.versions, self.dead = dict(names), dict(versions), False
-            with self.w.inside(block):
-                if act is not None:
-                    try:
-                        act()
-                    except Unknown:
-                        block.items.clear()
-                        self.dead = True
-            sides.append((self.frame.names, self.versions, self.dead))
-        self.join(names, versions, skip, then, orelse, sides)
+        self.either(skip, lambda: None, otherwise)
 
     def join(self, names: Any, versions: Any, cond: Value, then: Block, orelse: Block, sides: Any) -> None:
         """Goes on behind the two sides of an `if`."""
@@ -79,8 +104,8 @@ class Merging(ArrayReader):
             a, b = versions_a.get(ref), versions_b.get(ref)
             if a is None or b is None:
                 versions[ref] = a or b  # made on one side only; merged below if a name holds it
-            elif a is not b:
-                versions[ref] = self.phi(a, b, then, orelse, outs)
+            else:
+                versions[ref] = a if a is b else self.phi(a, b, then, orelse, outs)
         self.sides = (versions_a, versions_b)
         for name in {**names_a, **names_b}:
             a, b = names_a.get(name, UNBOUND), names_b.get(name, UNBOUND)
@@ -200,6 +225,11 @@ class Merging(ArrayReader):
         type = version.type if isinstance(entry, ArrayRef) else part_type(version.type, entry.path)
         assert isinstance(type, Array)
         return type
+
+
+def _codes(sides: list[Any]) -> list[tuple[Any, Value, bool]]:
+    """The codes that two sides leave."""
+    return [(names, versions[CODE], dead) for names, versions, dead in sides]
 
 
 def equal(a: Any, b: Any) -> bool:

@@ -16,7 +16,7 @@ from ._emit import source
 from ._entries import Static
 from ._in_graph import in_graph
 from ._ir import BOOL, F32, F64, INT, WEAK, Array, Program, Scalar, Type, Value
-from ._operation import Operation
+from ._operation import Mode, Operation, apart, checked_mode
 from ._read import Reader
 from ._rewrite import tidy
 from ._torch import as_tensor, call, plain
@@ -26,7 +26,9 @@ __all__ = ["Native", "native"]
 DTYPES = {"float64": F64, "float32": F32, "int64": INT, "bool": BOOL}
 
 
-def native(f: Callable[..., Any] | None = None, *, bounds: bool = True, checkpoint: int | None = None) -> Any:
+def native(
+    f: Callable[..., Any] | None = None, *, bounds: bool = True, checkpoint: int | None = None, mode: Mode = "auto"
+) -> Any:
     """Compiles a function over floats, ints, bools, tuples and arrays, with its derivatives, through Numba.
 
     Called with floats and arrays the function returns floats and arrays; called with tensors it is a torch operation.
@@ -37,6 +39,10 @@ def native(f: Callable[..., Any] | None = None, *, bounds: bool = True, checkpoi
         bounds: whether indices are checked (`IndexError`); without, an index out of bounds is undefined.
         checkpoint: trades time for memory in long loops: reverse mode keeps only what is carried over every so many
             trips (0: the square root of all of them, of a `for`), and runs the stretch between again.
+        mode: how `gradient`, `withgradient` and `jacobian` are computed, which may be given another one: "forward" (a
+            sweep for every number of the inputs), "reverse" (one for every number returned), or "auto": of numbers,
+            up to eight of them, a gradient is computed forward, and otherwise in reverse; a Jacobian as takes fewer
+            sweeps.
 
     Division of a float by zero gives inf or NaN, as with arrays; of an int, `ZeroDivisionError`. Integers are 64 bits
     wide and wrap around. A function of `math` outside of its domain gives NaN.
@@ -52,17 +58,17 @@ def native(f: Callable[..., Any] | None = None, *, bounds: bool = True, checkpoi
     (8.0, (12.0, None))
     """
     if f is None:
-        return functools.partial(native, bounds=bounds, checkpoint=checkpoint)
-    return Native(f, bounds, checkpoint)
+        return functools.partial(native, bounds=bounds, checkpoint=checkpoint, mode=checked_mode(mode))
+    return Native(f, bounds, checkpoint, checked_mode(mode))
 
 
 class Native:
     """A compiled function. Its derivatives are its methods."""
 
-    def __init__(self, f: Callable[..., Any], bounds: bool, checkpoint: int | None = None) -> None:
+    def __init__(self, f: Callable[..., Any], bounds: bool, checkpoint: int | None = None, mode: Mode = "auto") -> None:
         functools.update_wrapper(self, f)
         self.__native__ = self  # for the transforms of ordinary Python to find
-        self.function, self.bounds, self.checkpoint = f, bounds, checkpoint
+        self.function, self.bounds, self.checkpoint, self.mode = f, bounds, checkpoint, mode
         self.known: dict[Any, Specialised] = {}
         self.opaque = in_graph(lambda *args, **kwargs: self.call(args, kwargs))
         self.signature = inspect.signature(f)
@@ -108,20 +114,25 @@ class Native:
             return special.formed(list(call(special.operation, [*flat, *special.constants])))
         return special.value(flat)
 
-    def withgradient(self, *args: Any) -> tuple[Any, tuple[Any, ...]]:
+    def withgradient(self, *args: Any, mode: Mode | None = None) -> tuple[Any, tuple[Any, ...]]:
         """The value and one gradient for every argument (`None` where there are no floats)."""
         special, flat = self.specialised(args)
         special.scalar("gradient")
-        value, grads = special.value_and_gradient(flat)
+        value, grads = special.value_and_gradient(flat, self._chosen(mode))
         return value, special.layout(grads)
 
-    def gradient(self, *args: Any) -> tuple[Any, ...]:
-        """One gradient for every argument (`None` where there are no floats)."""
-        return self.withgradient(*args)[1]
+    def _chosen(self, mode: str | None) -> Mode:
+        """The mode that a call asked for, or the function's own."""
+        return self.mode if mode is None else checked_mode(mode)
+
+    def gradient(self, *args: Any, mode: Mode | None = None) -> tuple[Any, ...]:
+        """One gradient for every argument (`None` where there are no floats); `mode` as of `native`."""
+        return self.withgradient(*args, mode=mode)[1]
 
     def pull(self, *args: Any, **kwargs: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
         """The value, and the function from its cotangent to those of the arguments as given: one larger program."""
         special, flat = self.specialised(_kept(self.arguments(args, kwargs)))
+        special.pure("a part of a larger differentiated program")
         names = list(self.signature.parameters)
         places = [*range(len(args)), *(names.index(name) for name in kwargs)]
         value, back = special.pulled(special.operation, flat)
@@ -157,12 +168,12 @@ class Native:
 
         return forward
 
-    def jacobian(self, *args: Any) -> tuple[Any, ...]:
+    def jacobian(self, *args: Any, mode: Mode | None = None) -> tuple[Any, ...]:
         """The derivative of the one result, number or array: for every argument, its shape followed by theirs."""
         special, flat = self.specialised(args)
         if special.form not in ("scalar", "array") or not special.operation.floats:
             raise TypeError(f"jacobian of {special.name}: it must return one float or array of floats")
-        return special.layout(jacobian_blocks(special.operation, special.inputs(flat)))
+        return special.layout(jacobian_blocks(special.operation, special.inputs(flat), self._chosen(mode)))
 
     def hessian(self, *args: Any) -> Any:
         """The second derivatives of the one float returned; of one argument, its Hessian itself.
@@ -285,11 +296,9 @@ class Specialised:
         program.params = self.params
         self.program = hoisted(tidy(program))
         self.wrt = [k for k, p in enumerate(self.params[:given]) if p.floats]
-        self.operation = Operation(self.program, native.checkpoint, given)
-        if self.tensors and program.effects:
-            raise TypeError(
-                f"{self.name} stores into an argument, which a torch operation can't do: copy it first (`u = u.copy()`)"
-            )
+        self.operation = Operation(self.program, native.checkpoint, given, native.mode)
+        if self.tensors:
+            self.pure("a torch operation")
 
     def _entry(self, key: Any, name: str) -> tuple[Any, Any]:
         """What the reader sees of an argument, and how its gradient is laid out."""
@@ -306,7 +315,7 @@ class Specialised:
         self.params.append(value)
         place = len(self.params) - 1 if value.floats else None
         self.given_tensors[len(self.params) - 1] = tensor
-        return (self.reader.new_array(value) if value.is_array else value), place
+        return (self.reader.argument(value) if value.is_array else value), place
 
     def layout(self, grads: dict[int, Any]) -> tuple[Any, ...]:
         """Gradients by parameter, in the form of the arguments."""
@@ -328,8 +337,6 @@ class Specialised:
             *self.constants,
             *(plain(x) for x in flat[len(self.params) :]),
         ]
-        if self.program.effects:
-            values = [x.copy() if isinstance(x, np.ndarray) else x for x in values]
         results = list(operation(values))
         wrapped = [self.as_given(x, t) for x, t in zip(results, operation.results, strict=True)]
 
@@ -373,7 +380,7 @@ class Specialised:
     def inputs(self, flat: list[Any]) -> list[Any]:
         """What the derivatives take: numbers and arrays, captured ones too. They leave the arguments as they are."""
         values = [*(plain(x) for x in flat), *self.constants]
-        return [x.copy() if isinstance(x, np.ndarray) else x for x in values] if self.program.effects else values
+        return apart(values) if self.program.effects else values
 
     def cotangents(self, given: Any) -> list[Any]:
         """The cotangents of the float results, from one in the form of the result."""
@@ -409,6 +416,13 @@ class Specialised:
             collect(layout, x)
         return found
 
+    def pure(self, what: str) -> None:
+        """Refuses what stores into an argument."""
+        if self.program.effects:
+            raise TypeError(
+                f"{self.name} stores into an argument, which {what} can't do: copy it first (`u = u.copy()`)"
+            )
+
     def scalar(self, what: str) -> None:
         """Refuses what isn't the function of one number."""
         results = self.program.block.results
@@ -440,9 +454,9 @@ class Specialised:
 
         return form(self.form)
 
-    def value_and_gradient(self, flat: list[Any]) -> tuple[Any, dict[int, Any]]:
+    def value_and_gradient(self, flat: list[Any], mode: Mode | None = None) -> tuple[Any, dict[int, Any]]:
         """The value and the gradient for every float parameter."""
-        return self.operation.value_and_gradient(self.inputs(flat))
+        return self.operation.value_and_gradient(self.inputs(flat), mode)
 
 
 class Tangent:
@@ -458,6 +472,7 @@ class Tangent:
     def pull(self, args: tuple[Any, ...], tangents: tuple[Any, ...]) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
         """The tangent, and the function from its cotangent to those of arguments and tangents."""
         special, flat = self.native.specialised(args)
+        special.pure("a part of a larger differentiated program")
         operation = special.operation
         given = special.tangents(tangents)
         pushes = [given[k] if k in given else _zero_like(plain(flat[k])) for k in operation.wrt]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -19,7 +19,10 @@ from ._forward import forward, gradient
 from ._ir import Array, Program, Type
 from ._reverse import reverse
 
-__all__ = ["Batched", "Operation"]
+__all__ = ["Batched", "Mode", "Operation", "apart", "checked_mode"]
+
+Mode = Literal["auto", "forward", "reverse"]
+"""How a gradient is computed: a sweep for every number of the inputs, one for every result, or as there are fewer."""
 
 FEW = 8
 """Up to so many numbers forward mode is the faster one for a gradient."""
@@ -27,15 +30,32 @@ WORTH_THREADS = 3e-4
 """Seconds of work from which on a batch is shared out to threads."""
 
 
+def apart(values: list[Any]) -> list[Any]:
+    """The values with arrays of their own, which a program may store into."""
+    return [x.copy() if isinstance(x, np.ndarray) else x for x in values]
+
+
+def checked_mode(mode: str) -> Mode:
+    """A mode, if it is one."""
+    for known in get_args(Mode):
+        if mode == known:
+            found: Mode = known
+            return found
+    raise ValueError(f"mode={mode!r}: choose {', '.join(get_args(Mode))}")
+
+
 class Operation:
     """A compiled program: numbers and arrays in, a tuple of numbers and arrays out."""
 
-    def __init__(self, program: Program, checkpoint: int | None = None, given: int | None = None) -> None:
-        self.program, self.checkpoint = program, checkpoint
+    def __init__(
+        self, program: Program, checkpoint: int | None = None, given: int | None = None, mode: Mode = "auto"
+    ) -> None:
+        self.program, self.checkpoint, self.mode = program, checkpoint, mode
         self.params: list[Type] = [p.type for p in program.params]
         self.results: list[Type] = [r.type for r in program.block.results]
         self.wrt = [k for k, p in enumerate(program.params[:given]) if p.floats]  # not those that are captured
         self.floats = [k for k, r in enumerate(program.block.results) if r.floats]
+        self.changes = bool(program.effects)  # arrays of the caller
 
     @cached_property
     def function(self) -> Callable[..., Any]:
@@ -57,14 +77,27 @@ class Operation:
             self.pushed[width] = Operation(forward(self.program, self.wrt, width))
         return self.pushed[width]
 
-    def value_and_gradient(self, values: list[Any]) -> tuple[Any, dict[int, Any]]:
+    def value_and_gradient(self, values: list[Any], mode: Mode | None = None) -> tuple[Any, dict[int, Any]]:
         """Of one float result: its value, and the gradient for every float input, by number."""
-        n = len(self.wrt)
-        if n <= FEW and not any(isinstance(self.params[k], Array) for k in self.wrt):
+        if not self.wrt:
+            return self(values)[0], {}
+        mode = self.mode if mode is None else mode
+        numbers = not any(isinstance(self.params[k], Array) for k in self.wrt)
+        if mode == "forward" and not numbers and any(np.size(values[k]) for k in self.wrt):
+            return self.swept_forward(values)
+        if numbers and (mode == "forward" or (mode == "auto" and len(self.wrt) <= FEW)):
             value, *slopes = self.slopes.function(*values)
             return value, dict(zip(self.wrt, slopes, strict=True))
         value, *grads = self.reverse.function(*values, 1.0)
         return value, dict(zip(self.wrt, grads, strict=True))
+
+    def swept_forward(self, values: list[Any]) -> tuple[Any, dict[int, Any]]:
+        """The same in forward mode where inputs are arrays: one sweep for every number in them."""
+        from ._derivatives import jacobian_blocks
+
+        (value,) = self(apart(values))
+        blocks = jacobian_blocks(self, values, "forward")
+        return value, {k: block if np.ndim(values[k]) else float(block) for k, block in blocks.items()}
 
     @cached_property
     def slopes(self) -> Operation:
@@ -102,6 +135,7 @@ class Batched:
         self.results: list[Type] = [_stacked(r) for r in inner.results]
         self.wrt: list[int] = inner.wrt
         self.floats: list[int] = inner.floats
+        self.changes: bool = inner.changes
 
     @cached_property
     def reverse(self) -> Batched:
@@ -125,7 +159,8 @@ class Batched:
         rows = [x if batched else [x] * n for x, batched in zip(values, self.which, strict=True)]
 
         def at(i: int) -> tuple[Any, ...]:
-            return self.inner([_scalar(row[i]) for row in rows])
+            given = [_scalar(row[i]) for row in rows]
+            return self.inner(apart(given) if self.changes else given)
 
         start = time.perf_counter()
         first = at(0)
@@ -161,7 +196,10 @@ def _loop_source(inner: Operation, which: tuple[bool, ...]) -> str:
     name = inner.program.name
     outs = [f"out_{k}" for k in range(len(inner.results))]
     args = [f"x_{k}" for k in range(len(inner.params))]
-    call = f"{name}({', '.join(f'{a}[i]' if b else a for a, b in zip(args, which, strict=True))})"
+    given = [f"{a}[i]" if b else a for a, b in zip(args, which, strict=True)]
+    if inner.changes:
+        given = [f"{a}.copy()" if isinstance(t, Array) else a for a, t in zip(given, inner.params, strict=True)]
+    call = f"{name}({', '.join(given)})"
     lines = [f"def {name}_batch({', '.join(['start', 'stop', *outs, *args])}):", "    for i in range(start, stop):"]
     if len(outs) == 1:
         lines.append(f"        out_0[i] = {call}")

@@ -91,6 +91,8 @@ INTEGRAL = {
     "add", "sub", "mul", "neg", "pow", "mod", "floordiv", "abs", "max", "min", "maximum", "minimum", "where", "sign",
     "bitand", "bitor", "bitxor", "invert", "lshift", "rshift",
 }  # fmt: skip
+TRUTHS = {"bitand", "bitor", "bitxor"}
+"""What gives truth values of truth values."""
 COSTLY = {
     "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "asin", "acos", "atan", "atan2",
     "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "erf", "erfc", "cbrt", "hypot", "pow", "mod", "sqrt", "div",
@@ -133,7 +135,7 @@ def elementwise_type(name: str, args: tuple[Value, ...]) -> Type:
         ndim = max(args[0].type.ndim, whole.ndim if isinstance(whole, Array) else 0)
         whole = Array(_strong(whole.dtype if isinstance(whole, Array) else whole), ndim)
     dtype = whole.dtype if isinstance(whole, Array) else whole
-    if name in BOOLEAN:
+    if name in BOOLEAN or (dtype == BOOL and (name in TRUTHS or (name == "invert" and isinstance(whole, Array)))):
         dtype = BOOL
     elif name == "int":
         dtype = INT

@@ -11,12 +11,16 @@ from typing import Any
 
 import numpy as np
 
+from . import _functions, _gather, _shapes  # noqa: F401  # their rules
 from ._analysis import stores_into
+from ._arrays import Bound
 from ._calls import Calling
-from ._entries import UNBOUND, ArrayRef, Closure, Conflict, Found, Listed, Maybe, Raised, Range, Refused, Static, View
+from ._entries import UNBOUND, ArrayRef, Caught, Closure, Conflict, Found, Listed, Maybe, Range, Refused, Static, View
 from ._frame import Callee, Frame, Reads
-from ._ir import BOOL, F32, F64, INT, Array, Block, Op, Program, Scalar, Value
-from ._writer import Path, Writer, literal, same_type
+from ._gather import chosen, put_at
+from ._ir import BOOL, F32, F64, INT, Array, Op, Program, Scalar, Value
+from ._merge import CLEAR, CODE
+from ._writer import Path, Writer, literal, rank, same_type
 
 __all__ = ["Reader"]
 
@@ -42,10 +46,14 @@ class Reader(Calling):
         self.dead = False  # behind a raise
         self.constants: list[Any] = []
         self.firsts: dict[ArrayRef, Value] = {}
+        self.given: set[ArrayRef] = set()  # the caller's arrays
+        self.contexts, self.guards, self.sites, self.handling = [], [], [], []
+        self.versions[CODE] = CLEAR
 
     def program(self, f: Callable[..., Any], entries: list[Entry], params: list[Value]) -> tuple[Program, Entry]:
         """The program of `f` called with these arguments, and the form of its result."""
         result = self.call_python(f, entries, {})
+        assert not self.guards
         flat: list[Value] = []
         form = self.flatten(result, flat)
         self.w.block.results = flat
@@ -97,32 +105,46 @@ class Reader(Calling):
             return f"a tuple of {len(entry)}"
         if isinstance(entry, Static):
             return f"{entry.value!r}"
-        return type(entry).__name__.lower()
+        return "an exception" if isinstance(entry, Caught) else type(entry).__name__.lower()
 
     def store(
         self, entry: ArrayRef | View, path: Path, args: tuple[Value, ...], value: Value, name: str = "store"
     ) -> None:
-        """`entry[path] = value`; for `accum`, `entry[path] += value`."""
+        """`entry[path] = value`; for `accum`, `entry[path] += value`; `put` and `scatter` store at places of it."""
         base, steps, values = (entry, (), ()) if isinstance(entry, ArrayRef) else (entry.base, entry.path, entry.args)
-        if any(base.may_be(other) for other in self.named() if other is not base):
+        if any(base.may_be(other) for other in self.held() if other is not base):
             raise self.refuse(
                 "a store into an array that may or may not be another one, depending on how the program went",
                 "store into a copy (`u = u.copy()`)",
             )
-        if base in self.firsts:
+        if any(ref in self.firsts for ref in base.family):
             raise self.refuse("a store into a captured array", "pass the array as an argument, or store into a copy")
+        if any(ref in self.given for ref in base.entangled) and any(ref.loose for ref in base.family):
+            raise self.refuse(
+                "a store into an argument that was reshaped, which NumPy may have copied or not",
+                "reshape a copy (`a.copy().reshape(...)`), or store into the argument itself",
+            )
         old = self.version(base)
         assert isinstance(old.type, Array)
         if isinstance(value.type, Array) and value.type.dtype.kind == "f" and old.type.dtype.kind != "f":
             raise self.refuse("a store of floats into an array of integers", "make the array one of floats")
         if isinstance(value.type, Scalar):
             value = self.w.cast(value, old.type.dtype)
-        if value.is_array and self.is_view(value):
-            value = self.w.emit("copy", value.type, value)  # it may overlap with where it goes
+        value = self.unshared(value)
+        if value.is_array and self.caught(ValueError) and name in ("store", "accum"):
+            self.fits(self.at(entry, path, args), value)
         out = Value(old.type, old.name)
         self.w.add(Op(name, (old, value, *values, *args), out, steps + path, self.place()))
         self.w.measure("store", (old,), out)
         self.versions[base] = out
+
+    def fits(self, part: Entry, value: Value) -> None:
+        """Raises for an array that can't be stored into a part, where that is caught."""
+        into = self.as_value(part)
+        for k in range(1, rank(value) + 1):
+            n, m = self.w.shape(value, rank(value) - k), self.w.shape(into, rank(into) - k)
+            ok = self.w.op("or", self.w.op("eq", n, m), self.w.op("eq", n, literal(1)))
+            self.check(ok, "ValueError", f"{self.place()}: shapes that don't fit")
 
     def put(self, base: ArrayRef | View, path: Path, args: tuple[Value, ...], value: Value) -> None:
         """`base[path] = value`; where the value is what stands there and something more, `+=`."""
@@ -135,13 +157,16 @@ class Reader(Calling):
                 return
         self.store(base, path, args, value)
 
-    def is_view(self, value: Value) -> bool:
-        """Whether an array was just taken out of another one."""
-        return any(isinstance(op, Op) and op.out is value and op.name == "load" for op in self.w.block.items[-3:])
+    def unshared(self, value: Value) -> Value:
+        """What is to be stored: a copy of an array that was just taken out of another one, which it may overlap."""
+        if any(isinstance(op, Op) and op.out is value and op.name == "load" for op in self.w.block.items[-3:]):
+            return self.w.emit("copy", value.type, value) if value.is_array else value
+        return value
 
-    def named(self) -> set[ArrayRef]:
-        """The arrays that any name reaches."""
+    def held(self) -> set[ArrayRef]:
+        """The arrays that any name reaches which may be read again."""
         found: set[ArrayRef] = set()
+        closures: set[int] = set()
 
         def reach(entry: Entry) -> None:
             if isinstance(entry, tuple):
@@ -151,9 +176,15 @@ class Reader(Calling):
                 reach(entry.entry)
             elif isinstance(entry, ArrayRef | View):
                 found.add(entry if isinstance(entry, ArrayRef) else entry.base)
+            elif isinstance(entry, Static) and isinstance(entry.value, Bound):
+                reach(entry.value.entry)
+            elif isinstance(entry, Closure) and id(entry.env) not in closures:
+                closures.add(id(entry.env))
+                for kept in entry.env.names.values():
+                    reach(kept)
 
         for frame in (self.frame, *(frame for _, frame in self.stack)):
-            for entry in frame.names.values():
+            for entry in frame.alive():
                 reach(entry)
         return found
 
@@ -167,16 +198,6 @@ class Reader(Calling):
         if entry is UNBOUND:
             raise self.refuse("a name that isn't bound here", "bind it on every path")
         return entry
-
-    def check(self, ok: Value, error: str, message: str) -> None:
-        """Raises at run time unless `ok`."""
-        if ok.const is not None and ok.const:
-            return
-        failed = self.w.op("not", ok)
-        then, orelse = Block(), Block()
-        with self.w.inside(then):
-            self.w.effect("raise", attrs=(error, message), place=self.place())
-        self.w.choose(failed, then, orelse, [])
 
     def eval(self, node: ast.expr) -> Entry:
         """An expression of the normal form."""
@@ -374,12 +395,13 @@ class Reader(Calling):
         for statement in body:
             if self.dead:
                 return
-            self.node = statement
+            self.node = self.frame.at = statement
             method = getattr(self, f"exec_{type(statement).__name__}", None)
             if method is None:
                 what = WORDS.get(type(statement).__name__, type(statement).__name__.lower())
                 raise self.refuse(what, "the native route takes numbers, tuples, arrays, branches, loops and calls")
             method(statement)
+            self.passed()
 
     def exec_Assign(self, node: ast.Assign) -> None:
         """An assignment."""
@@ -403,7 +425,11 @@ class Reader(Calling):
             base = self.atom(target.value)
             if not isinstance(base, ArrayRef | View):
                 raise self.refuse(f"a store into {self.describe(base)}", "store into arrays")
-            path, args = self.index(target.slice, base)
+            entries = self.index(target.slice)
+            if chosen(entries):
+                put_at(self, base, entries, self.as_value(self.settle(entry)))
+                return
+            path, args = self.path(entries, base)
             if isinstance(entry, View) and entry == self.at(base, path, args):
                 return  # the end of `a[...] += b`, which has changed the array already
             self.put(base, path, args, self.as_value(self.settle(entry)))
@@ -479,18 +505,7 @@ class Reader(Calling):
         """A function that is defined here."""
         self.frame.names[node.name] = Closure(node, self.frame)
 
-    def exec_Raise(self, node: ast.Raise) -> None:
-        """A raise: nothing behind it runs."""
-        error = Static(RuntimeError) if node.exc is None else self.eval(node.exc)
-        kind, message = "RuntimeError", ""
-        if isinstance(error, Static) and isinstance(error.value, type):
-            kind = error.value.__name__
-        elif isinstance(error, Raised):
-            kind, message = error.kind, error.text
-        self.w.effect("raise", attrs=(kind, message), place=self.place())
-        self.dead = True
-
 
 DTYPES = {"float64": F64, "float32": F32, "int64": INT, "bool": BOOL}
 COMPARISONS = {ast.Lt: "lt", ast.LtE: "le", ast.Gt: "gt", ast.GtE: "ge", ast.Eq: "eq", ast.NotEq: "ne"}
-WORDS = {"Try": "try", "With": "with", "Nonlocal": "nonlocal", "Global": "global", "Delete": "del"}
+WORDS = {"Nonlocal": "nonlocal", "Global": "global", "Delete": "del"}

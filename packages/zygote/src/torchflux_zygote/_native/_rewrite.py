@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from ._ir import Block, Call, For, If, Item, Op, Program, Value, While, blocks, operands, outs, used
+from ._ir import Block, Call, For, If, Item, Op, Program, Value, While, blocks, defined, operands, outs, used
 
 __all__ = ["clone", "fill", "prune", "substitute", "tidy"]
 
@@ -113,6 +113,10 @@ def fill(promised: Program, made: Program) -> None:
 def tidy(program: Program) -> Program:
     """The program without what nobody reads, and without carrying what never changes."""
     _settle(program.block)
+    there = defined(program.block) | set(program.params)
+    program.sizes = {  # not those in terms of values that others have been put in the place of
+        array: shape for array, shape in program.sizes.items() if all(n.const is not None or n in there for n in shape)
+    }
     _sweep(program.block, *_live(program))
     return program
 

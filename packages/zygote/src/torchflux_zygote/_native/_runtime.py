@@ -42,6 +42,12 @@ def plus(a, b):  # type: ignore[no-untyped-def]
 
 
 @jit
+def floordiv(a, b):  # type: ignore[no-untyped-def]
+    """The quotient of integers, rounded down; of the smallest and -1 the smallest, as 64 bits wrap around."""
+    return -a if b == -1 else a // b
+
+
+@jit
 def maximum(a, b):  # type: ignore[no-untyped-def]
     """The larger; NaN if either is."""
     return a if a >= b or a != a else b
@@ -177,6 +183,113 @@ def matmul(a, b):  # type: ignore[no-untyped-def]
 def ravel(x):  # type: ignore[no-untyped-def]
     """The elements in a row."""
     return np.ascontiguousarray(x).reshape(x.size)
+
+
+@jit
+def cumsum(x):  # type: ignore[no-untyped-def]
+    """The sums of the first elements."""
+    out = x.copy()
+    for i in range(1, x.shape[0]):
+        out[i] = out[i - 1] + x[i]
+    return out
+
+
+@jit
+def diagonal(x):  # type: ignore[no-untyped-def]
+    """A copy of the diagonal."""
+    out = np.empty(min(x.shape), x.dtype)
+    for i in range(out.shape[0]):
+        out[i] = x[i, i]
+    return out
+
+
+@jit
+def on_diagonal(x, n, m):  # type: ignore[no-untyped-def]
+    """Zeros of shape (n, m) but for the diagonal."""
+    out = np.zeros((n, m), x.dtype)
+    for i in range(x.shape[0]):
+        out[i, i] = x[i]
+    return out
+
+
+# Indices that are arrays: numbers of elements, in the order of C.
+
+
+@jit
+def beyond(where, n):  # type: ignore[no-untyped-def]
+    """Whether any index is out of the bounds of `n` elements."""
+    found = False
+    for i in where.flat:
+        found = found or i < -n or i >= n
+    return found
+
+
+@jit
+def wrapped(where, n):  # type: ignore[no-untyped-def]
+    """Indices counted from the front."""
+    out = np.empty(where.shape, np.int64)
+    for k in np.ndindex(where.shape):
+        out[k] = where[k] + n if where[k] < 0 else where[k]
+    return out
+
+
+@jit
+def nonzero(mask):  # type: ignore[no-untyped-def]
+    """The places at which a mask holds."""
+    out = np.empty(mask.size, np.int64)
+    count = 0
+    for n, holds in enumerate(mask.flat):
+        if holds:
+            out[count] = n
+            count += 1
+    return out[:count].copy()
+
+
+@jit
+def take(x, where):  # type: ignore[no-untyped-def]
+    """The elements at some places."""
+    out = np.empty(where.shape, x.dtype)
+    for k in np.ndindex(where.shape):
+        out[k] = x.flat[where[k]]
+    return out
+
+
+@jit
+def take_last(x, where):  # type: ignore[no-untyped-def]
+    """The elements at some places; zero where a place comes again."""
+    out, rest, places = np.empty(where.size, x.dtype), x.copy(), where.copy().reshape(where.size)
+    for k in range(where.size - 1, -1, -1):
+        out[k] = rest.flat[places[k]]
+        rest.flat[places[k]] = 0.0
+    return out.reshape(where.shape)
+
+
+@jit
+def put(x, y, where):  # type: ignore[no-untyped-def]
+    """`x.flat[where] = y`."""
+    for k in np.ndindex(where.shape):
+        x.flat[where[k]] = y[k]
+
+
+@jit
+def put_number(x, y, where):  # type: ignore[no-untyped-def]
+    """`x.flat[where] = y`, a number."""
+    for k in np.ndindex(where.shape):
+        x.flat[where[k]] = y
+
+
+@jit
+def scatter(x, y, where):  # type: ignore[no-untyped-def]
+    """Adds `y` to `x` at some places."""
+    for k in np.ndindex(where.shape):
+        x.flat[where[k]] += y[k]
+
+
+@jit
+def scatter_number(x, y, where):  # type: ignore[no-untyped-def]
+    """Adds a number to `x` at some places."""
+    for k in np.ndindex(where.shape):
+        x.flat[where[k]] += y
 
 
 @jit

@@ -29,7 +29,7 @@ _FOLD: dict[str, Any] = {
     "add": lambda a, b: a + b, "sub": lambda a, b: a - b, "mul": lambda a, b: a * b, "neg": lambda a: -a,
     "lt": lambda a, b: a < b, "le": lambda a, b: a <= b, "gt": lambda a, b: a > b, "ge": lambda a, b: a >= b,
     "eq": lambda a, b: a == b, "ne": lambda a, b: a != b, "not": lambda a: not a, "log": math.log, "sqrt": math.sqrt,
-    "float": float, "floor": math.floor,
+    "float": float, "floor": math.floor, "and": lambda a, b: a and b, "or": lambda a, b: a or b,
 }  # fmt: skip
 
 
@@ -87,11 +87,25 @@ class Writer:
         """Notes the shape of a new array where it is known."""
         if name in ("zeros", "ones", "empty"):
             self.sizes[out] = args
-        elif name in ("copy", "zeros_like", "cast", "fill", "store", "accum", "neg") or (
-            len(args) == 1 and name in DERIVATIVES
-        ):
+        elif name in ("take", "take_last"):
+            assert isinstance(args[1].type, Array)
+            self.sizes[out] = tuple(self.shape(args[1], k) for k in range(args[1].type.ndim))
+        elif name in (
+            "copy",
+            "zeros_like",
+            "cast",
+            "fill",
+            "store",
+            "accum",
+            "neg",
+            "cumsum",
+            "argsort",
+            "wrapped",
+        ) or (len(args) == 1 and name in DERIVATIVES):
             assert isinstance(args[0].type, Array)
             self.sizes[out] = tuple(self.shape(args[0], k) for k in range(args[0].type.ndim))
+        elif name in ("reshape", "on_diagonal"):
+            self.sizes[out] = args[1:]
         elif name == "matmul" and out.is_array:
             left = [self.shape(args[0], 0)] if rank(args[0]) == 2 else []
             right = [self.shape(args[1], 1)] if rank(args[1]) == 2 else []
