@@ -11,7 +11,7 @@ __all__ = ["Solution", "SolveError", "Stats"]
 
 MESSAGES = {
     Status.SUCCESS: "solved",
-    Status.MAX_STEPS: "more steps than max_steps: allow more, or loosen the tolerances; a stiff problem takes very many",
+    Status.MAX_STEPS: "more steps than max_steps: allow more, or loosen the tolerances; a stiff problem takes many",
     Status.STALLED: "the steps became too short for the time to move on: the solution may have a singularity or a jump "
     "there, or the tolerances are below what the dtype can hold",
     Status.NOT_FINITE: "the state or its slope is not finite there: the solution may blow up, or f be undefined",

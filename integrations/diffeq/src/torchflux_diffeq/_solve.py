@@ -32,8 +32,8 @@ class Discrete:
     """The gradient of what the solver computed, step by step: discretise, then optimise.
 
     Arguments:
-        memory: of a replay: "checkpoints" computes the steps again in stretches, so that the tape of a few dozen is held
-            at once, and the states held between grow with the logarithm of the number of steps; "tape" holds the tape
+        memory: of a replay: "checkpoints" computes the steps again in stretches, so that the tape of a few dozen is
+            held at once, and the states held between grow with the logarithm of the number of steps; "tape" holds the tape
             of all accepted steps. Inside of `torch.func`'s transforms the tape is held.
         replay: makes the steps again one by one, also where the state is small enough for all of them at once.
 
@@ -75,7 +75,7 @@ def solve(
         args: anything; handed to `f`.
         solver: the method (default `Tsit5()`).
         controller: how the steps are chosen (default `PID()`), or `Fixed(dt)`.
-        adjoint: how the gradient is computed (default `Discrete()`). It flows to `y0`, `ts`, `args` and all that `f` uses.
+        adjoint: how the gradient is computed (default `Discrete()`). It flows to `y0`, `ts`, `args` and what `f` uses.
         dt0: the first step's length; by default it is estimated.
         max_steps: for each sample, rejected steps included.
         batched: solves each sample of `y0`'s leading axis with steps of its own.
