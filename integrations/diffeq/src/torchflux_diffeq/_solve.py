@@ -33,8 +33,8 @@ class Discrete:
 
     Arguments:
         memory: of a replay: "checkpoints" computes the steps again in stretches, so that the tape of a few dozen is
-            held at once, and the states held between grow with the logarithm of the number of steps; "tape" holds the tape
-            of all accepted steps. Inside of `torch.func`'s transforms the tape is held.
+            held at once, and the states held between grow with the logarithm of the number of steps; "tape" holds the
+            tape of all accepted steps. Inside of `torch.func`'s transforms the tape is held.
         replay: makes the steps again one by one, also where the state is small enough for all of them at once.
 
     Source: Griewank & Walther (2000), doi:10.1145/347837.347846.
