@@ -17,7 +17,7 @@ from ._save import Indices, Saved, Saver
 
 __all__ = ["replay"]
 
-STRETCH = 32
+STRETCH = 256
 """The steps whose tape is held at once."""
 FAN = 16
 """The parts of a longer stretch, of which the first states are held."""

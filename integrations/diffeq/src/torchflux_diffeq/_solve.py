@@ -32,8 +32,8 @@ class Discrete:
     """The gradient of what the solver computed, step by step: discretise, then optimise.
 
     Arguments:
-        memory: of a replay: "checkpoints" computes the steps again in stretches, so that the tape of a few dozen is
-            held at once, and the states held between grow with the logarithm of the number of steps; "tape" holds the
+        memory: of a replay: "checkpoints" computes the steps again in stretches, so that the tape of 256 is held
+            at once, and the states held between grow with the logarithm of the number of steps; "tape" holds the
             tape of all accepted steps. Inside of `torch.func`'s transforms the tape is held.
         replay: makes the steps again one by one, also where the state is small enough for all of them at once.
 
