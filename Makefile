@@ -37,6 +37,7 @@ lint: setup ## formatting, lint and types
 bench: setup ## side by side with the peers
 	$(BIN)/python benchmarks/core.py $(ARGS)
 	$(BIN)/python benchmarks/zygote.py $(ARGS)
+	$(BIN)/python benchmarks/diffeq.py
 
 docs: setup ## the API pages, into site/
 	$(BIN)/pdoc --output-directory site $(IMPORTS)

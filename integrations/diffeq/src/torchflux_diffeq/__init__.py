@@ -1,0 +1,11 @@
+"""Differential equations inside models: each sample with steps of its own, and the gradient of the whole."""
+
+from ._controller import *
+from ._field import *
+from ._march import *
+from ._methods import *
+from ._solution import *
+from ._solve import *
+
+__version__ = "0.1.0"
+__all__ = [name for name in dir() if not name.startswith("_")]

@@ -1,0 +1,109 @@
+"""The user's function, seen as a function of rows of numbers."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.func import vmap
+
+from torchflux import fmap, leaves
+
+from ._runge_kutta import Slope
+
+__all__ = ["Field", "PerSample", "per_sample"]
+
+Tree = Any
+
+
+class PerSample:
+    """A part of `args` that has one entry for each sample of a batch."""
+
+    def __init__(self, value: Tensor) -> None:
+        self.value = value
+
+
+def per_sample(x: Tensor) -> PerSample:
+    """Marks a tensor in `args` whose leading axis is the batch: the function gets the rows of its samples.
+
+    >>> per_sample(torch.zeros(3, 2)).value.shape
+    torch.Size([3, 2])
+    """
+    return PerSample(x)
+
+
+class Field:
+    """`f(t, y, args)` as slopes of rows: states become (rows, n), and time that runs backward that of `-f` forward."""
+
+    def __init__(self, f: Callable[..., Tree], y0: Tree, args: Tree, batched: bool, backward: bool) -> None:
+        self.f, self.y0, self.args, self.batched = f, y0, args, batched
+        self.sign = -1 if backward else 1
+        self.parts = [(path, x) for path, x in leaves(y0) if isinstance(x, Tensor)]
+        self.sizes = [x[0].numel() if batched else x.numel() for _, x in self.parts]
+        self.marked = any(isinstance(x, PerSample) for _, x in leaves(args))
+        self.checked = False
+
+    def ravel(self, tree: Tree, rows: int) -> Tensor:
+        """A state as rows of numbers, shape (rows, n)."""
+        if isinstance(tree, Tensor):
+            return tree.reshape(rows, -1)
+        return torch.cat([x.reshape(rows, -1) for _, x in leaves(tree) if isinstance(x, Tensor)], -1)
+
+    def unravel(self, y: Tensor, *lead: int) -> Tree:
+        """Rows of numbers (..., n) as states, whose tensors have `lead` in front of a sample's shape."""
+        if isinstance(self.y0, Tensor):
+            return y.reshape(*lead, *self.y0.shape[self.batched :])
+        parts = iter(y.split(self.sizes, -1))
+        return fmap(lambda x: next(parts).reshape(*lead, *x.shape[self.batched :]), self.y0, ties=False)
+
+    def on(self, rows: NDArray[np.int64] | None) -> Slope:
+        """The slopes of some samples."""
+        args = self.args
+        if self.marked:
+            pick = (lambda x: x.value) if rows is None else (lambda x: x.value[rows])
+            args = fmap(pick, args, leaf=lambda x: isinstance(x, PerSample), ties=False)
+        return partial(self._slope, args)
+
+    def everywhere(self, rows: NDArray[np.int64], t: Tensor, y: Tensor) -> Tensor:
+        """The slopes at many times and states at once, which may be of the same samples."""
+        if self.batched:
+            return self.on(rows)(t, y)
+        return vmap(lambda t, y: self._slope(self.args, t[None], y[None])[0])(t, y)
+
+    def _slope(self, args: Tree, t: Tensor, y: Tensor) -> Tensor:
+        rows = len(y)
+        state = self.unravel(y, rows) if self.batched else self.unravel(y[0])
+        when = t if self.batched else t[0]
+        slope = self.f(when if self.sign > 0 else -when, state, args)
+        if not self.checked:
+            self.check(slope, rows)
+        k = self.ravel(slope, rows)
+        return k if self.sign > 0 else -k
+
+    def check(self, slope: Tree, rows: int) -> None:
+        """Compares what the function gave with the state that it is the slope of."""
+        found = [(path, x) for path, x in leaves(slope) if isinstance(x, Tensor)]
+        if [path for path, _ in found] != [path for path, _ in self.parts]:
+            raise TypeError(
+                f"f returned {_described(slope)} for a state that is {_described(self.y0)}: return the slope of every "
+                "part of the state, nested in the same way"
+            )
+        for (path, k), (_, y) in zip(found, self.parts, strict=True):
+            due = (rows, *y.shape[1:]) if self.batched else tuple(y.shape)
+            name = f"f's slope{f' of {path!r}' if path else ''}"
+            if tuple(k.shape) != due:
+                raise ValueError(f"{name} has the shape {tuple(k.shape)}, its state {due}: return one number for each")
+            if k.dtype != y.dtype:
+                raise TypeError(f"{name} is {k.dtype}, its state {y.dtype}: convert one of them")
+        self.checked = True
+
+
+def _described(tree: Tree) -> str:
+    if isinstance(tree, Tensor):
+        return f"a tensor of shape {tuple(tree.shape)}"
+    if isinstance(tree, dict):
+        return f"a dict of {', '.join(map(str, tree))}"
+    return f"a {type(tree).__name__}" + (f" of {len(tree)}" if isinstance(tree, tuple | list) else "")

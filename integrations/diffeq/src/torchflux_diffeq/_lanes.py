@@ -1,0 +1,36 @@
+"""Numbers out of tensors, also inside of `torch.func`'s transforms."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch._C import _functorch as functorch
+
+__all__ = ["greatest", "has_lanes", "transformed"]
+
+
+def transformed() -> bool:
+    """Whether a transform of `torch.func` is under way, or forward mode."""
+    return torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0
+
+
+def has_lanes(x: Tensor) -> bool:
+    """Whether `vmap` has put several tensors into this one."""
+    while functorch.is_functorch_wrapped_tensor(x):
+        if functorch.is_batchedtensor(x):
+            return True
+        x = functorch.get_unwrapped(x)
+    return False
+
+
+def greatest(x: Tensor) -> NDArray[Any]:
+    """A tensor's numbers; where `vmap` has put several into one, the greatest of them."""
+    shape = x.shape
+    while functorch.is_functorch_wrapped_tensor(x):
+        lane = functorch.maybe_get_bdim(x)
+        x = functorch.get_unwrapped(x)
+        x = x if lane is None or lane < 0 else x.movedim(lane, 0)
+    x = x.detach().cpu().reshape(-1, *shape).amax(0)
+    return np.asarray(x.tolist()) if torch._C._are_functorch_transforms_active() else x.numpy()  # which has no numpy()

@@ -1,0 +1,89 @@
+"""A step of an explicit Runge-Kutta method, for many samples at once."""
+
+from collections.abc import Callable
+from functools import cache
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ._tableau import Tableau
+
+__all__ = ["ExplicitRungeKutta", "Slope", "Step"]
+
+Slope = Callable[[Tensor, Tensor], Tensor]
+"""`slope(t, y)`: times of shape (rows,) and states of shape (rows, n) to slopes of shape (rows, n)."""
+
+
+class Step(NamedTuple):
+    """What a step gives: the state and the slope at its end, the local error, and the stages' slopes."""
+
+    y: Tensor
+    slope: Tensor
+    error: Tensor | None
+    slopes: list[Tensor]
+
+
+class ExplicitRungeKutta:
+    """A method that is its tableau.
+
+    A slope is added to all the sums that need it as soon as it is there: the states of the stages to come, the
+    step's end, and the error. That is one operation a stage, with a short tape.
+    """
+
+    tableau: ClassVar[Tableau]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+    @property
+    def order(self) -> int:
+        """The order of its solution."""
+        return self.tableau.order
+
+    @property
+    def estimates(self) -> bool:
+        """Whether it estimates its error, so that the steps can adapt."""
+        return self.tableau.error is not None
+
+    def step(self, slope: Slope, t: Tensor, dt: Tensor, y: Tensor, k: Tensor, error: bool = False) -> Step:
+        """One step of length `dt` (rows,) from `y` (rows, n) at `t` (rows,), where the slope is `k`."""
+        c, columns, ones = _constants(self.tableau, error, y.dtype, y.device)
+        times = torch.addr(t.expand(len(c), -1), c, dt).unbind()
+        lengths, flat = dt[:, None], y.reshape(-1)
+        sums = torch.outer(ones, flat) if error else flat.expand(len(ones), -1)
+        slopes = [k]
+        for i, column in enumerate(columns):
+            sums = torch.addr(sums, column, (lengths * k).reshape(-1))
+            state, sums = sums[0].view_as(y), sums[1:]
+            k = slope(times[i], state)
+            slopes.append(k)
+        if not error:
+            return Step(state, k, None, slopes)
+        last = self.tableau.error[-1]  # type: ignore[index]
+        return Step(state, k, torch.add(sums[0].view_as(y), lengths * k, alpha=float(last)), slopes)
+
+    def weights(self, θ: Tensor, dt: Tensor) -> Tensor:
+        """What the slopes count in the state at the part `θ` (points,) of steps, shape (stages, points)."""
+        dense = torch.as_tensor(self.tableau.dense, dtype=θ.dtype, device=θ.device)
+        return dense @ torch.stack([θ ** (j + 1) for j in range(dense.shape[1])]) * dt
+
+    def inside(self, θ: Tensor, dt: Tensor, y: Tensor, slopes: Tensor) -> Tensor:
+        """The state at the part `θ` (points,) of steps: `y` (points, n), `slopes` (stages, points, n)."""
+        return y + torch.einsum("sp,spn->pn", self.weights(θ, dt).to(y.dtype), slopes)
+
+
+@cache
+def _constants(
+    tableau: Tableau, error: bool, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, list[Tensor], Tensor]:
+    """Where the stages stand, the weights of each slope, and which of the sums start at the state."""
+    rows = tableau.stages - 1
+    ones = torch.ones(rows + error, dtype=dtype, device=device)
+    if error:
+        ones[-1] = 0.0
+    columns = [
+        torch.as_tensor(column[: rows - i + error], dtype=dtype, device=device)
+        for i, column in enumerate(tableau.columns)
+    ]
+    return torch.as_tensor(tableau.c[1:], dtype=dtype, device=device), columns, ones

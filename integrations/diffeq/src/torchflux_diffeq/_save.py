@@ -1,0 +1,73 @@
+"""The states at the times that were asked for, from the steps that pass them."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ._lanes import greatest
+from ._runge_kutta import ExplicitRungeKutta
+
+__all__ = ["Indices", "Passed", "Saved", "Saver"]
+
+Indices = NDArray[np.int64]
+
+
+class Passed(NamedTuple):
+    """Which of the steps pass which of the times: pairs, shape (points,) each."""
+
+    steps: Indices
+    times: Indices
+
+
+class Saved(NamedTuple):
+    """States (points, n) and where they belong: sample times the number of times plus time, shape (points,)."""
+
+    places: Tensor
+    states: Tensor
+
+
+class Saver:
+    """The dense output of steps at the times between the first and the last.
+
+    Arguments:
+        times: all the times, increasing, shape (S,).
+        solver: whose dense output it is.
+    """
+
+    def __init__(self, times: Tensor, solver: ExplicitRungeKutta) -> None:
+        self.solver, self.inner = solver, times[1:-1]
+        self.numbers = greatest(self.inner).astype(np.float64) if len(times) > 2 else np.zeros(0)
+
+    def passed(self, t: NDArray[np.float64], ends: NDArray[np.float64]) -> Passed | None:
+        """The times in `(t, ends]`, for steps (m,)."""
+        first = np.searchsorted(self.numbers, t, side="right")
+        counts = np.searchsorted(self.numbers, ends, side="right") - first
+        total = int(counts.sum())
+        if not total:
+            return None
+        steps = np.repeat(np.arange(len(t)), counts)
+        return Passed(steps, np.arange(total) + (first - counts.cumsum() + counts)[steps])
+
+    def states(self, passed: Passed, rows: Indices, t: Tensor, dt: Tensor, y: Tensor, slopes: Tensor) -> Saved:
+        """The states at the times that steps of `rows` (m,) pass, from `y` (m, n) with `slopes` (stages, m, n)."""
+        steps, times = (torch.as_tensor(index, device=y.device) for index in passed)
+        places = torch.as_tensor(passed.times + rows[passed.steps] * len(self.inner), device=y.device)
+        dt = dt[steps]
+        θ = (self.inner[times] - t[steps]) / dt
+        return Saved(places, self.solver.inside(θ, dt, y[steps], slopes[:, steps]))
+
+    def weights(self, passed: Passed, t: Tensor, dt: Tensor) -> Tensor:
+        """What the slopes count in those states, shape (stages, points)."""
+        steps, times = (torch.as_tensor(index, device=t.device) for index in passed)
+        return self.solver.weights((self.inner[times] - t[steps]) / dt[steps], dt[steps]).detach()
+
+    def gathered(self, saved: list[Saved], samples: int, like: Tensor) -> Tensor:
+        """All states, shape (S - 2, samples, n); what no step has passed is NaN."""
+        n = len(self.inner)
+        flat = like.new_full((samples * n, like.shape[-1]), float("nan"))
+        if saved:
+            flat = flat.index_copy(0, torch.cat([x.places for x in saved]), torch.cat([x.states for x in saved]))
+        return flat.reshape(samples, n, -1).transpose(0, 1)

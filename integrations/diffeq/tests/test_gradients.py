@@ -1,0 +1,203 @@
+"""Gradients: of all that a solution depends on, against finite differences and tight solutions, in every transform."""
+
+import pytest
+import torch
+from problems import DTYPE, RATES, lotka_volterra, tensor, turning
+from torch.autograd import gradcheck, gradgradcheck
+from torch.autograd.gradcheck import GradcheckError
+from torch.func import grad, hessian, jacfwd, jvp, vmap
+
+from torchflux import gradient
+from torchflux_diffeq import PID, Discrete, Dopri5, Fixed, Tsit5, per_sample, solve
+from torchflux_diffeq import _replay as replays
+from torchflux_diffeq import _solve as module
+
+TS = torch.linspace(0.0, 3.0, 7, dtype=DTYPE)
+P = tensor(*RATES)
+Y = tensor(1.0, 0.8)
+REPLAY = [Discrete(), Discrete(replay=True), Discrete("tape", replay=True)]
+
+
+def loss(p, y0, ts=TS, **options):
+    return (solve(lotka_volterra, y0, ts, p, **options).ys[1:] ** 2).sum()
+
+
+def needing(*xs):
+    return [x.clone().requires_grad_() for x in xs]
+
+
+@pytest.mark.parametrize("adjoint", REPLAY, ids=str)
+@pytest.mark.parametrize("dt", [0.05, 0.4])
+def test_finite_differences_once_and_twice(adjoint, dt):
+    f = lambda p, y0: loss(p, y0, controller=Fixed(dt), adjoint=adjoint)
+    assert gradcheck(f, needing(P, Y))
+    assert gradgradcheck(f, needing(P, Y), atol=1e-4)
+
+
+def test_all_steps_together_are_a_replay(monkeypatch):
+    p, y0 = needing(P, Y)
+    found = torch.autograd.grad(loss(p, y0, controller=PID(1e-8, 1e-10)), (p, y0))
+    due = torch.autograd.grad(loss(p, y0, controller=PID(1e-8, 1e-10), adjoint=Discrete(replay=True)), (p, y0))
+    assert all(torch.allclose(a, b, rtol=1e-11) for a, b in zip(found, due, strict=True))
+    called = []
+    monkeypatch.setattr(module, "replay", lambda *args: called.append(args))
+    loss(p, y0).backward()
+    assert not called
+
+
+def test_a_wrong_slope_is_noticed():
+    """The canary: a rule that is off by 1 in 100 doesn't pass."""
+
+    class Wrong(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, g):
+            return g * 1.01
+
+    f = lambda t, y, p: lotka_volterra(t, y, Wrong.apply(p))
+    p = needing(P)[0]
+    with pytest.raises(GradcheckError):
+        gradcheck(lambda p: solve(f, Y, TS, p, controller=Fixed(0.1)).ys, (p,))
+
+
+def test_checkpoints_give_the_same_gradient(monkeypatch):
+    monkeypatch.setattr(replays, "STRETCH", 8)
+    p, y0 = needing(P, Y)
+    options = {"controller": Fixed(0.002)}  # 1,500 steps: three levels
+    tape = torch.autograd.grad(loss(p, y0, adjoint=Discrete("tape", replay=True), **options), (p, y0))
+    checkpoints = torch.autograd.grad(loss(p, y0, adjoint=Discrete(replay=True), **options), (p, y0))
+    assert all(torch.equal(a, b) for a, b in zip(tape, checkpoints, strict=True))
+
+
+def test_what_f_closes_over():
+    raw = needing(P.log())[0]
+    p = raw.exp()  # not a leaf
+    net = torch.nn.Linear(2, 2, dtype=DTYPE)
+
+    def f(t, y, args):
+        return lotka_volterra(t, y, p) + 0.1 * net(y) * args["scale"]
+
+    args = {"scale": needing(tensor(0.7))[0], "name": "not a tensor"}
+    for wrt in ([raw], [p], [*net.parameters(), args["scale"]]):
+        found = []
+        for adjoint in REPLAY:
+            ys = solve(f, Y, TS, args, adjoint=adjoint, controller=Fixed(0.1)).ys
+            found.append(torch.autograd.grad(ys.sum(), wrt, retain_graph=True))
+        for first, *others in zip(*found, strict=True):
+            assert first.abs().max() > 0
+            assert all(torch.allclose(first, other, rtol=1e-10) for other in others)
+
+
+def test_a_parameter_that_comes_into_play_later():
+    p = needing(tensor(0.5))[0]
+
+    def end(p, adjoint):
+        f = lambda t, y, args: -y if t < 1.0 else -p * y
+        return solve(f, tensor(1.0), (0.0, 2.0), controller=Fixed(0.01), adjoint=adjoint).ys[-1]
+
+    for adjoint in REPLAY:
+        assert gradcheck(lambda p, adjoint=adjoint: end(p, adjoint), (p,))
+
+
+class Times(torch.autograd.Function):
+    """A product; what goes into `apply` is shown to nobody."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(y, w):
+        return y * w
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx, g):
+        y, w = ctx.saved_tensors
+        return g * w, (g * y).sum()
+
+
+@pytest.mark.parametrize("leaf", [True, False])
+def test_a_tensor_that_no_operation_shows_is_not_missed(leaf):
+    weight = needing(tensor(0.5)[0])[0]
+    hidden = weight if leaf else weight * 1.0
+    f = lambda t, y, args: -Times.apply(y, hidden)
+    y = solve(f, Y, (0.0, 1.0), controller=Fixed(0.05)).ys[-1].sum()
+    g = torch.autograd.grad(y, weight)[0]
+    assert torch.allclose(g, -Y.sum() * torch.exp(-weight.detach()), rtol=1e-6)
+
+
+def test_times():
+    ts = needing(TS)[0]
+    found = torch.autograd.grad(loss(P, Y, ts, controller=PID(1e-10, 1e-12)), ts)[0]
+    ys = solve(lotka_volterra, Y, TS, P, controller=PID(1e-11, 1e-13)).ys
+    slopes = lotka_volterra(0.0, ys, P)
+    due = 2 * (ys * slopes).sum(-1)
+    assert torch.allclose(found[1:], due[1:], rtol=1e-6)
+    assert torch.allclose(found[0], -due[1:].sum(), rtol=1e-6)  # it is autonomous: only the distances count
+
+
+@pytest.mark.parametrize("solver", [Tsit5(), Dopri5()], ids=repr)
+def test_torch_func(solver):
+    f = lambda p: loss(p, Y, solver=solver)
+    p = needing(P)[0]
+    due = torch.autograd.grad(f(p), p)[0]
+    assert torch.allclose(grad(f)(P), due, rtol=1e-10)
+    assert torch.allclose(jacfwd(f)(P), due, rtol=1e-10)
+    v = tensor(0.3, -0.2, 0.5, 0.1)
+    assert torch.allclose(jvp(f, (P,), (v,))[1], due @ v, rtol=1e-10)
+    assert torch.allclose(gradient(f, P)[0], due, rtol=1e-10)
+
+
+def test_second_derivatives_in_torch_func():
+    f = lambda p: loss(p, Y, controller=Fixed(0.1))
+    g = torch.autograd.functional.hessian(f, P)
+    assert torch.allclose(hessian(f)(P), g, rtol=1e-8, atol=1e-8)
+
+
+def test_vmap():
+    ps = P * torch.linspace(0.8, 1.2, 5, dtype=DTYPE)[:, None]
+    f = lambda p, y0: solve(lotka_volterra, y0, TS, p, controller=PID(1e-9, 1e-11)).ys
+    due = torch.stack([f(p, Y) for p in ps])
+    assert torch.allclose(vmap(f, (0, None))(ps, Y), due, rtol=1e-7)
+    gs = vmap(grad(lambda p: f(p, Y).sum()))(ps)
+    assert torch.allclose(gs, torch.stack([grad(lambda p: f(p, Y).sum())(p) for p in ps]), rtol=1e-6)
+
+
+@pytest.mark.parametrize("adjoint", REPLAY, ids=str)
+def test_batches(adjoint):
+    ys = Y * torch.linspace(0.5, 2.0, 4, dtype=DTYPE)[:, None]
+    rates = P * torch.linspace(0.9, 1.1, 4, dtype=DTYPE)[:, None]
+    y0, p = needing(ys, rates)
+    f = lambda t, y, args: lotka_volterra(t, y, args["p"].T)
+    solution = solve(f, y0, TS, {"p": per_sample(p)}, batched=True, adjoint=adjoint)
+    found = torch.autograd.grad((solution.ys[1:] ** 2).sum(), (y0, p))
+    for i in range(4):
+        yi, pi = needing(ys[i], rates[i])
+        due = torch.autograd.grad(loss(pi, yi, adjoint=adjoint), (pi, yi))
+        assert torch.allclose(found[0][i], due[1], rtol=1e-9)
+        assert torch.allclose(found[1][i], due[0], rtol=1e-9)
+
+
+def test_backward_time():
+    ts = TS.flip(0)
+    f = lambda y0: solve(turning, y0, ts, controller=Fixed(0.1)).ys
+    assert gradcheck(f, needing(Y))
+
+
+def test_no_tape_where_none_is_asked_for():
+    p = needing(P)[0]
+    with torch.no_grad():
+        assert not solve(lotka_volterra, Y, TS, p).ys.requires_grad
+    assert not solve(lotka_volterra, Y, TS, P).ys.requires_grad
+
+
+def test_float32_stays_float32():
+    p = P.float().requires_grad_()
+    ys = solve(lotka_volterra, Y.float(), TS, p).ys
+    assert ys.dtype == torch.float32
+    assert torch.autograd.grad(ys.sum(), p)[0].dtype == torch.float32
