@@ -2,8 +2,8 @@
 
 python benchmarks/diffeq.py [--rounds N] [--threads N]
 
-All peers solve with dopri5 at the same tolerances and hand over loss and gradient; a gradient is compared with that of a
-solution at tolerances a thousand times smaller. A ratio under 1 is faster than torchdiffeq's backpropagation.
+All peers solve with dopri5 at the same tolerances and hand over loss and gradient; a gradient is compared with that of
+a solution at tolerances a thousand times smaller. A ratio under 1 is faster than torchdiffeq's backpropagation.
 """
 
 import argparse
@@ -110,10 +110,8 @@ def main():
     ts = torch.linspace(0.0, 10.0, 100, dtype=torch.float64)
     y0 = 0.5 + 1.5 * torch.rand(256, 2, dtype=torch.float64)
     model = LotkaVolterra()
-    compare("Lotka-Volterra", model, y0[0], ts, torch.ones(100, 2).double(), options.rounds, batched=False)
-    compare(
-        "Lotka-Volterra, 256 samples", model, y0, ts, torch.ones(100, 256, 2).double(), options.rounds, batched=True
-    )
+    compare("Lotka-Volterra", model, y0[0], ts, torch.ones_like(y0[0]), options.rounds, batched=False)
+    compare("Lotka-Volterra, 256 samples", model, y0, ts, torch.ones_like(y0), options.rounds, batched=True)
     network, x0 = Network(torch.float64), torch.randn(20, 2, dtype=torch.float64)
     short = torch.linspace(0.0, 0.225, 10, dtype=torch.float64)
     compare("A neural ODE, 20 samples", network, x0, short, x0.expand(10, 20, 2) * 0.9, options.rounds, batched=True)
