@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from problems import DTYPE, RATES, lotka_volterra, tensor, turning
+from diffeq_problems import DTYPE, RATES, lotka_volterra, tensor, turning
 from torch.autograd import gradcheck, gradgradcheck
 from torch.autograd.gradcheck import GradcheckError
 from torch.func import grad, hessian, jacfwd, jvp, vmap

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from problems import DTYPE, RATES, lotka_volterra, tensor, turned, turning
+from diffeq_problems import DTYPE, RATES, lotka_volterra, tensor, turned, turning
 from scipy.integrate import solve_ivp
 from torchdiffeq import odeint
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from problems import DTYPE, RATES, lotka_volterra, tensor, turning, van_der_pol
+from diffeq_problems import DTYPE, RATES, lotka_volterra, tensor, turning, van_der_pol
 
 from torchflux_diffeq import PID, RK4, Euler, Fixed, SolveError, Status, per_sample, solve
 
