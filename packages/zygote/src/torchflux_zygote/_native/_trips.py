@@ -63,7 +63,7 @@ def independent(loop: For, memory: Memory, ranges: Ranges) -> Trips | None:
 
 def _one_element(op: Op) -> bool:
     """Whether an operation reads, stores or adds to one element of an array."""
-    if op.name != "load" and op.name not in STORES:
+    if op.name not in ("load", "store", "accum"):
         return False
     array, value = op.args[0], op.out if op.name == "load" else op.args[1]
     assert isinstance(array.type, Array)
