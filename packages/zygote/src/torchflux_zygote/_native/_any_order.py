@@ -15,6 +15,7 @@ from ._ir import Block, For, Item, Op, Program, Value, blocks, walk
 from ._mincut import operands_first
 from ._ops import COSTLY
 from ._ranges import Ranges
+from ._registers import in_registers
 from ._rewrite import clone, substitute
 from ._trips import Access, Trips, independent
 from ._writer import literal
@@ -33,6 +34,7 @@ def in_any_order(program: Program) -> Program:
         return program
     block = clone(program.block)
     copy = replace(program, block=block)
+    in_registers(block, Memory(block), Ranges(copy))
     _rewrite(block, Memory(block), Ranges(copy))
     return copy
 
@@ -111,7 +113,7 @@ def _pays(trips: Trips) -> bool:
     if loop.stop.const is not None and loop.stop.const < SHORT:
         return False
     places = {(a.group, a.place) for a in trips.accesses if a.group in trips.added}
-    along = [group for group, place in places if place[-1][0] is loop.index]
+    along = [group for group, place in places if place is not None and place[-1][0] is loop.index]
     return len(along) > len(set(along))
 
 

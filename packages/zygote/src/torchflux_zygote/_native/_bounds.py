@@ -1,5 +1,6 @@
 """Bounds checks: left out where they can't fail, and otherwise made once before a loop rather than in its trips."""
 
+from ._augmented import with_additions
 from ._invariant import without_invariants
 from ._ir import BOOL, INT, Block, For, If, Item, Op, Program, Value, blocks, defined, walk
 from ._ranges import Ranges
@@ -22,7 +23,7 @@ def hoisted(program: Program) -> Program:
         if isinstance(op, Op) and op.name == "within":
             low = ranges.lowest(op.args[0])
             op.attrs = "from 0" if low is not None and low >= 0 else None
-    return program
+    return with_additions(program)
 
 
 def _drop(block: Block, ranges: Ranges) -> None:

@@ -110,6 +110,7 @@ class _Emitter:
         self.lines: list[str] = []
         self.depth = 1
         self.inlined: dict[Value, str] = {}
+        self.negated: dict[Value, Value] = {}  # of those, what has the other sign
         self.ahead: set[Op] = set()  # tapes that grow before the loop that writes them
         self.alias_of: dict[Value, Value] = {}  # an index within bounds is the index
         self.uses: dict[Value, list[int]] = {}
@@ -285,6 +286,7 @@ class _Emitter:
             assert op.out is not None
             self.names[op.out] = self.name(op.args[0])
             self.ahead.add(op)
+            self.uses[op.args[1]] = []
         rows = grows[0].args[1]
         row = self.row_ahead(item, next(op.args[0] for op in item.body.items if isinstance(op, Op) and op.out is rows))
         self.line("while True:")
@@ -349,6 +351,8 @@ class _Emitter:
         simple = not item.out.is_array and not any(arg.is_array for arg in item.args)
         if simple and len(here) == 1 and here[0] == self.homes[item.out] and len(text) < 60:
             self.inlined[item.out] = text
+            if item.name == "neg":
+                self.negated[item.out] = item.args[0]
             return
         self.line(f"{self.name(item.out)} = {text}")
 
@@ -432,8 +436,12 @@ class _Emitter:
         self.put(item, "=", "assign")
 
     def op_accum(self, item: Op) -> None:
-        """A store that adds."""
-        self.put(item, "+=", "add")
+        """A store that adds, or subtracts."""
+        positive = self.negated.get(item.args[1])
+        if positive is None or item.args[0].type.dtype == F32:  # type: ignore[union-attr]
+            self.put(item, "+=", "add")
+        else:
+            self.line(f"{self.target(item)} -= {self.text(positive)}")
 
     def put(self, item: Op, sign: str, helper: str) -> None:
         """A store: of a number as it is, of an array by a loop that is compiled already."""

@@ -19,7 +19,7 @@ class Access:
 
     op: Op
     group: Value  # stands for the array's memory
-    place: Place
+    place: Place | None  # None: not known
 
 
 @dataclass
@@ -54,16 +54,16 @@ def independent(loop: For, memory: Memory, ranges: Ranges) -> Trips | None:
         if not _one_element(op):
             return None
         index = op.args[1:] if op.name == "load" else op.args[2:]
-        place = tuple(map(ranges.moved, index))
-        if any(base in inside for base, _ in place):
-            return None
+        place: Place | None = tuple(map(ranges.moved, index))
+        if any(base in inside for base, _ in place or ()):
+            place = None
         found.accesses.append(Access(op, memory.group(array), place))
     return found if _memory_apart(found) and _only_sums(found) else None
 
 
 def _one_element(op: Op) -> bool:
     """Whether an operation reads, stores or adds to one element of an array."""
-    if op.name != "load" and op.name not in STORES:
+    if op.name not in ("load", "store", "accum"):
         return False
     array, value = op.args[0], op.out if op.name == "load" else op.args[1]
     assert isinstance(array.type, Array)
@@ -83,7 +83,10 @@ def _memory_apart(found: Trips) -> bool:
             found.added.add(group)
             continue
         found.written.add(group)
-        if len({a.place for a in here}) > 1 or all(base is not found.loop.index for base, _ in here[0].place):
+        place = here[0].place
+        if place is None or any(a.place != place for a in here):
+            return False
+        if all(base is not found.loop.index for base, _ in place):
             return False
     return True
 
