@@ -27,6 +27,7 @@ class Callee:
         self.form: Any = None
         self.results: list[Any] = []
         self.constants: list[Any] = []
+        self.stored: set[int] = set()  # the array parameters that it stores into, by number
 
 
 class Reads:
