@@ -436,6 +436,46 @@ def test_as_a_torch_operation():
     )
 
 
+def test_a_branch_of_two_values_that_is_computed_again():
+    """In the reverse of forward mode; one of the values comes from something that is computed again as well."""
+
+    def f(x, n, a):
+        try:
+            p = abs(x)
+            q = a[n % 4]
+            t = 1.0 - 2.0 * p
+            x /= p if -0.8 < p < 1.1 and n % 2 == 1 else t
+        except ZeroDivisionError:
+            pass
+        except LookupError:
+            a[-2] *= x
+            q = 0.0
+        return a[-4] * x + q
+
+    for n in (0, 1):
+        check(f, 0.3, n, A)
+
+
+def test_names_of_a_try_in_its_else():
+    """What the body bound is bound in `else`: a view is stored through."""
+
+    def f(m, n):
+        s = 0.0
+        try:
+            row = m[n]
+        except IndexError:
+            s = 1.0
+        else:
+            row[0] *= 2.0
+            if n == 1:
+                raise KeyError
+        return (m * m).sum() + s
+
+    for n in (0, 2):
+        check(f, M, n)
+    raises(KeyError, f, M, 1)
+
+
 # What isn't caught.
 
 

@@ -285,6 +285,38 @@ def test_a_store_into_one_of_two_of_which_the_other_is_done_with():
         native(g).source(A, A, 0.5)
 
 
+def test_stores_behind_a_swap_on_one_path():
+    """The two are never one, whichever is which."""
+
+    def f(a, b, n):
+        a, b = a * 1.0, b * 2.0
+        if n % 2:
+            a, b = b, a
+        a -= b[1]
+        b[0] *= a[2]
+        return a @ b + a[0]
+
+    for n in (0, 1):
+        check(f, A, A[::-1].copy(), n)
+
+    def shown(a, b, n):
+        c = a
+        if n:
+            a, b = b, a
+        a[0] = 1.0
+        return c @ a
+
+    def same(a, b, n):
+        if n:
+            a = b
+        a[0] = 1.0
+        return a @ b
+
+    for g in (shown, same):
+        with pytest.raises(Refused, match="may or may not"):
+            native(g).source(A, A, 1)
+
+
 # What goes wrong.
 
 

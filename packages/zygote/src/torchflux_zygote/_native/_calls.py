@@ -16,6 +16,7 @@ from ._frame import Callee, Frame, Reads, Unknown
 from ._ir import F64, WEAK, Call, Program, Scalar, Value
 from ._loops import Looping
 from ._rewrite import fill, tidy
+from ._writer import rank
 
 __all__ = ["Calling"]
 
@@ -34,6 +35,7 @@ class Calling(Looping):
     program: Callable[..., tuple[Program, Any]]
     stack_name: Callable[[Any], str]
     fresh: Callable[[], Any]
+    store: Callable[..., None]
 
     def eval_Call(self, node: ast.Call) -> Entry:
         """A call: of a known function by its rule, of others by reading them."""
@@ -181,7 +183,8 @@ class Calling(Looping):
             bound.apply_defaults()
             args = [self.enter(x) if not isinstance(x, _ENTRIES) else x for x in bound.args]
         values: list[Value] = []
-        kinds = tuple(self.kind_of(self.settle(arg), values) for arg in args)
+        held: list[Entry] = []
+        kinds = tuple(self.kind_of(self.settle(arg), values, held) for arg in args)
         callee = self.callees.get((f.__code__, kinds))
         if callee is None:
             callee = self.callees[f.__code__, kinds] = Callee(self.stack_name(f))
@@ -196,28 +199,48 @@ class Calling(Looping):
         given += [self.version(self.constant_array(x)) for x in callee.constants]
         self.w.add(Call(callee.program, given, outs, self.place()))
         following = iter(outs)
-        return self.unflatten(callee.form, following)
+        found = self.unflatten(callee.form, following)
+        for k in sorted(callee.stored):
+            self.store_back(held, k, next(following), f.__name__)
+        return found
+
+    def store_back(self, args: list[Entry], k: int, value: Value, name: str) -> None:
+        """What a function that calls itself leaves in an array argument: it has worked on a copy."""
+        bases = [x.base if isinstance(x, View) else x for x in args]
+        if any(n != k and isinstance(x, ArrayRef) and x.may_be(bases[k]) for n, x in enumerate(bases)):
+            raise self.refuse(
+                f"a store into an argument of {name}, which calls itself and is given that array twice", "pass a copy"
+            )
+        self.store(args[k], (("s000",) * rank(value),), (), value)
 
     def read_callee(self, callee: Callee, f: Any, kinds: Any) -> None:
         """Reads a function that calls itself, until it is known what it returns."""
+        before = set(self.callees)
         for _ in range(8):
+            for key in self.callees.keys() - before:  # those that were read when less was known of this one
+                del self.callees[key]
             reader = self.fresh()
             params: list[Value] = []
             entries = [
                 reader.param(kind, name, params) for kind, name in zip(kinds, f.__code__.co_varnames, strict=False)
             ]
+            refs = reader.work_on_copies(params, callee.stored)
             try:
                 program, form = reader.program(f, entries, params)
             except Unknown:
                 raise self.refuse(f"{f.__name__} calls itself without end", "give it a case that returns") from None
-            if program.effects:
+            stored = callee.stored | {k for k, (ref, first) in refs.items() if reader.versions[ref] is not first}
+            if program.effects and stored == callee.stored:
                 raise self.refuse(
-                    f"a store into an argument of {f.__name__}, which calls itself", "store into a copy, and return it"
+                    f"a store into what may be an argument of {f.__name__}, which calls itself",
+                    "store into a copy, and return it",
                 )
             program.block.results = [reader.returned(r) for r in program.block.results]
+            program.block.results += [reader.versions[refs[k][0]] for k in sorted(stored)]
             results = [F64 if r.type == WEAK else r.type for r in program.block.results]
             known = callee.form is not None and list(map(str, callee.results)) == list(map(str, results))
-            callee.form, callee.results = form, results
+            known = known and stored == callee.stored
+            callee.form, callee.results, callee.stored = form, results, stored
             callee.constants = [x for _, x in reader.constants]
             program.params = [*params, *(reader.firsts[ref] for ref, _ in reader.constants)]
             fill(callee.program, tidy(program))
@@ -225,19 +248,27 @@ class Calling(Looping):
                 return
         raise self.refuse(f"{f.__name__} returns ever other types", "return one type")
 
+    def work_on_copies(self, params: list[Value], stored: set[int]) -> dict[int, tuple[ArrayRef, Value]]:
+        """Makes copies of the array parameters that are stored into; all arrays, and what they hold at first."""
+        refs = {params.index(self.versions[ref]): ref for ref in self.given}
+        for k in stored:
+            self.versions[refs[k]] = self.w.emit("copy", params[k].type, params[k], pure=False)
+        return {k: (ref, self.versions[ref]) for k, ref in refs.items()}
+
     def returned(self, value: Value) -> Value:
         """A result that is nobody else's."""
         if not value.is_array:
             return value
         return self.w.emit("copy", value.type, value, pure=False)
 
-    def kind_of(self, entry: Entry, values: list[Value]) -> Any:
-        """What a program for an argument depends on; its values are collected."""
+    def kind_of(self, entry: Entry, values: list[Value], held: list[Entry]) -> Any:
+        """What a program for an argument depends on; its values are collected, and what holds them."""
         if isinstance(entry, tuple):
-            return tuple(self.kind_of(self.settle(part), values) for part in entry)
+            return tuple(self.kind_of(self.settle(part), values, held) for part in entry)
         if isinstance(entry, Value | ArrayRef | View):
             value = self.as_value(entry)
             values.append(value)
+            held.append(entry)
             return F64 if value.type == WEAK else value.type
         if isinstance(entry, Static):
             return entry

@@ -16,6 +16,8 @@ from ._emit import JIT
 
 __all__ = ["cache_folder", "compiled"]
 
+DECLARED = '@numba.njit("'
+"""How functions that call themselves begin, as their types are declared."""
 VERSION = 1
 """Of the text around the programs; part of every key."""
 
@@ -35,6 +37,8 @@ def compiled(source: str, name: str) -> Callable[..., Any]:
     so that its hash can't be stale; Numba adds the types and the processor.
     """
     text = HEAD + (source if source.startswith("@") else f"@{JIT}\n{source}")
+    if DECLARED in text:  # Numba's code of functions that call themselves can't be loaded again: LLVM aborts
+        text = text.replace("cache=True", "cache=False")
     key = hashlib.sha256(f"{VERSION} {numba.__version__} {sys.version} {text}".encode()).hexdigest()[:24]
     path = _kept(text, f"{name}_{key}.py")
     if path is None:

@@ -27,6 +27,7 @@ class Callee:
         self.form: Any = None
         self.results: list[Any] = []
         self.constants: list[Any] = []
+        self.stored: set[int] = set()  # the array parameters that it stores into, by number
 
 
 class Reads:
@@ -64,6 +65,12 @@ class Frame:
     def _behind(self) -> dict[int, set[str]]:
         """What is alive behind each statement."""
         return live_behind(self.definition)
+
+    def dead(self, name: str) -> bool:
+        """Whether a name certainly isn't read behind the statement that was read last."""
+        if self.at is None or self.definition is None or not name.isidentifier():
+            return False
+        return name not in self._behind.get(id(self.at), {name})
 
     def alive(self) -> list[Entry]:
         """What the names hold that may be read by this statement or behind it, and what loops run over."""

@@ -3,8 +3,8 @@
 from ._analysis import recomputable
 from ._cotangents import Cotangents
 from ._halves import Scope
-from ._ir import BOOL, F32, Array, Block, For, If, Item, Op, Type, Value, defined, used, walk
-from ._mincut import cheapest_cut
+from ._ir import BOOL, F32, Array, Block, For, If, Item, Op, Type, Value, defined, outs, used, walk
+from ._mincut import cheapest_cut, operands_first
 from ._rewrite import clone, prune, substitute
 from ._writer import literal
 
@@ -57,7 +57,13 @@ class Keeping(Cotangents):
                 assert isinstance(item, If)
                 done.add(id(item))
                 made.append(self.branch_again(item, scope, again))
-        return made
+        makers = {value: n for n, item in enumerate(made) for value in outs(item)}
+
+        def before(n: int) -> list[int]:
+            """The items that make what one reads; a branch makes several values at once."""
+            return [makers[value] for value in used([made[n]]) if makers.get(value, n) != n]
+
+        return [made[n] for n in operands_first(range(len(made)), before)]
 
     def branch_again(self, item: If, scope: Scope, again: list[Value]) -> If:
         """A branch that computes the results in `again` once more."""

@@ -37,6 +37,7 @@ class Merging(ArrayReader):
     open: Callable[..., None]
     present: Callable[[], dict[int, dict[str, Entry]]]
     sides: Any = None
+    joined: list[Any]  # the arrays that an `if` has left, each with what it is on either side
 
     def exec_If(self, node: ast.If) -> None:
         """An `if`: both sides, or the one that is known to be taken."""
@@ -106,12 +107,28 @@ class Merging(ArrayReader):
                 versions[ref] = a or b  # made on one side only; merged below if a name holds it
             else:
                 versions[ref] = a if a is b else self.phi(a, b, then, orelse, outs)
-        self.sides = (versions_a, versions_b)
+        self.sides, self.joined = (versions_a, versions_b), []
         for name in {**names_a, **names_b}:
             a, b = names_a.get(name, UNBOUND), names_b.get(name, UNBOUND)
+            before = len(self.joined)
             names[name] = a if a is b else self.merge(a, b, then, orelse, outs)
+            if self.frame.dead(name):
+                del self.joined[before:]
         self.sides = None
+        self.set_apart()
         self.w.choose(cond, then, orelse, outs)
+
+    def set_apart(self) -> None:
+        """Notes which of the arrays that an `if` left are certainly others: those that were on both sides."""
+        token = object()
+        for new, *pair in self.joined:
+            if not any(
+                a.may_be(b)
+                for other, *pairs in self.joined
+                if other is not new
+                for a, b in zip(pair, pairs, strict=True)
+            ):
+                new.apart = token
 
     def adopt(self, live: Block, dead: Block, cond: Value, dead_a: bool, sides: Any) -> None:
         """One side always raises: what the other computed is what there is."""
@@ -154,7 +171,8 @@ class Merging(ArrayReader):
                 return Conflict(f"an array that is {x.type} on one path and {y.type} on another")
             new = self.new_array(self.phi(x, y, then, orelse, outs))
             bases = [z if isinstance(z, ArrayRef) else z.base for z in (a, b)]
-            new.entangled = tuple({ref for base in bases for ref in (base, *base.entangled)})
+            new.entangled = tuple(bases[0].family | bases[1].family)
+            self.joined.append((new, *bases))
             return new
         return Conflict(f"a name that is {self.describe(a)} on one path and {self.describe(b)} on another")
 

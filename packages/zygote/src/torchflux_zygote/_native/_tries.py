@@ -36,7 +36,7 @@ class Site:
     text: str
 
 
-@dataclass
+@dataclass(eq=False)
 class Context:
     """A `try` around what is being read: what it catches, and the codes of what was raised to it."""
 
@@ -67,6 +67,7 @@ class Trying(NumberErrors):
     guards: list[Guard]
     sites: list[Site]
     handling: list[Caught]
+    sent: int  # how often something was raised that is caught
     assign: Callable[[ast.expr, Entry], None]
 
     # What is caught.
@@ -90,6 +91,7 @@ class Trying(NumberErrors):
     def send(self, code: int) -> None:
         """Notes a code where it will be caught."""
         kind = self.sites[code - 1].kind
+        self.sent += 1
         for context in reversed(self.contexts):
             if issubclass(kind, context.kinds):
                 context.codes += [] if code in context.codes else [code]
@@ -250,24 +252,25 @@ class Trying(NumberErrors):
         try:
             with self.region():
                 self.execute(body)
-        finally:
-            self.contexts.pop()
-        if not self.dead:
-            self.handle(self.versions[CODE], list(context.codes), context.passing, handlers, orelse)
-
-    def handle(self, code: Value, codes: list[int], passing: bool, handlers: list[Any], orelse: list[ast.stmt]) -> None:
-        """Chooses a handler by the code, or goes on with `else`."""
-        if not codes:
-            if passing:
-                self.either(self.w.op("eq", code, CLEAR), partial(self.execute, orelse), lambda: None)
-            else:
-                self.versions[CODE] = CLEAR
+                self.contexts.remove(context)
+                sent = self.sent
                 self.execute(orelse)
+                context.passing |= self.sent > sent
+        finally:
+            if context in self.contexts:
+                self.contexts.remove(context)
+        if not self.dead:
+            self.handle(self.versions[CODE], list(context.codes), context.passing, handlers)
+
+    def handle(self, code: Value, codes: list[int], passing: bool, handlers: list[Any]) -> None:
+        """Chooses a handler by the code, if one of these was raised; other codes (`passing`) stay."""
+        if not codes:
+            self.versions[CODE] = code if passing else CLEAR
             return
         (kinds, name, body), *others = handlers
         mine = [k for k in codes if issubclass(self.sites[k - 1].kind, kinds)]
         others_codes = [k for k in codes if k not in mine]
-        rest = partial(self.handle, code, others_codes, passing, others, orelse)
+        rest = partial(self.handle, code, others_codes, passing, others)
         cond = literal(False) if others_codes or passing else self.w.op("ne", code, CLEAR)
         for k in mine if others_codes or passing else ():
             cond = self.w.op("or", cond, self.w.op("eq", code, literal(k)))
