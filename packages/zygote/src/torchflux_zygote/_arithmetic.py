@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from . import _dicts, _lists
-from ._cotangent import Scatter, Thunk, value
-from ._kinds import NUMBERS, carries, conj, fit, inert, is_numeric, ratio
-from ._pull import pull
+from ._cotangent import Refusal, Scatter, Thunk, value
+from ._kinds import NUMBERS, NUMERIC, carries, conj, fit, inert, is_numeric, ratio
+from ._pull import library, pull
 from ._refuse import Refused, describe
 from ._registry import NONES, PULL, finish, none, raw
 from ._run import STATE, mark
@@ -171,6 +171,8 @@ def general(op: Any, a: Any, b: Any) -> Pulled:
     """`op(a, b)` of anything."""
     name, formula = BINARY[op]
     if is_numeric(a) and is_numeric(b):
+        if own_operator(name, a, b):
+            return by_method(op, name, a, b)
         y = op(a, b)
         args = (a, b)
         return y, partial(finish, partial(formula, a, b, y), args, y)
@@ -181,6 +183,19 @@ def general(op: Any, a: Any, b: Any) -> Pulled:
     if isinstance(a, str | bytes) or (inert(a) and inert(b)):
         return op(a, b), none(2)
     return by_method(op, name, a, b)
+
+
+def own_operator(name: str, a: Any, b: Any) -> bool:
+    """Whether a number is of a class of one's own that has the operator."""
+    return any(
+        type(x) not in NUMERIC
+        and isinstance(f := getattr(type(x), dunder, None), FunctionType)
+        and library(f) not in _LIBRARIES
+        for x, dunder in ((a, f"__{name}__"), (b, f"__r{name}__"))
+    )
+
+
+_LIBRARIES = ("torch", "numpy")
 
 
 def _of_sequence(op: Any, a: Any, b: Any) -> Pulled | None:
@@ -406,7 +421,7 @@ def in_place(iop: Any, x: Any, v: Any) -> Pulled:
         _, back = pull(dict.update, x, v)
         return x, back
     if iop is operator.imul and isinstance(x, list):
-        raise Refused("repeating a list in place", "write xs = xs * n")
+        return _lists.repeat_in_place(x, v)
     method = getattr(type(x), f"__{iop.__name__}__", None)
     if isinstance(method, FunctionType):
         return pull(method, x, v)
@@ -435,7 +450,7 @@ def change(x: Any, act: Callable[[], Any], same: Callable[[Any], Pulled], count:
         before, *bars = back_same(bar)
         if before is not None:
             shadow += value(before)
-        return (None, *(value(bar) for bar in bars))
+        return (None, *(bar if isinstance(bar, Refusal) else value(bar) for bar in bars))
 
     return x, back
 

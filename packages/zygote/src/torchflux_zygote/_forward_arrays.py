@@ -116,9 +116,9 @@ def _in_place(iop: Any, op: Any, push: Any, args: Any, dots: Any, names: Any) ->
     if is_array(x):
         return change_in_place(push, iop, op, args, dots, names)
     if isinstance(x, list | dict):
-        from ._forward_containers import extend_in_place
+        from ._forward_containers import extend_in_place, repeat_in_place
 
-        return extend_in_place(push, x, v, dots[1])
+        return repeat_in_place(push, x, v) if iop is operator.imul else extend_in_place(push, x, v, dots[1])
     method = in_place_method(iop, x)
     if method is not None:
         return push(method, args, dots)

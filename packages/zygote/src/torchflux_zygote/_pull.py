@@ -31,8 +31,9 @@ from ._method import Method
 from ._refuse import Refused, describe
 from ._registry import PULL, SUBSTITUTES, none
 from ._run import STATE
+from ._unruled import as_constants, no_rule, plain_numbers
 
-__all__ = ["dispatch", "library", "pull", "pull_function"]
+__all__ = ["dispatch", "library", "pull", "pull_function", "without_rule"]
 
 Function = Callable[..., Any]
 C_FUNCTIONS = (
@@ -220,6 +221,8 @@ def _pull_object(f: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple
     call = inspect.getattr_static(type(f), "__call__", None)
     if isinstance(call, FunctionType):
         return adapted(call, (f, *args), kwargs, args, tuple(kwargs), lambda bars: bars[1:])
+    if plain_numbers((*args, *kwargs.values())):
+        return as_constants(f, args, kwargs)
     raise Refused(f"a call of {describe(f)}", "call a Python function, or give it a rule with torchflux_zygote.adjoint")
 
 
@@ -239,8 +242,16 @@ def _pull_c(f: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any,
     package = library(f) or library(type(f))
     if package in LIBRARIES:
         return LIBRARIES[package](f, args, kwargs)
-    if inert(args) and inert(tuple(kwargs.values())):
-        return f(*args, **kwargs), none(len(args) + len(kwargs))
+    return without_rule(f, args, kwargs)
+
+
+def without_rule(f: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Function]:
+    """A function that nothing is known of: of numbers as constants; of anything else it is refused."""
+    given = (*args, *kwargs.values())
+    if inert(given):
+        return f(*args, **kwargs), none(len(given))
+    if plain_numbers(given):
+        return as_constants(f, args, kwargs)
     raise no_rule(f)
 
 
@@ -252,17 +263,6 @@ def _pull_bound(f: Any, owner: Any, args: tuple[Any, ...], kwargs: dict[str, Any
     if descriptor is None:
         raise no_rule(f)
     return adapted(descriptor, (owner, *args), kwargs, args, tuple(kwargs), partial(_without_self, f))
-
-
-def no_rule(f: Any) -> Refused:
-    """The refusal of a C function."""
-    name = describe(f)
-    short = getattr(f, "__qualname__", getattr(f, "__name__", "f"))
-    return Refused(
-        f"a call of {name}, which isn't written in Python and has no rule",
-        f"give it one: `@adjoint(of={short})` over a function of its arguments that returns `(y, pullback)`; "
-        f"or wrap the call in ignore(...) if nothing should flow through it",
-    )
 
 
 def _pull_partial(f: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Function]:

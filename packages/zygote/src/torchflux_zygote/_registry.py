@@ -12,8 +12,8 @@ from typing import Any
 
 from torch import Tensor
 
-from ._cotangent import Pending, settled
-from ._kinds import is_parameter
+from ._cotangent import Pending, Refusal, settled
+from ._kinds import carries, is_parameter
 from ._run import STATE
 
 __all__ = [
@@ -61,6 +61,8 @@ def finish(back: Function, args: tuple[Any, ...], y: Any, ȳ: Any) -> tuple[Any,
         ȳ = sweep.collect(y, args, ȳ)
     if ȳ is None:
         return NONES[len(args)]
+    if isinstance(ȳ, Refusal):
+        return tuple([sweep.arrive(x, ȳ) if isinstance(x, tuple) or carries(x) else None for x in args])
     bars = back(ȳ.value() if isinstance(ȳ, Pending) else ȳ)
     if len(bars) != len(args):
         bars = bars[: len(args)] + NONES[max(len(args) - len(bars), 0)]

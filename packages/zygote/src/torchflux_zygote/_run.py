@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ._cotangent import Scatter, accum, scatter, value
+from ._cotangent import Refusal, Scatter, accum, scatter, value
 from ._memory import arrays_in, home, is_array, keeper, shared, view_like, zeros_for
 
 __all__ = ["STATE", "Run", "Sweep", "born", "changed", "mark", "sweeping"]
@@ -43,6 +43,7 @@ class Run:
         self.marks: dict[int, Any] = {}  # memory changed in place, kept alive
         self.foreign: dict[int, Any] = {}  # what was changed in a run inside this one
         self.born: dict[int, Any] = {}  # what was made in a run inside this one
+        self.owners: dict[int, tuple[Any, Any]] = {}  # the objects whose `__dict__` was read, by the dict
         self.changes = 0
 
     def __enter__(self) -> "Run":
@@ -115,8 +116,13 @@ class Sweep:
                 f"a {type(x).__name__} was changed inside a nested gradient or checkpoint and is used outside of it; "
                 "return what you need from there instead"
             )
-        found = self.shadows.get(id(x))
+        found = self.shadows.get(id(self.owner(x)))
         return None if found is None else found[1]
+
+    def owner(self, x: Any) -> Any:
+        """The object whose `__dict__` x is; or x itself."""
+        owners = self.run.owners
+        return owners[id(x)][1] if owners and id(x) in owners else x
 
     def slots(self, xs: list[Any]) -> list[Any]:
         """The shadow of a list: one cotangent for each entry."""
@@ -130,7 +136,7 @@ class Sweep:
         """The shadow of a dict, an object or a cell: cotangents by key or by attribute."""
         shadow = self.find(x)
         if shadow is None:
-            shadow = {}
+            shadow, x = {}, self.owner(x)
             self.shadows[id(x)] = (x, shadow)
         return shadow
 
@@ -170,7 +176,7 @@ class Sweep:
             else:
                 shadow += value(bar)
         else:
-            bar = value(bar)
+            bar = bar if isinstance(bar, Refusal) else value(bar)
             old = self.parameters.get(id(x))
             self.parameters[id(x)] = (x, bar if old is None else accum(old[1], bar))
         return None

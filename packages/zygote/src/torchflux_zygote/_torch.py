@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._cotangent import Thunk, value
+from ._cotangent import Refusal, Thunk, value
 from ._kinds import carries, conj, fit
 from ._parts import elements
 from ._pull import pull_function
@@ -126,10 +126,9 @@ def mse_loss(input: Any, target: Any) -> Pulled:
     return F.mse_loss(input, target), back
 
 
-@rule(F.softplus)
-def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Pulled:
-    y = F.softplus(input, beta, threshold)
-    return y, lambda ȳ: (ȳ * torch.where(input * beta > threshold, 1.0, torch.sigmoid(beta * input)),)
+@plainly(F.softplus, lambda x, *options: not options)
+def softplus(input: Any) -> Pulled:
+    return F.softplus(input), lambda ȳ: (ȳ * torch.where(input > 20.0, 1.0, torch.sigmoid(input)),)
 
 
 @rule(F.silu)
@@ -275,6 +274,8 @@ def _tensor_of(data: Any, kwargs: dict[str, Any]) -> Pulled:
         y = torch.tensor(_plain(data), **kwargs)
 
         def back(ȳ: Any) -> tuple[Any, ...]:
+            if isinstance(ȳ, Refusal):
+                return give([ȳ] * len(parts)), *NONES[count - 1]
             ȳ = value(ȳ)
             bars = [b(None if ȳ is None or not carries(y) else ȳ[i].to(x.dtype))[0] for i, (x, b) in enumerate(pairs)]
             return (give(bars), *NONES[count - 1])
