@@ -25,7 +25,7 @@ constant(carries, is_numeric, getattr_kind)
 def spread(dot: Any, y: Any) -> Any:
     """A tangent in the shape and type of y."""
     if isinstance(y, Tensor):
-        dot = torch.as_tensor(dot, device=y.device)
+        dot = torch.as_tensor(dot, dtype=None if isinstance(dot, Tensor) else y.dtype, device=y.device)
         return dot.to(y.dtype).expand(y.shape) if dot.shape != y.shape or dot.dtype != y.dtype else dot
     if isinstance(y, np.ndarray):
         dot = np.asarray(dot)

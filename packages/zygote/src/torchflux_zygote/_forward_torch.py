@@ -140,13 +140,20 @@ def _tensor(push: Any, args: Any, dots: Any, names: Any) -> Any:
     y = applied(torch.tensor, args, names)
     if isinstance(args[0], list | tuple):
         values, parts = pairs_of(push, args[0], dots[0])
-        rows = [push(torch.tensor, (values[i],), (parts[i],))[1] for i in range(len(values))]
+        rows = [_row(push, values[i], parts[i], args[1:], names) for i in range(len(values))]
         if not some(rows):
             return y, None
         return y, torch.stack(
             [torch.zeros_like(y[i]) if rows[i] is None else spread(rows[i], y[i]) for i in range(len(rows))]
         )
     return y, None if dots[0] is None else spread(dots[0], y)
+
+
+def _row(push: Any, x: Any, dot: Any, options: Any, names: Any) -> Any:
+    """The tangent of one entry of what a tensor is made of."""
+    if isinstance(x, list | tuple):
+        return push(torch.tensor, (x, *options), (dot, *[None] * len(options)), names)[1]
+    return dot
 
 
 linear_functions(*(ATTRIBUTES[name] for name in ("T", "mT", "H", "mH", "real", "imag")))

@@ -262,7 +262,7 @@ def _array(object: Any, dtype: Any = None, **options: Any) -> Pulled:
     if isinstance(object, list | tuple) and not _plain(object):
         return _array_of(object, dtype)
     y = np.array(object, dtype=dtype, **options)
-    return y, lambda ȳ: (fit(value(ȳ), object) if carries(object) else None, None)
+    return y, partial(finish, lambda ȳ: (fit(ȳ, object), None), (object, dtype), y)
 
 
 def _plain(x: Any) -> bool:

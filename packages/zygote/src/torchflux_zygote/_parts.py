@@ -125,9 +125,13 @@ class OfTuple(Of):
 
 class OfArray(Of):
     def give(self, i: int, bar: Any) -> None:
-        if bar is not None:
-            whole = isinstance(bar, Refusal)
-            STATE.sweep.give(self, 0, bar if whole else Scatter(self.xs, i, fit(value(bar), self.xs[i])))
+        if bar is None:
+            return
+        bar = bar if isinstance(bar, Refusal) else Scatter(self.xs, i, fit(value(bar), self.xs[i]))
+        if STATE.sweep.routed(self.xs):  # now: further back in time the array may be changed
+            STATE.sweep.arrive(self.xs, bar)
+        else:
+            STATE.sweep.give(self, 0, bar)
 
     def bar(self) -> Any:
         found = STATE.sweep.take(self, 0)

@@ -36,6 +36,7 @@ class Forward:
         parameters: tangents of parameters, by identity.
         arrays: tangents of memory that was changed in place, by home.
         sources: arrays that others are views of, with their tangents, by home.
+        kept: what was changed in place: alive, so that nothing else has its home.
     """
 
     def __init__(self) -> None:
@@ -44,6 +45,7 @@ class Forward:
         self.parameters: dict[int, Any] = {}
         self.arrays: dict[int, Any] = {}
         self.sources: dict[int, list[Any]] = {}
+        self.kept: list[Any] = []
 
     def __call__(self, f: Any, args: tuple[Any, ...], dots: tuple[Any, ...], names: tuple[str, ...] = ()) -> Pushed:
         """`f(*args)` and its tangent."""

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from ._cotangent import Refusal, Scatter, accum, scatter, value
-from ._memory import arrays_in, home, is_array, keeper, shared, view_like, zeros_for
+from ._memory import add_through, arrays_in, home, is_array, keeper, shared, view_like, zeros_for
 
 __all__ = ["STATE", "Run", "Sweep", "born", "changed", "mark", "sweeping"]
 
@@ -159,22 +159,25 @@ class Sweep:
 
     def array(self, x: Any) -> Any:
         """The shadow of an array that is changed in place: a view that can be written to."""
+        return view_like(self.memory(x), x)
+
+    def memory(self, x: Any) -> Any:
+        """The shadow of the memory of an array, flat."""
         key = home(x)
         buffer = self.arrays.get(key)
         if buffer is None:
             buffer = self.arrays[key] = zeros_for(x)
-        return view_like(buffer, x)
+        return buffer
 
     def arrive(self, x: Any, bar: Any) -> Any:
         """`bar`, a cotangent of `x`, unless it lives in a shadow: there it is added."""
         if bar is None or not self.routed(x):
             return bar
         if self.marks and home(x) in self.marks:
-            shadow = self.array(x)
             if isinstance(bar, Scatter):
-                scatter(shadow, bar.index, bar.bar)
+                scatter(self.array(x), bar.index, bar.bar)
             else:
-                shadow += value(bar)
+                add_through(self.memory(x), x, value(bar))
         else:
             bar = bar if isinstance(bar, Refusal) else value(bar)
             old = self.parameters.get(id(x))

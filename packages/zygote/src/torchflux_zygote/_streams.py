@@ -1,6 +1,7 @@
 """Iteration in forward mode: iterators over pairs of an element and its tangent. Ordinary Python."""
 
 import itertools
+import operator
 from typing import Any
 
 from ._kinds import carries
@@ -63,6 +64,8 @@ class ValueStream(Stream):
         if i >= len(self.xs):
             raise StopIteration
         self.i = i + 1
+        if self.push.special and is_array(self.xs):  # which may be changed between the steps
+            return self.push(operator.getitem, (self.xs, i), (self.dot, None))
         return self.xs[i], None if self.dot is None else self.dot[i]
 
 

@@ -19,6 +19,7 @@ from ._parts import elements
 from ._pull import pull_function
 from ._refuse import Refused, describe
 from ._registry import NONES, PULL, constant, finish, none, raw, rule
+from ._run import STATE
 from ._torch_call import torch_call
 
 __all__: list[str] = []
@@ -276,7 +277,7 @@ def _tensor_of(data: Any, kwargs: dict[str, Any]) -> Pulled:
         def back(ȳ: Any) -> tuple[Any, ...]:
             if isinstance(ȳ, Refusal):
                 return give([ȳ] * len(parts)), *NONES[count - 1]
-            ȳ = value(ȳ)
+            ȳ = value(STATE.sweep.collect(y, (), ȳ) if STATE.sweep.marks else ȳ)
             bars = [b(None if ȳ is None or not carries(y) else ȳ[i].to(x.dtype))[0] for i, (x, b) in enumerate(pairs)]
             return (give(bars), *NONES[count - 1])
 
