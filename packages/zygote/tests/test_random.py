@@ -11,7 +11,7 @@ from torchflux_zygote._registry import PULL
 
 from .programs import Mismatch, arguments, attempt, examine, generate, shared
 
-COUNT = 150
+COUNT = 60
 
 
 def programs(seeds):

@@ -142,6 +142,8 @@ BINARY: dict[Any, tuple[Any, Callable[..., tuple[Any, Any]]]] = {
 def add(a: Any, b: Any) -> Pulled:
     if type(a) in REAL and type(b) in REAL:
         return a + b, lambda ȳ: (ȳ, ȳ)
+    if type(a) is Tensor and type(b) is Tensor:
+        return of_tensors(a, b, a + b, _add_alike if alike(a, b) else _add)
     return general(operator.add, a, b)
 
 
@@ -149,6 +151,8 @@ def add(a: Any, b: Any) -> Pulled:
 def sub(a: Any, b: Any) -> Pulled:
     if type(a) in REAL and type(b) in REAL:
         return a - b, lambda ȳ: NONES[2] if ȳ is None else (ȳ, -ȳ)
+    if type(a) is Tensor and type(b) is Tensor:
+        return of_tensors(a, b, a - b, _sub_alike if alike(a, b) else _sub)
     return general(operator.sub, a, b)
 
 
@@ -156,6 +160,8 @@ def sub(a: Any, b: Any) -> Pulled:
 def mul(a: Any, b: Any) -> Pulled:
     if type(a) in REAL and type(b) in REAL:
         return a * b, lambda ȳ: NONES[2] if ȳ is None else (ȳ * b, ȳ * a)
+    if type(a) is Tensor and type(b) is Tensor:
+        return of_tensors(a, b, a * b, _mul_alike if alike(a, b) else _mul)
     return general(operator.mul, a, b)
 
 
@@ -167,11 +173,52 @@ def truediv(a: Any, b: Any) -> Pulled:
     return general(operator.truediv, a, b)
 
 
+def of_tensors(a: Any, b: Any, y: Any, formula: Any) -> Pulled:
+    """`y` of two tensors, none of them a parameter: what flows to them needs no way of its own."""
+
+    def back(ȳ: Any) -> tuple[Any, ...]:
+        if type(ȳ) is Tensor and not STATE.sweep.marks:
+            return formula(a, b, y, ȳ)
+        return finish(partial(formula, a, b, y), (a, b), y, ȳ)
+
+    return y, back
+
+
+REALS = {torch.float32, torch.float64, torch.float16, torch.bfloat16}
+
+
+def real(a: Any, b: Any) -> bool:
+    """Whether two tensors are of one dtype, of real numbers."""
+    return a.dtype is b.dtype and a.dtype in REALS
+
+
+def alike(a: Any, b: Any) -> bool:
+    """Whether the cotangents of two tensors and of what they give have one shape and dtype."""
+    return a.shape == b.shape and real(a, b)
+
+
+def _add_alike(a: Any, b: Any, y: Any, ȳ: Any) -> tuple[Any, Any]:
+    return ȳ, ȳ
+
+
+def _sub_alike(a: Any, b: Any, y: Any, ȳ: Any) -> tuple[Any, Any]:
+    return ȳ, Thunk(lambda: -ȳ)
+
+
+def _mul_alike(a: Any, b: Any, y: Any, ȳ: Any) -> tuple[Any, Any]:
+    return ȳ * b, ȳ * a
+
+
+def _matmul_of_matrices(a: Any, b: Any, y: Any, ȳ: Any) -> tuple[Any, Any]:
+    return Thunk(lambda: ȳ @ b.t()), Thunk(lambda: a.t() @ ȳ)
+
+
 def general(op: Any, a: Any, b: Any) -> Pulled:
     """`op(a, b)` of anything."""
     name, formula = BINARY[op]
-    if is_numeric(a) and is_numeric(b):
-        if own_operator(name, a, b):
+    known = type(a) in NUMERIC and type(b) in NUMERIC
+    if known or (is_numeric(a) and is_numeric(b)):
+        if not known and own_operator(name, a, b):
             return by_method(op, name, a, b)
         y = op(a, b)
         args = (a, b)
@@ -244,6 +291,13 @@ def _dicts_or(op: Any, a: Any, b: Any) -> Pulled:
         y, back = pull(_dicts.merge, a, b)
         return y, back
     return op(a, b), none(2)
+
+
+@raw(operator.matmul)
+def matmul(a: Any, b: Any) -> Pulled:
+    if type(a) is Tensor and type(b) is Tensor:
+        return of_tensors(a, b, a @ b, _matmul_of_matrices if a.ndim == 2 == b.ndim and real(a, b) else _matmul)
+    return general(operator.matmul, a, b)
 
 
 for _op in BINARY:

@@ -5,6 +5,7 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable
+from functools import partial
 from types import CellType, FunctionType, ModuleType
 from typing import Any
 
@@ -16,7 +17,7 @@ from ._kinds import carries, inert, is_parameter
 from ._lists import undo
 from ._pull import KINDS, library, pull, pull_method
 from ._refuse import Refused, describe
-from ._registry import NONES, PULL, SUBSTITUTES, none, raw
+from ._registry import NONES, PULL, SUBSTITUTES, finish, none, raw
 from ._run import STATE, born, changed
 from ._unruled import as_constants, plain_numbers
 
@@ -76,6 +77,9 @@ def _getattr(x: Any, name: str, *default: Any) -> Pulled:
     if type(x) is CellType and name == "cell_contents":
         y = x.cell_contents
         return y, lambda ȳ: NONES[2] if ȳ is None or is_parameter(y) else STATE.sweep.give(x, name, ȳ) or NONES[2]
+    if type(x) is Tensor and name in OF_TENSORS and carries(x):
+        y, back = OF_TENSORS[name](x)
+        return y, partial(finish, back, (x, name, *default), y)
     kind, count = getattr_kind(x, name), 2 + len(default)
     if kind == "constant":
         return getattr(x, name, *default), none(count)
@@ -180,6 +184,8 @@ def _has_getattr(x: Any, name: str) -> bool:
 
 ATTRIBUTES: dict[str, Callable[..., Any]] = {}
 """The attributes of numbers and arrays that have derivatives, as functions with rules."""
+OF_TENSORS: dict[str, Callable[[Any], Pulled]] = {}
+"""The rules of these attributes themselves, without what `rule` adds."""
 
 
 @raw(setattr)

@@ -58,6 +58,8 @@ def _pull(f: Any, formula: Formula, library: Any, arity: int, *args: Any, **kwar
     if kwargs or len(args) != arity:
         return _general(f, arity, args, kwargs)
     y = f(*args)
+    if arity == 1:
+        return y, partial(finish, lambda ȳ: (fit(ȳ * conj(formula(*args, y, library)[0]), args[0]),), args, y)
 
     def back(ȳ: Any) -> tuple[Any, ...]:
         slopes = formula(*args, y, library)

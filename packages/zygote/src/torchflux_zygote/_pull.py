@@ -74,10 +74,15 @@ def dispatch(f: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any
     substitute = SUBSTITUTES.get(f) if kind in (type, type(np.sum)) else None
     if substitute is not None:
         return pull_function(substitute, args, kwargs)
-    for types, special in KINDS:
-        if isinstance(f, types):
-            return special(f, args, kwargs)
-    return _pull_object(f, args, kwargs)
+    special = _BY_CLASS.get(kind)
+    if special is None:
+        special = next((special for types, special in KINDS if issubclass(kind, types)), _pull_object)
+        _BY_CLASS[kind] = special
+    return special(f, args, kwargs)
+
+
+_BY_CLASS: dict[type, Function] = {}
+"""What `KINDS` says of a class."""
 
 
 def _without_self(method: Any, bars: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -128,11 +133,14 @@ def _pull_python(f: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple
         package = library(f)
         if package in LIBRARIES:
             return LIBRARIES[package](f, args, kwargs)
-        if package in sys.stdlib_module_names and inert(args) and inert(tuple(kwargs.values())):
+        if package in STANDARD and inert(args) and inert(tuple(kwargs.values())):
             return f(*args, **kwargs), none(len(args) + len(kwargs))
     return pull_function(code, args, kwargs)
 
 
+STANDARD = sys.stdlib_module_names
+TRANSFORM: list[Function] = []
+"""What generates the pullback of a function. Filled in by the module that does."""
 LIBRARIES: dict[str, Function] = {}
 """What is done with the functions of some libraries, by top-level package."""
 
@@ -148,20 +156,16 @@ def library(f: Any) -> str:
 
 def pull_function(f: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Function]:
     """Pulls a Python function by the code that is generated for it."""
-    from ._transform import generated_pullback
-
     if STATE.guarded:
         return _pull_guarded(f, args, kwargs)
-    generated = generated_pullback(f)
+    generated = TRANSFORM[0](f)
     y, back = generated.bind(f)(*args, **kwargs)
     return y, generated.adapt(f, len(args), tuple(kwargs), back)
 
 
 def _pull_guarded(f: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Function]:
     """Pulls a function that may be interrupted: its back is there before it runs."""
-    from ._transform import generated_pullback
-
-    generated = generated_pullback(f, taped=True)
+    generated = TRANSFORM[0](f, taped=True)
     frame: list[Function] = []
     outer, STATE.frame = STATE.frame, frame
     try:

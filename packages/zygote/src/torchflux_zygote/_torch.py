@@ -85,6 +85,18 @@ def relu(x: Any) -> Pulled:
     return y, lambda ȳ: (aten.threshold_backward.default(ȳ, y, 0),)
 
 
+@rule(torch.tanh, Tensor.tanh)
+def tanh(input: Any) -> Pulled:
+    y = torch.tanh(input)
+    return y, lambda ȳ: (fit(aten.tanh_backward.default(ȳ, y), input),)
+
+
+@rule(torch.sigmoid, Tensor.sigmoid)
+def sigmoid(input: Any) -> Pulled:
+    y = torch.sigmoid(input)
+    return y, lambda ȳ: (fit(aten.sigmoid_backward.default(ȳ, y), input),)
+
+
 def plainly(f: Any, simple: Callable[..., bool]) -> Callable[[Any], Any]:
     """Registers a rule for the calls of `f` that `simple(*args)` is true of; the others go by `torch_call`."""
 

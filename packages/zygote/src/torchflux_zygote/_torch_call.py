@@ -284,19 +284,20 @@ def _to_source(bar: Any, source: Any, count: int) -> tuple[Any, ...]:
 
 
 _LAYERS: dict[type, Callable[..., Pulled]] = {
-    nn.Linear: lambda m, x: pull(nn.functional.linear, x, m.weight, m.bias),
-    nn.ReLU: lambda m, x: pull(torch.relu, x) if not m.inplace else torch_call(m, (x,), {}),
-    nn.Tanh: lambda m, x: pull(torch.tanh, x),
-    nn.Sigmoid: lambda m, x: pull(torch.sigmoid, x),
-    nn.Sequential: lambda m, x: _pull_chain(list(m), x),
+    nn.Linear: lambda m, x: PULL[nn.functional.linear](x, m._parameters["weight"], m._parameters["bias"]),
+    nn.ReLU: lambda m, x: PULL[torch.relu](x) if not m.inplace else torch_call(m, (x,), {}),
+    nn.Tanh: lambda m, x: PULL[torch.tanh](x),
+    nn.Sigmoid: lambda m, x: PULL[torch.sigmoid](x),
+    nn.Sequential: lambda m, x: _pull_chain(m, x),
 }
 """Modules whose functions have rules of their own, which are faster than a call on PyTorch's tape."""
 
 
-def _pull_chain(layers: list[nn.Module], x: Any) -> Pulled:
+def _pull_chain(chain: Any, x: Any) -> Pulled:
     backs = []
-    for layer in layers:
-        x, back = pull(layer, x)
+    for layer in chain:
+        pulled = _layer(layer)
+        x, back = _pull_module(layer, (x,), {}) if pulled is None else pulled(layer, x)
         backs.append(back)
 
     def pull_back(ȳ: Any) -> tuple[Any, ...]:
@@ -307,15 +308,22 @@ def _pull_chain(layers: list[nn.Module], x: Any) -> Pulled:
     return x, pull_back
 
 
+def _layer(m: nn.Module) -> Callable[..., Pulled] | None:
+    """The rule of a module that is a layer of PyTorch's and nothing more."""
+    found = _LAYERS.get(type(m))
+    return None if found is None or _hooked(m) else found
+
+
 def _hooked(m: nn.Module) -> bool:
-    """Whether more than its class's `forward` runs when a module is called."""
+    """Whether more than its class's `forward` runs when a module is called, or its parameters are something else."""
     hooks = m._forward_hooks or m._forward_pre_hooks or m._backward_hooks or m._backward_pre_hooks
-    return bool(hooks) or "forward" in m.__dict__ or nn.modules.module._has_any_global_hook()
+    replaced = "forward" in m.__dict__ or (type(m) is nn.Linear and "weight" not in m._parameters)
+    return bool(hooks) or replaced or nn.modules.module._has_any_global_hook()
 
 
 def _pull_module(m: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Pulled:
-    layer = _LAYERS.get(type(m))
-    if layer is not None and len(args) == 1 and not kwargs and type(args[0]) is Tensor and not _hooked(m):
+    layer = _layer(m) if len(args) == 1 and not kwargs and type(args[0]) is Tensor else None
+    if layer is not None:
         y, back = layer(m, *args)
         return y, lambda ȳ: back(ȳ)[:1]
     if all(library(type(part)) == "torch" for part in m.modules()):

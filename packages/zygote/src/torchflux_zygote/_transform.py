@@ -13,6 +13,7 @@ from torchflux_syntax import Function, load, read
 
 from ._forward import forward
 from ._prepare import Prepared, prepare
+from ._pull import TRANSFORM
 from ._registry import NONES, constant, pushes, raw
 from ._reverse import reverse
 from ._run import STATE
@@ -92,6 +93,9 @@ def generated_pullback(f: Any, taped: bool = False) -> Generated:
     if found is None:
         found = kept[key] = Generated(reverse(prepared(f), taped), f)
     return found
+
+
+TRANSFORM.append(generated_pullback)
 
 
 def pushforward_of(f: Any) -> Any:
