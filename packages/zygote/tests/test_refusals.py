@@ -15,7 +15,7 @@ HERE = re.escape(__file__.rsplit("/", 1)[-1])
 
 
 def of_c(x):
-    return math.remainder(x, 2.0)
+    return math.nextafter(x, 2.0)
 
 
 def of_builtin_class(x):
@@ -61,7 +61,7 @@ def of_scanned_list(x):
 
 
 REFUSED = [
-    (of_c, 1.0, "math.remainder"),
+    (of_c, 1.0, "math.nextafter"),
     (of_set, 1.0, "a set of numbers"),
     (of_keys, 1.0, "iteration over a dict"),
     (of_out, np.ones(3), "numpy.add with these options"),

@@ -19,10 +19,12 @@ from . import (
     _dicts,
     _elementwise,
     _forward_containers,
+    _functions,
     _nested,
     _numpy,
     _sets,
     _torch,
+    _torch_numbers,
     _views,
 )
 from . import _gradient as _gradients

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from . import _dicts, _lists
-from ._cotangent import Scatter, Thunk, value
-from ._kinds import NUMBERS, carries, conj, fit, inert, is_numeric, ratio
-from ._pull import pull
+from ._cotangent import Refusal, Scatter, Thunk, value
+from ._kinds import NUMBERS, NUMERIC, carries, conj, fit, inert, is_numeric, ratio
+from ._pull import library, pull
 from ._refuse import Refused, describe
 from ._registry import NONES, PULL, finish, none, raw
 from ._run import STATE, mark
@@ -142,6 +142,8 @@ BINARY: dict[Any, tuple[Any, Callable[..., tuple[Any, Any]]]] = {
 def add(a: Any, b: Any) -> Pulled:
     if type(a) in REAL and type(b) in REAL:
         return a + b, lambda ȳ: (ȳ, ȳ)
+    if type(a) is Tensor and type(b) is Tensor:
+        return of_tensors(a, b, a + b, _add_alike if alike(a, b) else _add)
     return general(operator.add, a, b)
 
 
@@ -149,6 +151,8 @@ def add(a: Any, b: Any) -> Pulled:
 def sub(a: Any, b: Any) -> Pulled:
     if type(a) in REAL and type(b) in REAL:
         return a - b, lambda ȳ: NONES[2] if ȳ is None else (ȳ, -ȳ)
+    if type(a) is Tensor and type(b) is Tensor:
+        return of_tensors(a, b, a - b, _sub_alike if alike(a, b) else _sub)
     return general(operator.sub, a, b)
 
 
@@ -156,6 +160,8 @@ def sub(a: Any, b: Any) -> Pulled:
 def mul(a: Any, b: Any) -> Pulled:
     if type(a) in REAL and type(b) in REAL:
         return a * b, lambda ȳ: NONES[2] if ȳ is None else (ȳ * b, ȳ * a)
+    if type(a) is Tensor and type(b) is Tensor:
+        return of_tensors(a, b, a * b, _mul_alike if alike(a, b) else _mul)
     return general(operator.mul, a, b)
 
 
@@ -167,10 +173,53 @@ def truediv(a: Any, b: Any) -> Pulled:
     return general(operator.truediv, a, b)
 
 
+def of_tensors(a: Any, b: Any, y: Any, formula: Any) -> Pulled:
+    """`y` of two tensors, none of them a parameter: what flows to them needs no way of its own."""
+
+    def back(ȳ: Any) -> tuple[Any, ...]:
+        if type(ȳ) is Tensor and not STATE.sweep.marks:
+            return formula(a, b, y, ȳ)
+        return finish(partial(formula, a, b, y), (a, b), y, ȳ)
+
+    return y, back
+
+
+REALS = {torch.float32, torch.float64, torch.float16, torch.bfloat16}
+
+
+def real(a: Any, b: Any) -> bool:
+    """Whether two tensors are of one dtype, of real numbers."""
+    return a.dtype is b.dtype and a.dtype in REALS
+
+
+def alike(a: Any, b: Any) -> bool:
+    """Whether the cotangents of two tensors and of what they give have one shape and dtype."""
+    return a.shape == b.shape and real(a, b)
+
+
+def _add_alike(a: Any, b: Any, y: Any, ȳ: Any) -> tuple[Any, Any]:
+    return ȳ, ȳ
+
+
+def _sub_alike(a: Any, b: Any, y: Any, ȳ: Any) -> tuple[Any, Any]:
+    return ȳ, Thunk(lambda: -ȳ)
+
+
+def _mul_alike(a: Any, b: Any, y: Any, ȳ: Any) -> tuple[Any, Any]:
+    return ȳ * b, ȳ * a
+
+
+def _matmul_of_matrices(a: Any, b: Any, y: Any, ȳ: Any) -> tuple[Any, Any]:
+    return Thunk(lambda: ȳ @ b.t()), Thunk(lambda: a.t() @ ȳ)
+
+
 def general(op: Any, a: Any, b: Any) -> Pulled:
     """`op(a, b)` of anything."""
     name, formula = BINARY[op]
-    if is_numeric(a) and is_numeric(b):
+    known = type(a) in NUMERIC and type(b) in NUMERIC
+    if known or (is_numeric(a) and is_numeric(b)):
+        if not known and own_operator(name, a, b):
+            return by_method(op, name, a, b)
         y = op(a, b)
         args = (a, b)
         return y, partial(finish, partial(formula, a, b, y), args, y)
@@ -181,6 +230,19 @@ def general(op: Any, a: Any, b: Any) -> Pulled:
     if isinstance(a, str | bytes) or (inert(a) and inert(b)):
         return op(a, b), none(2)
     return by_method(op, name, a, b)
+
+
+def own_operator(name: str, a: Any, b: Any) -> bool:
+    """Whether a number is of a class of one's own that has the operator."""
+    return any(
+        type(x) not in NUMERIC
+        and isinstance(f := getattr(type(x), dunder, None), FunctionType)
+        and library(f) not in _LIBRARIES
+        for x, dunder in ((a, f"__{name}__"), (b, f"__r{name}__"))
+    )
+
+
+_LIBRARIES = ("torch", "numpy")
 
 
 def _of_sequence(op: Any, a: Any, b: Any) -> Pulled | None:
@@ -229,6 +291,13 @@ def _dicts_or(op: Any, a: Any, b: Any) -> Pulled:
         y, back = pull(_dicts.merge, a, b)
         return y, back
     return op(a, b), none(2)
+
+
+@raw(operator.matmul)
+def matmul(a: Any, b: Any) -> Pulled:
+    if type(a) is Tensor and type(b) is Tensor:
+        return of_tensors(a, b, a @ b, _matmul_of_matrices if a.ndim == 2 == b.ndim and real(a, b) else _matmul)
+    return general(operator.matmul, a, b)
 
 
 for _op in BINARY:
@@ -406,7 +475,7 @@ def in_place(iop: Any, x: Any, v: Any) -> Pulled:
         _, back = pull(dict.update, x, v)
         return x, back
     if iop is operator.imul and isinstance(x, list):
-        raise Refused("repeating a list in place", "write xs = xs * n")
+        return _lists.repeat_in_place(x, v)
     method = getattr(type(x), f"__{iop.__name__}__", None)
     if isinstance(method, FunctionType):
         return pull(method, x, v)
@@ -435,7 +504,7 @@ def change(x: Any, act: Callable[[], Any], same: Callable[[Any], Pulled], count:
         before, *bars = back_same(bar)
         if before is not None:
             shadow += value(before)
-        return (None, *(value(bar) for bar in bars))
+        return (None, *(bar if isinstance(bar, Refusal) else value(bar) for bar in bars))
 
     return x, back
 

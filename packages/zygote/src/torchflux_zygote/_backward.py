@@ -107,7 +107,7 @@ class Backward:
         return [*quote("$t = $back($bar)", t=_targets(targets), back=op.back or _UNNAMED, bar=bar), *added]
 
     def _unpacked(self, event: Unpacked) -> Block:
-        bars = [self._consume(name) for name in event.parts]
+        bars = [self._consume(name) for name in reversed(event.parts)][::-1]  # of a name twice, the last counts
         if all(bar is None for bar in bars):
             return []
         whole = ast.Tuple([ast.Name(b, ast.Load()) if b else ast.Constant(None) for b in bars], ast.Load())
@@ -183,13 +183,9 @@ class Backward:
             return []
         step, back = self.fresh("step"), self.fresh("undo")
         chain: Block = []
-        for number, block in reversed(cases):
+        for number, block in cases:  # one after the other: as `elif` they would nest, too deeply where there are many
             block = [_Renamed(_back_name(event.steps[number]), back).visit(s) for s in block]
-            chain = (
-                quote("if $step == $n: $block\nelse: $chain", step=step, n=number, block=block, chain=chain)
-                if chain
-                else quote("if $step == $n: $block", step=step, n=number, block=block)
-            )
+            chain += quote("if $step == $n: $block", step=step, n=number, block=block)
         target = ast.Tuple([ast.Name(step, ast.Store()), ast.Name(back, ast.Store())], ast.Store())
         return [*entered, *quote("for $t in reversed($tape): $chain", t=target, tape=event.tape, chain=chain)]
 

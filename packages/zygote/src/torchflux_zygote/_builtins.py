@@ -6,6 +6,7 @@ import itertools
 import math
 import operator
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,14 @@ from torch import Tensor, nn
 
 from . import _arithmetic, _elementwise  # noqa: F401 - their rules come first
 from ._cotangent import accum, value
-from ._kinds import carries, fit, inert, is_numeric
+from ._kinds import fit, inert, is_numeric
 from ._lists import ordering
 from ._parts import Constants, Cursor, cursor, elements, take_slots
 from ._pull import pull, pull_function
 from ._refuse import Refused, describe
 from ._registry import NONES, PULL, constant, finish, none, raw, substitute
 from ._run import STATE, born
+from ._unruled import as_constants
 
 __all__: list[str] = []
 
@@ -32,7 +34,7 @@ constant(
     *(operator.contains, operator.index, operator.length_hint, operator.countOf, operator.indexOf),
     *(list.index, list.count, tuple.index, tuple.count, list.__len__, tuple.__len__, dict.__len__, list.__contains__),
     *(dict.__contains__, globals, locals, object, super, staticmethod, classmethod, property, nn.Module.train),
-    *(float.is_integer, float.hex, float.as_integer_ratio, nn.Module.eval, nn.Module.zero_grad),
+    *(float.is_integer, float.fromhex, math.ulp, nn.Module.eval, nn.Module.zero_grad),
     *(object.__init__, nn.Module.__init__, BaseException.__init__, BaseException.with_traceback),
 )
 for _method in (*vars(str).values(), *vars(bytes).values(), *vars(int).values(), *vars(range).values()):
@@ -58,6 +60,8 @@ def _complex(re: Any = 0.0, im: Any = 0.0) -> Pulled:
 
 @raw(round)
 def _round(x: Any, *digits: Any) -> Pulled:
+    if isinstance(getattr(type(x), "__round__", None), FunctionType):
+        return pull(type(x).__round__, x, *digits)
     return round(x, *digits), none(1 + len(digits))
 
 
@@ -70,7 +74,10 @@ def _divmod(a: Any, b: Any) -> Pulled:
 
 @raw(pow)
 def _pow(a: Any, b: Any, *mod: Any) -> Pulled:
-    return (pow(a, b, *mod), none(3)) if mod else pull(operator.pow, a, b)
+    if mod and mod[0] is not None:
+        return pow(a, b, *mod), none(3)
+    y, back = pull(operator.pow, a, b)
+    return y, lambda ȳ: back(ȳ) + NONES[len(mod)]
 
 
 @raw(math.pow)
@@ -471,9 +478,9 @@ def _repeat(x: Any, *times: int) -> Pulled:
 
 @raw(itertools.count)
 def _count(*args: Any) -> Pulled:
-    if any(carries(x) for x in args):
-        raise Refused("itertools.count of floats", "count integers and multiply")
-    return Constants(itertools.count(*args)), none(len(args))
+    refused = lambda _: Refused("itertools.count of floats", "count integers and multiply")
+    y, back = as_constants(itertools.count, args, {}, refused)
+    return Constants(y), back
 
 
 @raw(functools.partial)
@@ -505,8 +512,3 @@ def _copy(x: Any) -> Pulled:
     if inert(x) or isinstance(x, float | complex | tuple):
         return x, lambda ȳ: (ȳ,)
     raise Refused(f"copy.copy of {describe(type(x))}", "make a new one of its parts")
-
-
-@raw(vars)
-def _vars(x: Any) -> Pulled:
-    raise Refused("vars(...)", "read the attributes by name")

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Entry", "Pending", "Scatter", "Thunk", "accum", "scatter", "settled", "value"]
+__all__ = ["Entry", "Pending", "Refusal", "Scatter", "Thunk", "accum", "scatter", "settled", "value"]
 
 
 class Pending:
@@ -37,6 +37,28 @@ class Thunk(Pending):
         if self.compute is not None:
             self.result, self.compute = self.compute(), None
         return self.result
+
+
+class Refusal(Pending):
+    """The cotangent of a number that a function takes as a constant: no one may ask for it.
+
+    Whether the number depends on what is differentiated isn't known where it is used. So its cotangent goes the way
+    of any other: it is dropped where the number is a constant, and raises its error where it comes to an argument.
+    What is computed from it is it again.
+    """
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def value(self) -> Any:
+        raise self.error
+
+    def _itself(self, *_: Any) -> "Refusal":
+        return self
+
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __neg__ = _itself
 
 
 class Entry(Pending):
@@ -163,6 +185,8 @@ def accum(a: Any, b: Any) -> Any:
 
 
 def _accum_pending(a: Any, b: Any) -> Any:
+    if isinstance(a, Refusal) or isinstance(b, Refusal):
+        return a if isinstance(a, Refusal) else b
     if isinstance(b, Slots | Buffer):
         a, b = b, a
     if isinstance(a, Slots | Buffer):

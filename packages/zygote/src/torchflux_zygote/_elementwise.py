@@ -21,7 +21,7 @@ from torch import Tensor
 from ._kinds import carries, conj, fit, ratio
 from ._registry import PULL, constant, finish
 
-__all__ = ["FORMULAS"]
+__all__ = ["FORMULAS", "LOGARITHMS"]
 
 Formula = Callable[..., tuple[Any, ...]]
 
@@ -58,6 +58,8 @@ def _pull(f: Any, formula: Formula, library: Any, arity: int, *args: Any, **kwar
     if kwargs or len(args) != arity:
         return _general(f, arity, args, kwargs)
     y = f(*args)
+    if arity == 1:
+        return y, partial(finish, lambda ȳ: (fit(ȳ * conj(formula(*args, y, library)[0]), args[0]),), args, y)
 
     def back(ȳ: Any) -> tuple[Any, ...]:
         slopes = formula(*args, y, library)
@@ -73,16 +75,24 @@ def _general(f: Any, arity: int, args: Any, kwargs: Any) -> Any:
 
     if library(f) == "torch" or (isinstance(f, type(Tensor.add)) and not isinstance(f, np.ufunc)):
         return LIBRARIES["torch"](f, args, kwargs)
-    if arity == 1 and f is math.log and len(args) == 2:
+    if f in LOGARITHMS and len(args) == 2 and not kwargs:
         from ._pull import pull_function
 
-        return pull_function(log_to_base, args, kwargs)
+        return pull_function(LOGARITHMS[f], args, kwargs)
     raise Refused(f"{describe(f)} with these options", "leave them out, and apply them by separate functions")
 
 
 def log_to_base(x: Any, base: Any) -> Any:
     """`math.log(x, base)`."""
     return math.log(x) / math.log(base)
+
+
+def complex_log_to_base(x: Any, base: Any) -> Any:
+    """`cmath.log(x, base)`."""
+    return cmath.log(x) / cmath.log(base)
+
+
+LOGARITHMS: dict[Any, Any] = {math.log: log_to_base, cmath.log: complex_log_to_base}
 
 
 @elementwise("sin")
@@ -304,6 +314,24 @@ def _copysign(a: Any, b: Any, y: Any, m: Any) -> Any:
     return sign_of(y) * sign_of(a), 0.0
 
 
+@elementwise("fma")
+def _fma(a: Any, b: Any, c: Any, y: Any, m: Any) -> Any:
+    return b, a, 1.0
+
+
+def _remainder(a: Any, b: Any, y: Any, m: Any) -> Any:
+    return 1.0, -round((a - y) / b)
+
+
+def _ldexp(a: Any, i: Any, y: Any, m: Any) -> Any:
+    return m.ldexp(1.0, i), 0.0
+
+
+_register(math.remainder, _remainder, math, 2)  # NumPy's and PyTorch's are other functions: `%`
+for _library in (math, np):
+    _register(_library.ldexp, _ldexp, _library, 2)
+
+
 def sign_of(x: Any) -> Any:
     """-1, 0 or 1."""
     return torch.sign(x) if isinstance(x, Tensor) else np.sign(x)
@@ -311,7 +339,8 @@ def sign_of(x: Any) -> Any:
 
 constant(
     *(math.floor, math.ceil, math.trunc, math.isnan, math.isinf, math.isfinite, math.isclose, math.gcd, math.lcm),
-    *(math.factorial, math.comb, math.perm, math.isqrt, math.frexp),
+    *(math.factorial, math.comb, math.perm, math.isqrt),
+    *(cmath.isnan, cmath.isinf, cmath.isfinite, cmath.isclose),
     *(np.floor, np.ceil, np.trunc, np.rint, np.sign, np.isnan, np.isinf, np.isfinite, np.signbit),
     *(torch.floor, torch.ceil, torch.trunc, torch.round, torch.sign, torch.isnan, torch.isinf, torch.isfinite),
     *(Tensor.floor, Tensor.ceil, Tensor.trunc, Tensor.round, Tensor.sign, Tensor.isnan, Tensor.isinf, Tensor.isfinite),

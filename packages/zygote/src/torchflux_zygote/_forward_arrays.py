@@ -5,7 +5,7 @@ from typing import Any
 
 from ._arithmetic import IN_PLACE, copied
 from ._kinds import carries, fit
-from ._memory import arrays_in, home, is_array, shared, view_like, zeros_for
+from ._memory import add_through, arrays_in, home, is_array, shared, view_like, zeros_for
 from ._refuse import Refused
 from ._registry import PUSH, constant, pushes, rule
 
@@ -26,8 +26,7 @@ def window(buffer: Any, x: Any) -> Any:
 def _window(buffer: Any, x: Any) -> Any:
     def back(ȳ: Any) -> tuple[Any, ...]:
         total = buffer * 0
-        view = view_like(total, x)
-        view += ȳ
+        add_through(total, x, ȳ)
         return (total,)
 
     return view_like(buffer, x), back
@@ -83,6 +82,7 @@ def change_memory(push: Any, x: Any, dot: Any) -> Any:
                 part = window(buffer, y)
                 part[...] = y_dot
         push.arrays[key] = buffer
+        push.kept.append(x)
     return window(push.arrays[key], x)
 
 
@@ -116,9 +116,9 @@ def _in_place(iop: Any, op: Any, push: Any, args: Any, dots: Any, names: Any) ->
     if is_array(x):
         return change_in_place(push, iop, op, args, dots, names)
     if isinstance(x, list | dict):
-        from ._forward_containers import extend_in_place
+        from ._forward_containers import extend_in_place, repeat_in_place
 
-        return extend_in_place(push, x, v, dots[1])
+        return repeat_in_place(push, x, v) if iop is operator.imul else extend_in_place(push, x, v, dots[1])
     method = in_place_method(iop, x)
     if method is not None:
         return push(method, args, dots)

@@ -29,8 +29,9 @@ from ._streams import (
     pairs_of,
     split,
 )
+from ._unruled import check_still
 
-__all__ = ["extend_in_place", "of_sequences", "set_in"]
+__all__ = ["extend_in_place", "of_sequences", "repeat_in_place", "set_in"]
 
 constant(cell, inert, describe)
 
@@ -220,6 +221,14 @@ def extend_in_place(push: Any, x: Any, v: Any, dot: Any) -> Any:
     return x, None
 
 
+def repeat_in_place(push: Any, x: Any, times: int) -> Any:
+    """`x *= times` of a list."""
+    mirror = push.mirror(x)
+    mirror[:] = mirror * times
+    x[:] = x * times
+    return x, None
+
+
 def of_sequences(push: Any, op: Any, args: Any, dots: Any) -> Any:
     """An operator of lists, tuples, strings, dicts and objects."""
     a, b = args
@@ -256,7 +265,8 @@ def attempts(op: Any, a: Any, b: Any) -> list[tuple[Any, bool]]:
     found = []
     for x, _, dunder, swapped in _attempts(BINARY[op][0], a, b):
         method = getattr(type(x), dunder, None)
-        if is_numeric(x) or isinstance(x, str | list | tuple):
+        plain = not isinstance(method, FunctionType)
+        if plain and (is_numeric(x) or isinstance(x, str | list | tuple)):
             continue
         if method is not None and not isinstance(method, FunctionType):
             raise Refused(f"{op.__name__} of {describe(type(a))} and {describe(type(b))}", "convert them first")
@@ -619,13 +629,23 @@ def _islice(push: Any, args: Any, dots: Any, names: Any) -> Any:
 
 @pushes(itertools.repeat)
 def _repeat(push: Any, args: Any, dots: Any, names: Any) -> Any:
+    if len(args) < 2:
+        raise endless_repeat()
     y = [args[0]] * args[1]
     push.fill(y, [dots[0]] * args[1])
     return y, None
 
 
+def endless_repeat() -> Refused:
+    return Refused("itertools.repeat without a number", "say how often, or use the value itself")
+
+
+constant(endless_repeat)
+
+
 @pushes(itertools.count)
 def _count(push: Any, args: Any, dots: Any, names: Any) -> Any:
+    check_still(itertools.count, dots)
     return count_from(*args), None
 
 

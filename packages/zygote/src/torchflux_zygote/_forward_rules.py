@@ -1,18 +1,18 @@
 """Forward rules of operators, of the element-wise functions and of attributes. Ordinary Python."""
 
-import math
+import inspect
 import operator
 from functools import partial
-from types import FunctionType
+from types import FunctionType, MethodType
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ._arithmetic import BINARY, UNARY, pow_growth, pow_slope, sign
-from ._attributes import ATTRIBUTES, getattr_kind, put
-from ._elementwise import FORMULAS, log_to_base
+from ._arithmetic import BINARY, UNARY, own_operator, pow_growth, pow_slope, sign
+from ._attributes import ATTRIBUTES, _frozen, _own, described, getattr_kind, put, removed, stored
+from ._elementwise import FORMULAS, LOGARITHMS
 from ._kinds import carries, conj, fit, is_numeric, ratio
 from ._refuse import Refused, describe
 from ._registry import PUSH, constant, finish, pushes, raw, rule
@@ -25,7 +25,7 @@ constant(carries, is_numeric, getattr_kind)
 def spread(dot: Any, y: Any) -> Any:
     """A tangent in the shape and type of y."""
     if isinstance(y, Tensor):
-        dot = torch.as_tensor(dot, device=y.device)
+        dot = torch.as_tensor(dot, dtype=None if isinstance(dot, Tensor) else y.dtype, device=y.device)
         return dot.to(y.dtype).expand(y.shape) if dot.shape != y.shape or dot.dtype != y.dtype else dot
     if isinstance(y, np.ndarray):
         dot = np.asarray(dot)
@@ -99,8 +99,8 @@ def with_options(f: Any) -> Any:
     from ._forward_torch import push_general
     from ._pull import library
 
-    if f is math.log:
-        return log_to_base
+    if f in LOGARITHMS:
+        return LOGARITHMS[f]
     if library(f) != "torch" and not hasattr(f, "__objclass__"):
         raise Refused(f"{describe(f)} with these options", "leave them out, and apply them by separate functions")
     options = f"{describe(f)} with options"
@@ -164,12 +164,19 @@ _FORWARD = {
 
 def _binary(op: Any, formula: Any, push: Any, args: Any, dots: Any, names: Any) -> Any:
     a, b = args
-    if is_numeric(a) and is_numeric(b):
+    if is_numeric(a) and is_numeric(b) and not own_operator(method_of(op), a, b):
         y = op(a, b)
         return y, formula(a, b, y, dots[0], dots[1])
     from ._forward_containers import of_sequences
 
     return of_sequences(push, op, args, dots)
+
+
+def method_of(op: Any) -> str:
+    return BINARY[op][0] if op in BINARY else "truediv"
+
+
+constant(own_operator, method_of)
 
 
 for _op in (*BINARY, ratio):
@@ -240,12 +247,14 @@ def _complex(push: Any, args: Any, dots: Any, names: Any) -> Any:
 
 @pushes(round)
 def _round(push: Any, args: Any, dots: Any, names: Any) -> Any:
+    if not is_numeric(args[0]):
+        return push(type(args[0]).__round__, args, dots)
     return round(*args), None
 
 
 @pushes(pow)
 def _power(push: Any, args: Any, dots: Any, names: Any) -> Any:
-    return (pow(*args), None) if len(args) > 2 else push(operator.pow, args, dots)
+    return (pow(*args), None) if len(args) > 2 and args[2] is not None else push(operator.pow, args[:2], dots[:2])
 
 
 @pushes(divmod)
@@ -267,6 +276,11 @@ def _getattr(push: Any, args: Any, dots: Any, names: Any) -> Any:
         return push(ATTRIBUTES[name], (x,), (dots[0],))
     if kind == "property":
         return push(property_of(x, name).fget, (x,), (dots[0],))
+    if kind == "descriptor":
+        found = static_of(x, name)
+        return push(type(found).__get__, (found, x, type(x)), (None, dots[0], None))
+    if kind == "dict":
+        return dict_of(push, x), None
     if kind == "dynamic":
         try:
             pair = push(type(x).__getattr__, (x, name), (None, None))
@@ -283,7 +297,29 @@ def _getattr(push: Any, args: Any, dots: Any, names: Any) -> Any:
 def _get_field(push: Any, x: Any, name: str, args: Any, dots: Any) -> Any:
     if len(args) > 2 and not hasattr(x, name):
         return args[2], dots[2]
-    return getattr(x, name), push.field(x, name)
+    y = getattr(x, name)
+    if dots[0] is not None and is_value(x):  # a method of a number, an array or a tuple: it holds the tangent
+        push.give(y, "__self__", dots[0])
+        return y, None
+    return y, push.field(x, name)
+
+
+def is_value(x: Any) -> bool:
+    return isinstance(x, tuple) or is_numeric(x)
+
+
+constant(is_value)
+
+
+def dict_of(push: Any, x: Any) -> Any:
+    """`x.__dict__`, whose entries are the fields of x."""
+    y = x.__dict__
+    push.mirrors[id(y)] = (y, push.mirror(x))
+    return y
+
+
+def static_of(x: Any, name: str) -> Any:
+    return inspect.getattr_static(type(x), name)
 
 
 def property_of(x: Any, name: str) -> Any:
@@ -300,29 +336,83 @@ def entry_of(x: Any, name: str) -> int:
 constant(property_of, entry_of)
 
 
-@pushes(setattr, object.__setattr__, put)
+def check_frozen(x: Any, name: str) -> None:
+    """Raises what a frozen dataclass raises where an attribute is set."""
+    if _frozen(x):
+        setattr(x, name, None)
+
+
+@pushes(put)
+def _put(push: Any, args: Any, dots: Any, names: Any) -> Any:
+    return (_set_field if is_frozen(args[0]) else _setattr)(push, args, dots, names)
+
+
+def is_frozen(x: Any) -> bool:
+    return _frozen(x)
+
+
+@pushes(setattr)
 def _setattr(push: Any, args: Any, dots: Any, names: Any) -> Any:
+    own = own_method(args[0], "__setattr__")
+    if own is not None:
+        push(own, args, (None, None, dots[2]))
+        return None, None
+    check_frozen(args[0], args[1])
+    return _set_field(push, args, dots, names)
+
+
+@pushes(object.__setattr__, nn.Module.__setattr__)
+def _set_field(push: Any, args: Any, dots: Any, names: Any) -> Any:
     x, name, v = args
-    setter = setter_of(x, name)
+    setter = access_of(x, name, "fset", "__set__")
     if setter is not None:
         push(setter, (x, v), (None, dots[2]))
         return None, None
-    put(x, name, v)
+    return store_field(push, args, dots, names)
+
+
+@pushes(stored)
+def store_field(push: Any, args: Any, dots: Any, names: Any) -> Any:
+    x, name, v = args
+    stored(x, name, v)
     push.give(x, name, dots[2])
     return None, None
 
 
-def setter_of(x: Any, name: str) -> Any:
-    """The Python function of a property that sets it."""
-    found = getattr(type(x), name, None)
-    return found.fset if isinstance(found, property) and isinstance(found.fset, FunctionType) else None
+def access_of(x: Any, name: str, own: str, access: str) -> Any:
+    """The Python function of a property or a descriptor that sets or deletes an attribute."""
+    found = inspect.getattr_static(type(x), name, None)
+    if isinstance(found, property):
+        function = getattr(found, own)
+        return function if isinstance(function, FunctionType) else None
+    return MethodType(getattr(type(found), access), found) if described(x, name, found, access) else None
 
 
-constant(setter_of)
+def own_method(x: Any, name: str) -> Any:
+    return _own(x, name)
+
+
+constant(static_of, access_of, own_method, described, check_frozen, is_frozen)
 
 
 @pushes(delattr)
 def _delattr(push: Any, args: Any, dots: Any, names: Any) -> Any:
-    delattr(*args)
+    own = own_method(args[0], "__delattr__")
+    return _delete_field(push, args, dots, names) if own is None else push(own, args, (None, None))
+
+
+@pushes(object.__delattr__)
+def _delete_field(push: Any, args: Any, dots: Any, names: Any) -> Any:
+    x, name = args
+    deleter = access_of(x, name, "fdel", "__delete__")
+    if deleter is not None:
+        push(deleter, (x,), (None,))
+        return None, None
+    return remove_field(push, args, dots, names)
+
+
+@pushes(removed)
+def remove_field(push: Any, args: Any, dots: Any, names: Any) -> Any:
+    removed(*args)
     push.give(args[0], args[1], None)
     return None, None

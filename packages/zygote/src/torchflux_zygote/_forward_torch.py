@@ -8,17 +8,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from . import _views  # noqa: F401 - registers the attributes
+from . import _torch, _views  # noqa: F401 - of these the rules come first
 from ._attributes import ATTRIBUTES
 from ._forward_arrays import change_in_place, note_view
 from ._forward_rules import spread, total
 from ._kinds import carries
 from ._pull import library
-from ._push import _KINDS, _push_constant, some
+from ._push import _KINDS, some
 from ._refuse import Refused, describe
 from ._registry import FORWARD_LIBRARIES, PULL, PUSH, constant, pushes
 from ._streams import dots_in, pairs_of
-from ._torch_call import _FORWARD_METHODS, KEYED, _tensors, torch_call
+from ._torch_call import _FORWARD_METHODS, _RANDOM, KEYED, _Call, _leaves, _tensors, check_functions, torch_call
+from ._unruled import check_constants, taken_as_constant
 
 __all__ = ["linear_functions", "push_general"]
 
@@ -139,13 +140,20 @@ def _tensor(push: Any, args: Any, dots: Any, names: Any) -> Any:
     y = applied(torch.tensor, args, names)
     if isinstance(args[0], list | tuple):
         values, parts = pairs_of(push, args[0], dots[0])
-        rows = [push(torch.tensor, (values[i],), (parts[i],))[1] for i in range(len(values))]
+        rows = [_row(push, values[i], parts[i], args[1:], names) for i in range(len(values))]
         if not some(rows):
             return y, None
         return y, torch.stack(
             [torch.zeros_like(y[i]) if rows[i] is None else spread(rows[i], y[i]) for i in range(len(rows))]
         )
     return y, None if dots[0] is None else spread(dots[0], y)
+
+
+def _row(push: Any, x: Any, dot: Any, options: Any, names: Any) -> Any:
+    """The tangent of one entry of what a tensor is made of."""
+    if isinstance(x, list | tuple):
+        return push(torch.tensor, (x, *options), (dot, *[None] * len(options)), names)[1]
+    return dot
 
 
 linear_functions(*(ATTRIBUTES[name] for name in ("T", "mT", "H", "mH", "real", "imag")))
@@ -156,11 +164,29 @@ linear_functions(*(ATTRIBUTES[name] for name in ("T", "mT", "H", "mH", "real", "
 
 def push_general(f: Any, push: Any, args: Any, dots: Any, names: Any) -> Any:
     """Any differentiable torch function, by PyTorch's derivative."""
+    check_functions(f, args)
     y = applied(f, args, names)
     full = tuple([tree_dots(push, args[i], dots[i]) for i in range(len(args))])
     if not any_in(full):
         return y, None
+    check_numbers(f, names, args, full)
     return y, jvp(f, names, args, full)
+
+
+def check_numbers(f: Any, names: Any, args: Any, dots: Any) -> None:
+    """Refuses tangents of numbers that a function takes only as such."""
+    moving = [any_in(dot) and any(isinstance(part, float) for part in _leaves(x)) for x, dot in zip(args, dots)]  # noqa: B905
+    if f in KEYED or not any(moving):
+        return
+    count, before = len(args) - len(names), torch.get_rng_state()
+    call = _Call(f, args[:count], dict(zip(names, args[count:], strict=True)))
+    torch.set_rng_state(before)
+    number, fixed = 0, call.constants()
+    for i, x in enumerate(args):
+        floats = range(number, number + sum(isinstance(part, float) for part in _leaves(x)))
+        number = floats.stop
+        if moving[i] and not fixed.isdisjoint(floats):
+            raise taken_as_constant(f, i if i < count else names[i - count])
 
 
 def tree_dots(push: Any, x: Any, dot: Any) -> Any:
@@ -179,7 +205,7 @@ def any_in(tree: Any) -> bool:
     return tree is not None
 
 
-constant(any_in)
+constant(any_in, check_numbers, check_functions)
 
 
 def jvp(f: Any, names: Any, args: Any, dots: Any) -> Any:
@@ -246,7 +272,7 @@ def _torch_of(f: Any, args: Any) -> Any:
         return _in_place_of(f, name)
     if args and isinstance(args[0], nn.Module) and hasattr(f, "__code__"):
         if f.__name__ not in _FORWARD_METHODS:
-            return partial(_push_constant, f)
+            return partial(_push_look, f)
         if not all(library(type(part)) == "torch" for part in args[0].modules()):
             from ._transform import pushforward_of
 
@@ -264,10 +290,23 @@ def _in_place_of(f: Any, name: str) -> Any:
         return partial(change_in_place_to, f)
     if name in ("zero_", "requires_grad_", "detach_"):
         return partial(change_in_place_to_constant, f)
+    if any(word in name for word in _RANDOM):
+        return partial(_push_random, f)
     functional = getattr(Tensor, name[:-1], None) or getattr(torch, name[:-1], None)
     if functional is None:
         raise Refused(describe(f), "use a function that returns a new tensor")
     return partial(_push_in_place, f, functional)
+
+
+def _push_look(f: Any, push: Any, args: Any, dots: Any, names: Any) -> Any:
+    """A method of a module that computes nothing."""
+    check_constants(f, dots)
+    return applied(f, args, names), None
+
+
+def _push_random(f: Any, push: Any, args: Any, dots: Any, names: Any) -> Any:
+    check_constants(f, (None, *dots[1:]))
+    return change_in_place_to_constant(f, push, args, dots, names)
 
 
 def _push_in_place(f: Any, functional: Any, push: Any, args: Any, dots: Any, names: Any) -> Any:

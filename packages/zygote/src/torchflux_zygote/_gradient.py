@@ -136,7 +136,7 @@ def run(f: Function, args: tuple[Any, ...]) -> tuple[Any, Function]:
     """`y = f(*args)`, and the function from ȳ to gradients laid out like the arguments."""
     check_tape(args)
     this = Run()
-    with placed(), this, torch.no_grad():
+    with placed(), this:
         y, back = pull(f, *args)
 
     def sweep(ȳ: Any) -> tuple[Any, ...]:

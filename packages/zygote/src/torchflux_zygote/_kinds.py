@@ -16,16 +16,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ._cotangent import Refusal
+
 __all__ = ["carries", "conj", "fit", "inert", "is_numeric", "is_parameter", "ratio"]
 
 NUMBERS = {float, int, bool, complex}
-_NUMERIC = {*NUMBERS, Tensor, nn.Parameter, np.ndarray, np.float64}
+NUMERIC = {*NUMBERS, Tensor, nn.Parameter, np.ndarray, np.float64}
 _FLOATING, _ARRAYS = (float, complex, np.inexact), (Tensor, np.ndarray, np.generic)
 _INERT = (
     int, str, bytes, bool, type(None), type(...), type(NotImplemented), range, slice, types.ModuleType, np.dtype,
     torch.dtype, torch.device, torch.layout, torch.Generator, np.random.Generator, np.random.RandomState, random.Random,
     Enum, IOBase, PurePath, re.Pattern, re.Match, datetime.date, datetime.timedelta, logging.Logger, _thread.LockType,
-    torch.enable_grad,
+    _thread.RLock, torch.enable_grad,
 )  # fmt: skip
 
 
@@ -51,7 +53,7 @@ def is_parameter(x: object) -> bool:
 
 def is_numeric(x: object) -> bool:
     """Whether `x` is a number or an array."""
-    return type(x) in _NUMERIC or isinstance(x, _ARRAYS)
+    return type(x) in NUMERIC or isinstance(x, _ARRAYS)
 
 
 def inert(x: object) -> bool:
@@ -103,6 +105,8 @@ def fit(bar: Any, x: Any) -> Any:
         return bar if x.is_floating_point() or x.is_complex() else None
     if bar is None or not carries(x):
         return None
+    if isinstance(bar, Refusal):
+        return bar
     if isinstance(x, Tensor):
         return _fit_tensor(bar, x)
     if isinstance(x, np.ndarray):

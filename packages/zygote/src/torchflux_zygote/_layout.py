@@ -47,7 +47,22 @@ torch.utils._pytree.register_pytree_node(
 
 def trainables(module: nn.Module) -> dict[str, torch.Tensor]:
     """The parameters of a module that train, by path, each once."""
-    return {path: p for path, p in module.named_parameters() if p.requires_grad}
+    found: dict[str, torch.Tensor] = {}
+    _trainables(module, "", found, set())
+    return found
+
+
+def _trainables(module: nn.Module, path: str, found: dict[str, torch.Tensor], seen: set[int]) -> None:
+    """`named_parameters`, which takes longer."""
+    seen.add(id(module))
+    for name, p in module._parameters.items():
+        if p is not None and id(p) not in seen:
+            seen.add(id(p))
+            if p.requires_grad:
+                found[path + name] = p
+    for name, part in module._modules.items():
+        if part is not None and id(part) not in seen:
+            _trainables(part, f"{path}{name}.", found, seen)
 
 
 def layout(x: Any, bar: Any, sweep: Sweep) -> Any:
@@ -87,7 +102,7 @@ class _Layout:
             slots = self.sweep.find(x) or [None] * len(x)
             return [self.of(part, b) for part, b in zip(x, slots, strict=True)]
         if isinstance(x, nn.Module):
-            return PathDict({path: self.of(p, None) for path, p in trainables(x).items()})
+            return PathDict({path: self.sweep.parameter(p) for path, p in trainables(x).items()})
         fields = self.sweep.find(x) or {}
         if isinstance(x, dict):
             return {key: self.of(part, fields.get(key)) for key, part in x.items()}
@@ -129,6 +144,8 @@ def seed(y: Any, ȳ: Any, sweep: Sweep) -> Any:
     """The cotangent ȳ of a result y, laid out like it, as generated code takes it: references' parts in shadows."""
     if ȳ is None:
         return None
+    if carries(y):
+        return sweep.arrive(y, ȳ)
     if isinstance(y, tuple):
         return tuple(seed(part, b, sweep) for part, b in zip(y, ȳ, strict=True))
     if isinstance(y, list):

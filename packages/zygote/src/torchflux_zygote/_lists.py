@@ -369,17 +369,25 @@ def _split_list(a: list[Any], b: list[Any], bars: list[Any]) -> tuple[Any, ...]:
     return NONES[2]
 
 
+def fold(bars: Iterable[Any], length: int) -> list[Any]:
+    """The cotangents of the entries of what was repeated."""
+    total: list[Any] = [None] * length
+    for i, bar in enumerate(bars):
+        total[i % length] = accum(total[i % length], bar)
+    return total
+
+
 def repeat(xs: Any, times: int) -> Pulled:
     """`xs * times` of a list or tuple."""
     y, length = xs * times, len(xs)
-
-    def fold(bars: Iterable[Any]) -> list[Any]:
-        total: list[Any] = [None] * length
-        for i, bar in enumerate(bars):
-            total[i % length] = accum(total[i % length], bar)
-        return total
-
     if isinstance(y, list):
         born(y)
-        return y, lambda _: (give_slots(xs, fold(take_slots(y))), None)
-    return y, lambda ȳ: NONES[2] if ȳ is None else (tuple_bar(fold(value(ȳ))), None)
+        return y, lambda _: (give_slots(xs, fold(take_slots(y), length)), None)
+    return y, lambda ȳ: NONES[2] if ȳ is None else (tuple_bar(fold(value(ȳ), length)), None)
+
+
+def repeat_in_place(xs: list[Any], times: int) -> Pulled:
+    """`xs *= times` of a list."""
+    length = len(xs)
+    back = replace(xs, xs * times, lambda bars: (fold(bars, length), NONES[2]))
+    return xs, back

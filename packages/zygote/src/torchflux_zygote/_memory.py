@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["arrays_in", "home", "is_array", "keeper", "shared", "view_like", "zeros_for"]
+__all__ = ["add_through", "arrays_in", "home", "is_array", "keeper", "shared", "view_like", "zeros_for"]
 
 
 def is_array(x: object) -> bool:
@@ -66,7 +66,7 @@ def zeros_for(x: Any) -> Any:
     return np.zeros((high - low) // x.itemsize, dtype=x.dtype)
 
 
-def view_like(buffer: Any, x: Any) -> Any:
+def view_like(buffer: Any, x: Any, any_dtype: bool = False) -> Any:
     """The view of `buffer` that `x` is of its own memory.
 
     >>> x = np.arange(6.0).reshape(2, 3)
@@ -74,13 +74,14 @@ def view_like(buffer: Any, x: Any) -> Any:
     array([[10., 40.],
            [20., 50.]])
     """
-    if buffer.dtype != x.dtype:
+    if buffer.dtype != x.dtype and not any_dtype:
         raise NotImplementedError(f"memory changed in place is looked at as {buffer.dtype} and as {x.dtype}")
     if isinstance(x, Tensor):
         return torch.as_strided(buffer, x.shape, x.stride(), x.storage_offset())
     address, low = x.__array_interface__["data"][0], home(x)
     start = buffer[(address - low) // x.itemsize :]
-    return np.lib.stride_tricks.as_strided(start, x.shape, x.strides)
+    strides = [s // x.itemsize * buffer.itemsize for s in x.strides]
+    return np.lib.stride_tricks.as_strided(start, x.shape, strides)
 
 
 def arrays_in(x: Any) -> Iterator[Any]:
@@ -90,3 +91,34 @@ def arrays_in(x: Any) -> Iterator[Any]:
     elif isinstance(x, tuple):
         for part in x:
             yield from arrays_in(part)
+
+
+def add_through(buffer: Any, x: Any, bar: Any) -> None:
+    """Adds `bar` to the view of `buffer` that `x` is of its own memory, also where elements of x are the same one.
+
+    >>> x, buffer = np.broadcast_to(np.zeros(2), (3, 2)), np.zeros(2)
+    >>> add_through(buffer, x, np.ones((3, 2)))
+    >>> buffer
+    array([3., 3.])
+    """
+    view = view_like(buffer, x)
+    if not overlaps(x):
+        view += bar
+    elif isinstance(x, Tensor):
+        spots = view_like(torch.arange(len(buffer), device=x.device), x, any_dtype=True).reshape(-1)
+        bars = torch.as_tensor(bar, dtype=x.dtype, device=x.device).expand(x.shape)
+        buffer.index_add_(0, spots, bars.reshape(-1))
+    else:
+        spots = view_like(np.arange(len(buffer)), x, any_dtype=True)
+        np.add.at(buffer, spots.reshape(-1), np.broadcast_to(bar, x.shape).reshape(-1))
+
+
+def overlaps(x: Any) -> bool:
+    """Whether several elements of x may be the same one in memory, as in what `expand` and `broadcast_to` return."""
+    strides = x.stride() if isinstance(x, Tensor) else [abs(s) // x.itemsize for s in x.strides]
+    reach = 0
+    for stride, size in sorted(zip(strides, x.shape, strict=True)):
+        if size > 1 and stride <= reach:
+            return True
+        reach += (size - 1) * stride
+    return False

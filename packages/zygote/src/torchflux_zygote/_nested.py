@@ -19,6 +19,7 @@ from ._gradient import one_like, ones, run, stack, unit
 from ._kinds import carries, conj
 from ._layout import PathDict, layout, trainables
 from ._memory import home, is_array
+from ._place import placed
 from ._push import Forward
 from ._refuse import Refused
 from ._registry import NONES, PULL, PUSH, SUBSTITUTES, constant
@@ -323,6 +324,18 @@ def pushforward(f: Callable[..., Any], *args: Any) -> Callable[..., Any]:
     Source: Zygote.jl's `pushforward`; Wengert (1964), doi:10.1145/355586.364791.
     """
 
+    again = pushforward_again(f, *args)
+
+    def tangent(*directions: Any) -> Any:
+        with placed():
+            return again(*directions)
+
+    return tangent
+
+
+def pushforward_again(f: Any, *args: Any) -> Any:
+    """`pushforward` inside a derivative."""
+
     def tangent(*directions: Any) -> Any:
         push = Forward()
         dots = tuple([seeds(push, args[i], directions[i]) for i in range(len(args))])
@@ -330,6 +343,9 @@ def pushforward(f: Callable[..., Any], *args: Any) -> Callable[..., Any]:
         return collected(push, y, dot)
 
     return tangent
+
+
+SUBSTITUTES[pushforward] = pushforward_again
 
 
 def directional(f: Any, x: Any, v: Any) -> Any:

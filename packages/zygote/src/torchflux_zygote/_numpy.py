@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from ._cotangent import value
+from ._cotangent import Refusal, value
 from ._forward_rules import spread
 from ._forward_torch import applied, linear_functions
 from ._kinds import carries, conj, fit, inert
 from ._parts import elements
-from ._pull import LIBRARIES, library, no_rule, pull_function
+from ._pull import LIBRARIES, library, without_rule
 from ._push import some
 from ._refuse import Refused, describe
 from ._registry import (
@@ -36,6 +36,7 @@ from ._registry import (
 from ._run import STATE
 from ._streams import pairs_of
 from ._torch import same_as
+from ._unruled import no_rule, plain_numbers
 
 __all__: list[str] = []
 
@@ -63,7 +64,7 @@ def _of_numpy(f: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Pulled:
     """A NumPy function without a rule."""
     if (inert(args) and inert(tuple(kwargs.values()))) or _without_numbers(args, kwargs):
         return f(*args, **kwargs), none(len(args) + len(kwargs))
-    raise no_rule(f)
+    return without_rule(f, args, kwargs)
 
 
 def _without_numbers(args: Any, kwargs: Any) -> bool:
@@ -74,10 +75,12 @@ LIBRARIES["numpy"] = _of_numpy
 
 
 def _forward_of_numpy(f: Any, args: Any) -> Any:
-    from ._push import _push_constant
+    from ._push import _push_constant, _push_unruled
 
     if _without_numbers(args, {}):
         return partial(_push_constant, f)
+    if plain_numbers(args):
+        return partial(_push_unruled, f)
     raise no_rule(f)
 
 
@@ -259,7 +262,7 @@ def _array(object: Any, dtype: Any = None, **options: Any) -> Pulled:
     if isinstance(object, list | tuple) and not _plain(object):
         return _array_of(object, dtype)
     y = np.array(object, dtype=dtype, **options)
-    return y, lambda ȳ: (fit(value(ȳ), object) if carries(object) else None, None)
+    return y, partial(finish, lambda ȳ: (fit(ȳ, object), None), (object, dtype), y)
 
 
 def _plain(x: Any) -> bool:
@@ -275,6 +278,8 @@ def _array_of(parts: Any, dtype: Any) -> Pulled:
     y = np.array([x for x, _ in pairs], dtype=dtype)
 
     def back(ȳ: Any) -> tuple[Any, ...]:
+        if isinstance(ȳ, Refusal):
+            return give([ȳ] * len(values)), None
         ȳ = _collected(y, ȳ)
         bars = (
             [None] * len(pairs)
@@ -558,10 +563,6 @@ def vstack(arrays: Any) -> Any:
     return np.concatenate([np.atleast_2d(a) for a in arrays], 0)
 
 
-def linspace(start: Any, stop: Any, num: int = 50) -> Any:
-    return start + (stop - start) * np.linspace(0.0, 1.0, num)
-
-
 def full(shape: Any, fill_value: Any) -> Any:
     return np.ones(shape) * fill_value
 
@@ -627,22 +628,22 @@ constant(
 )
 
 
-def _linspace(start: Any, stop: Any, num: int = 50, **options: Any) -> Pulled:
-    if options or not (carries(start) or carries(stop)) or (start == 0.0 and stop == 1.0):
-        return np.linspace(start, stop, num, **options), none(2 + 1 + len(options))
-    return pull_function(linspace, (start, stop, num), {})
+@rule(np.linspace)
+def _linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, **options: Any) -> Pulled:
+    y = np.linspace(start, stop, num, endpoint, **options)
+
+    def back(ȳ: Any) -> tuple[Any, ...]:
+        part = _share(num, endpoint, options)
+        return fit((ȳ * (1 - part)).sum(), start), fit((ȳ * part).sum(), stop)
+
+    return y, back
 
 
-def _arity(f: Any) -> Any:
-    def pulled(*args: Any, **kwargs: Any) -> Pulled:
-        y, back = f(*args, **kwargs)
-        count = len(args) + len(kwargs)
-        return y, lambda ȳ: back(ȳ)[:count]
-
-    return pulled
-
-
-PULL[np.linspace] = _arity(_linspace)
+def _share(num: int, endpoint: bool, options: Any) -> Any:
+    """How much of the last number there is in each entry of `linspace`."""
+    if options:
+        raise Refused("np.linspace with these options", "leave them out")
+    return np.linspace(0.0, 1.0, num, endpoint)
 
 
 @pushes(np.linspace)
@@ -650,10 +651,41 @@ def _push_linspace(push: Any, args: Any, dots: Any, names: Any) -> Any:
     y = applied(np.linspace, args, names)
     if not some(dots):
         return y, None
-    share = y * 0 + np.linspace(0.0, 1.0, len(y))
+    if len(names) > 0 and names != ("num",):
+        raise bad_options()
+    share = np.linspace(0.0, 1.0, len(y), *args[3:])
     a = 0.0 if dots[0] is None else dots[0]
     b = 0.0 if dots[1] is None else dots[1]
     return y, a * (1 - share) + b * share
+
+
+def bad_options() -> Refused:
+    return Refused("forward mode of np.linspace with these options", "leave them out")
+
+
+constant(bad_options)
+
+
+# Numbers of NumPy's.
+
+
+def _number(kind: Any, x: Any = 0.0) -> Pulled:
+    y = kind(x)
+    return y, partial(finish, lambda ȳ: (fit(ȳ, x),), (x,), y)
+
+
+def _push_number(kind: Any, push: Any, args: Any, dots: Any, names: Any) -> Any:
+    y = made(kind, *args)
+    return y, None if dots[0] is None else spread(dots[0], y)
+
+
+def made(kind: Any, *args: Any) -> Any:
+    return kind(*args)
+
+
+constant(made)
+for _kind in (np.float64, np.float32):
+    PULL[_kind], PUSH[_kind] = partial(_number, _kind), partial(_push_number, _kind)
 
 
 # Lists of numbers: NumPy makes arrays of them, but a list's cotangents go another way than an array's.

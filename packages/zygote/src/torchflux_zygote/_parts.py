@@ -1,14 +1,14 @@
 """The elements of iterables, and how cotangents of elements get back to where these came from."""
 
 from collections.abc import Callable, Iterable
-from types import GeneratorType
+from types import FunctionType, GeneratorType
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ._cotangent import Entry, Scatter, accum, value
+from ._cotangent import Entry, Refusal, Scatter, accum, value
 from ._kinds import carries, fit
 from ._refuse import Refused
 from ._run import STATE
@@ -125,10 +125,17 @@ class OfTuple(Of):
 
 class OfArray(Of):
     def give(self, i: int, bar: Any) -> None:
-        STATE.sweep.give(self, 0, None if bar is None else Scatter(self.xs, i, fit(value(bar), self.xs[i])))
+        if bar is None:
+            return
+        bar = bar if isinstance(bar, Refusal) else Scatter(self.xs, i, fit(value(bar), self.xs[i]))
+        if STATE.sweep.routed(self.xs):  # now: further back in time the array may be changed
+            STATE.sweep.arrive(self.xs, bar)
+        else:
+            STATE.sweep.give(self, 0, bar)
 
     def bar(self) -> Any:
-        return STATE.sweep.arrive(self.xs, value(STATE.sweep.take(self, 0)))
+        found = STATE.sweep.take(self, 0)
+        return STATE.sweep.arrive(self.xs, found if isinstance(found, Refusal) else value(found))
 
 
 class Pulled(Cursor):
@@ -142,6 +149,23 @@ class Pulled(Cursor):
 
     def step(self) -> tuple[Any, Back]:
         x, back = self.next("__next__", (self.iterator,), {})
+        return x, lambda bar: back(bar) and None
+
+
+class Indexed(Cursor):
+    """Over an object that has entries (`__getitem__`), and no iterator."""
+
+    def __init__(self, xs: Any) -> None:
+        from ._pull import pull
+
+        self.xs, self.i, self.pull = xs, -1, pull
+
+    def step(self) -> tuple[Any, Back]:
+        self.i += 1
+        try:
+            x, back = self.pull(type(self.xs).__getitem__, self.xs, self.i)
+        except IndexError:
+            raise StopIteration from None
         return x, lambda bar: back(bar) and None
 
 
@@ -162,7 +186,12 @@ def cursor(xs: Any) -> Cursor:
         return Constants(xs)
     if _is_user_iterable(xs):
         return Pulled(xs)
-    return Constants(xs)
+    return Indexed(xs) if is_indexed(xs) else Constants(xs)
+
+
+def is_indexed(xs: Any) -> bool:
+    """Whether an object is iterated over by its `__getitem__`, written in Python."""
+    return not hasattr(type(xs), "__iter__") and isinstance(getattr(type(xs), "__getitem__", None), FunctionType)
 
 
 def _is_foreign(xs: Any) -> bool:

@@ -1,8 +1,10 @@
 """Where in the user's file a refusal belongs."""
 
+import sys
+
 from ._refuse import Refused
 
-__all__ = ["placed"]
+__all__ = ["here", "placed"]
 
 
 class placed:
@@ -24,3 +26,16 @@ def _place(error: Refused) -> str:
         found = place_of(trace.tb_frame.f_code.co_filename, trace.tb_lineno) or found
         trace = trace.tb_next
     return found
+
+
+def here() -> str:
+    """The place in the user's file of the generated code that is running."""
+    from ._transform import place_of
+
+    frame = sys._getframe(1)
+    while frame is not None:
+        found = place_of(frame.f_code.co_filename, frame.f_lineno)
+        if found:
+            return found
+        frame = frame.f_back  # type: ignore[assignment]
+    return ""

@@ -31,8 +31,9 @@ from ._method import Method
 from ._refuse import Refused, describe
 from ._registry import PULL, SUBSTITUTES, none
 from ._run import STATE
+from ._unruled import as_constants, no_rule, plain_numbers
 
-__all__ = ["dispatch", "library", "pull", "pull_function"]
+__all__ = ["dispatch", "library", "pull", "pull_function", "without_rule"]
 
 Function = Callable[..., Any]
 C_FUNCTIONS = (
@@ -73,10 +74,15 @@ def dispatch(f: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any
     substitute = SUBSTITUTES.get(f) if kind in (type, type(np.sum)) else None
     if substitute is not None:
         return pull_function(substitute, args, kwargs)
-    for types, special in KINDS:
-        if isinstance(f, types):
-            return special(f, args, kwargs)
-    return _pull_object(f, args, kwargs)
+    special = _BY_CLASS.get(kind)
+    if special is None:
+        special = next((special for types, special in KINDS if issubclass(kind, types)), _pull_object)
+        _BY_CLASS[kind] = special
+    return special(f, args, kwargs)
+
+
+_BY_CLASS: dict[type, Function] = {}
+"""What `KINDS` says of a class."""
 
 
 def _without_self(method: Any, bars: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -127,11 +133,14 @@ def _pull_python(f: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple
         package = library(f)
         if package in LIBRARIES:
             return LIBRARIES[package](f, args, kwargs)
-        if package in sys.stdlib_module_names and inert(args) and inert(tuple(kwargs.values())):
+        if package in STANDARD and inert(args) and inert(tuple(kwargs.values())):
             return f(*args, **kwargs), none(len(args) + len(kwargs))
     return pull_function(code, args, kwargs)
 
 
+STANDARD = sys.stdlib_module_names
+TRANSFORM: list[Function] = []
+"""What generates the pullback of a function. Filled in by the module that does."""
 LIBRARIES: dict[str, Function] = {}
 """What is done with the functions of some libraries, by top-level package."""
 
@@ -147,20 +156,16 @@ def library(f: Any) -> str:
 
 def pull_function(f: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Function]:
     """Pulls a Python function by the code that is generated for it."""
-    from ._transform import generated_pullback
-
     if STATE.guarded:
         return _pull_guarded(f, args, kwargs)
-    generated = generated_pullback(f)
+    generated = TRANSFORM[0](f)
     y, back = generated.bind(f)(*args, **kwargs)
     return y, generated.adapt(f, len(args), tuple(kwargs), back)
 
 
 def _pull_guarded(f: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Function]:
     """Pulls a function that may be interrupted: its back is there before it runs."""
-    from ._transform import generated_pullback
-
-    generated = generated_pullback(f, taped=True)
+    generated = TRANSFORM[0](f, taped=True)
     frame: list[Function] = []
     outer, STATE.frame = STATE.frame, frame
     try:
@@ -220,6 +225,8 @@ def _pull_object(f: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple
     call = inspect.getattr_static(type(f), "__call__", None)
     if isinstance(call, FunctionType):
         return adapted(call, (f, *args), kwargs, args, tuple(kwargs), lambda bars: bars[1:])
+    if plain_numbers((*args, *kwargs.values())):
+        return as_constants(f, args, kwargs)
     raise Refused(f"a call of {describe(f)}", "call a Python function, or give it a rule with torchflux_zygote.adjoint")
 
 
@@ -239,8 +246,16 @@ def _pull_c(f: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any,
     package = library(f) or library(type(f))
     if package in LIBRARIES:
         return LIBRARIES[package](f, args, kwargs)
-    if inert(args) and inert(tuple(kwargs.values())):
-        return f(*args, **kwargs), none(len(args) + len(kwargs))
+    return without_rule(f, args, kwargs)
+
+
+def without_rule(f: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Function]:
+    """A function that nothing is known of: of numbers as constants; of anything else it is refused."""
+    given = (*args, *kwargs.values())
+    if inert(given):
+        return f(*args, **kwargs), none(len(given))
+    if plain_numbers(given):
+        return as_constants(f, args, kwargs)
     raise no_rule(f)
 
 
@@ -252,17 +267,6 @@ def _pull_bound(f: Any, owner: Any, args: tuple[Any, ...], kwargs: dict[str, Any
     if descriptor is None:
         raise no_rule(f)
     return adapted(descriptor, (owner, *args), kwargs, args, tuple(kwargs), partial(_without_self, f))
-
-
-def no_rule(f: Any) -> Refused:
-    """The refusal of a C function."""
-    name = describe(f)
-    short = getattr(f, "__qualname__", getattr(f, "__name__", "f"))
-    return Refused(
-        f"a call of {name}, which isn't written in Python and has no rule",
-        f"give it one: `@adjoint(of={short})` over a function of its arguments that returns `(y, pullback)`; "
-        f"or wrap the call in ignore(...) if nothing should flow through it",
-    )
 
 
 def _pull_partial(f: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Function]:

@@ -17,9 +17,10 @@ from ._custom import carried
 from ._kinds import inert, is_parameter
 from ._memory import home, is_array
 from ._method import Method
-from ._pull import C_FUNCTIONS, KINDS, library, no_rule
+from ._pull import C_FUNCTIONS, KINDS, library
 from ._refuse import Refused, describe
 from ._registry import FORWARD_LIBRARIES, PUSH, SUBSTITUTES, constant
+from ._unruled import check_constants, check_still, no_rule, plain_numbers
 
 __all__ = ["Forward"]
 
@@ -35,6 +36,7 @@ class Forward:
         parameters: tangents of parameters, by identity.
         arrays: tangents of memory that was changed in place, by home.
         sources: arrays that others are views of, with their tangents, by home.
+        kept: what was changed in place: alive, so that nothing else has its home.
     """
 
     def __init__(self) -> None:
@@ -43,6 +45,7 @@ class Forward:
         self.parameters: dict[int, Any] = {}
         self.arrays: dict[int, Any] = {}
         self.sources: dict[int, list[Any]] = {}
+        self.kept: list[Any] = []
 
     def __call__(self, f: Any, args: tuple[Any, ...], dots: tuple[Any, ...], names: tuple[str, ...] = ()) -> Pushed:
         """`f(*args)` and its tangent."""
@@ -128,7 +131,7 @@ def _dispatch(f: Any, args: tuple[Any, ...], names: tuple[str, ...]) -> Function
     if hasattr(getattr(f, "__native__", None), "tangent"):
         return partial(_push_native, f.__native__)
     if type(f) is MethodType:
-        return partial(_push_method, f.__func__, f.__self__)
+        return partial(_push_bound, f.__func__, f)
     if type(f) is FunctionType or _substituted(f):
         return _function_of(f, args)
     for kind, found in _KINDS:
@@ -137,6 +140,8 @@ def _dispatch(f: Any, args: tuple[Any, ...], names: tuple[str, ...]) -> Function
     call = inspect.getattr_static(type(f), "__call__", None)
     if isinstance(call, FunctionType):
         return partial(_push_method, call, f)
+    if plain_numbers(args):
+        return partial(_push_unruled, f)
     raise Refused(f"a call of {describe(f)}", "call a Python function, or give it a rule with torchflux_zygote.adjoint")
 
 
@@ -178,6 +183,11 @@ def _push_method(f: Any, owner: Any, push: Any, args: Any, dots: Any, names: Any
     return push(f, (owner, *args), (None, *dots), names)
 
 
+def _push_bound(f: Any, method: Any, push: Any, args: Any, dots: Any, names: Any) -> Pushed:
+    """A call of a bound method, which holds its owner and perhaps its tangent."""
+    return push(f, (method.__self__, *args), (push.field(method, "__self__"), *dots), names)
+
+
 def _c_function_of(f: Any, args: tuple[Any, ...]) -> Function:
     owner = getattr(f, "__self__", None)
     if hasattr(f, "__name__") and owner is not None and not inert(owner) and not isinstance(owner, type):
@@ -185,20 +195,29 @@ def _c_function_of(f: Any, args: tuple[Any, ...]) -> Function:
         objclass = getattr(f, "__objclass__", None)
         descriptor = vars(objclass).get(f.__name__, descriptor) if objclass is not None else descriptor
         if descriptor is not None:
-            return partial(_push_method, descriptor, owner)
+            return partial(_push_bound, descriptor, f)
     if getattr(f, "__name__", "") == "__init__" and args and isinstance(args[0], BaseException):
         return partial(_push_exception_init, f)
     package = library(f) or library(type(f))
     if package in FORWARD_LIBRARIES:
         return FORWARD_LIBRARIES[package](f, args)
-    if inert(args):
-        return partial(_push_constant, f)
+    if plain_numbers(args):
+        return partial(_push_unruled, f)
     raise no_rule(f)
 
 
 def _push_constant(f: Any, push: Any, args: Any, dots: Any, names: Any) -> Pushed:
     count = len(args) - len(names)
     return f(*args[:count], **dict(zip(names, args[count:]))), None  # noqa: B905
+
+
+def _push_unruled(f: Any, push: Any, args: Any, dots: Any, names: Any) -> Pushed:
+    """A function without a rule, of constants."""
+    check_still(f, dots)
+    return _push_constant(f, push, args, dots, names)
+
+
+constant(check_constants, check_still)
 
 
 def _partial_of(f: Any, args: tuple[Any, ...]) -> Function:
@@ -231,8 +250,8 @@ def _class_of(cls: Any, args: tuple[Any, ...]) -> Function:
         return partial(_push_constant, cls)
     if plain and isinstance(cls.__init__, FunctionType):
         return partial(_push_object, cls, _dataclass_init(cls) or cls.__init__)
-    if inert(args):
-        return partial(_push_constant, cls)
+    if plain_numbers(args):
+        return partial(_push_unruled, cls)
     raise Refused(f"making a {describe(cls)}", "make it outside, or of Python classes")
 
 

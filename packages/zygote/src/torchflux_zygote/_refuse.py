@@ -36,4 +36,14 @@ def describe(f: Any) -> str:
     if name is None:
         return f"an object of type {type(f).__module__}.{type(f).__qualname__}"
     module = getattr(f, "__module__", None) or getattr(owner, "__name__", None)
-    return f"{module}.{name}" if module and module != "builtins" else name
+    full = f"{module}.{name}" if module and module != "builtins" else name
+    return next((public + full[len(own) :] for own, public in _PUBLIC.items() if full.startswith(own)), full)
+
+
+_PUBLIC = {
+    "torch._VariableFunctionsClass.": "torch.",
+    "torch._C._nn.": "torch.nn.functional.",
+    "TensorBase.": "torch.Tensor.",
+    "_operator.": "operator.",
+}
+"""How the functions of some classes and modules are called by their users."""

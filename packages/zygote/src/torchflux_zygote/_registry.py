@@ -12,8 +12,8 @@ from typing import Any
 
 from torch import Tensor
 
-from ._cotangent import Pending, settled
-from ._kinds import is_parameter
+from ._cotangent import Pending, Refusal, settled
+from ._kinds import carries, is_parameter
 from ._run import STATE
 
 __all__ = [
@@ -61,7 +61,11 @@ def finish(back: Function, args: tuple[Any, ...], y: Any, ȳ: Any) -> tuple[Any,
         ȳ = sweep.collect(y, args, ȳ)
     if ȳ is None:
         return NONES[len(args)]
-    bars = back(ȳ.value() if isinstance(ȳ, Pending) else ȳ)
+    if isinstance(ȳ, Pending):
+        if isinstance(ȳ, Refusal):
+            return tuple([sweep.arrive(x, ȳ) if isinstance(x, tuple) or carries(x) else None for x in args])
+        ȳ = ȳ.value()
+    bars = back(ȳ)
     if len(bars) != len(args):
         bars = bars[: len(args)] + NONES[max(len(args) - len(bars), 0)]
     if not sweep.marks:
@@ -70,9 +74,9 @@ def finish(back: Function, args: tuple[Any, ...], y: Any, ȳ: Any) -> tuple[Any,
                 break
         else:
             return bars
-    else:
-        bars = tuple(map(settled, bars))
-    return tuple(arrive(x, bar) for x, bar in zip(args, bars, strict=True))
+        return tuple([bar if type(x) is Tensor else arrive(x, bar) for x, bar in zip(args, bars, strict=True)])
+    bars = tuple(map(settled, bars))
+    return tuple([arrive(x, bar) for x, bar in zip(args, bars, strict=True)])
 
 
 def arrive(x: Any, bar: Any) -> Any:

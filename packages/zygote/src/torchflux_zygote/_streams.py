@@ -1,10 +1,12 @@
 """Iteration in forward mode: iterators over pairs of an element and its tangent. Ordinary Python."""
 
 import itertools
+import operator
 from typing import Any
 
 from ._kinds import carries
 from ._memory import is_array
+from ._parts import is_indexed
 from ._registry import constant
 
 __all__ = ["Stream", "dots_in", "each_pair", "pairs_of", "split"]
@@ -62,6 +64,8 @@ class ValueStream(Stream):
         if i >= len(self.xs):
             raise StopIteration
         self.i = i + 1
+        if self.push.special and is_array(self.xs):  # which may be changed between the steps
+            return self.push(operator.getitem, (self.xs, i), (self.dot, None))
         return self.xs[i], None if self.dot is None else self.dot[i]
 
 
@@ -89,6 +93,22 @@ class MethodStream(Stream):
 
     def __next__(self) -> tuple[Any, Any]:
         return self.push(type(self.iterator).__next__, (self.iterator,), (None,))
+
+
+class IndexStream(Stream):
+    """Over an object that has entries, and no iterator."""
+
+    def __init__(self, push: Any, xs: Any) -> None:
+        self.push, self.xs, self.i = push, xs, 0
+
+    def __next__(self) -> tuple[Any, Any]:
+        i = self.i
+        self.i = i + 1
+        try:
+            pair = self.push(type(self.xs).__getitem__, (self.xs, i), (None, None))
+        except IndexError:
+            raise StopIteration from None
+        return pair
 
 
 class ZipStream(Stream):
@@ -192,6 +212,8 @@ def each_pair(push: Any, xs: Any, dot: Any) -> Any:
         return ValueStream(push, xs, dot)
     if is_user_iterable(xs):
         return MethodStream(push, xs)
+    if is_indexed(xs):
+        return IndexStream(push, xs)
     check_members(xs)
     return ConstantStream(push, xs)
 
@@ -211,7 +233,7 @@ def check_members(xs: Any) -> None:
         _no_active(xs)
 
 
-constant(has, native_iter, native_next, wanted_spots, is_user_iterable, check_members)
+constant(is_indexed, has, native_iter, native_next, wanted_spots, is_user_iterable, check_members)
 
 
 def pairs_of(push: Any, xs: Any, dot: Any) -> tuple[list[Any], list[Any]]:

@@ -13,12 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._cotangent import Thunk, value
+from ._cotangent import Refusal, Thunk, value
 from ._kinds import carries, conj, fit
 from ._parts import elements
 from ._pull import pull_function
 from ._refuse import Refused, describe
 from ._registry import NONES, PULL, constant, finish, none, raw, rule
+from ._run import STATE
 from ._torch_call import torch_call
 
 __all__: list[str] = []
@@ -84,6 +85,18 @@ def relu(x: Any) -> Pulled:
     return y, lambda ȳ: (aten.threshold_backward.default(ȳ, y, 0),)
 
 
+@rule(torch.tanh, Tensor.tanh)
+def tanh(input: Any) -> Pulled:
+    y = torch.tanh(input)
+    return y, lambda ȳ: (fit(aten.tanh_backward.default(ȳ, y), input),)
+
+
+@rule(torch.sigmoid, Tensor.sigmoid)
+def sigmoid(input: Any) -> Pulled:
+    y = torch.sigmoid(input)
+    return y, lambda ȳ: (fit(aten.sigmoid_backward.default(ȳ, y), input),)
+
+
 def plainly(f: Any, simple: Callable[..., bool]) -> Callable[[Any], Any]:
     """Registers a rule for the calls of `f` that `simple(*args)` is true of; the others go by `torch_call`."""
 
@@ -126,10 +139,9 @@ def mse_loss(input: Any, target: Any) -> Pulled:
     return F.mse_loss(input, target), back
 
 
-@rule(F.softplus)
-def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Pulled:
-    y = F.softplus(input, beta, threshold)
-    return y, lambda ȳ: (ȳ * torch.where(input * beta > threshold, 1.0, torch.sigmoid(beta * input)),)
+@plainly(F.softplus, lambda x, *options: not options)
+def softplus(input: Any) -> Pulled:
+    return F.softplus(input), lambda ȳ: (ȳ * torch.where(input > 20.0, 1.0, torch.sigmoid(input)),)
 
 
 @rule(F.silu)
@@ -275,7 +287,9 @@ def _tensor_of(data: Any, kwargs: dict[str, Any]) -> Pulled:
         y = torch.tensor(_plain(data), **kwargs)
 
         def back(ȳ: Any) -> tuple[Any, ...]:
-            ȳ = value(ȳ)
+            if isinstance(ȳ, Refusal):
+                return give([ȳ] * len(parts)), *NONES[count - 1]
+            ȳ = value(STATE.sweep.collect(y, (), ȳ) if STATE.sweep.marks else ȳ)
             bars = [b(None if ȳ is None or not carries(y) else ȳ[i].to(x.dtype))[0] for i, (x, b) in enumerate(pairs)]
             return (give(bars), *NONES[count - 1])
 

@@ -1,22 +1,25 @@
 """Any other differentiable torch function or module, by PyTorch's own derivative of that one call."""
 
 from collections.abc import Callable, Iterator
-from types import GeneratorType
+from functools import partial
+from types import FunctionType, GeneratorType, MethodType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ._arithmetic import change
-from ._cotangent import value
+from ._cotangent import Refusal, value
 from ._kinds import carries, fit, inert
 from ._parts import give_slots, take_slots
+from ._place import here
 from ._pull import KINDS, LIBRARIES, library, pull
 from ._refuse import Refused, describe
-from ._registry import PULL, arrive, finish, none
+from ._registry import NONES, PULL, arrive, finish, none
 from ._run import STATE, born
+from ._unruled import as_constants, refused_bars, taken_as_constant
 
-__all__ = ["torch_call"]
+__all__ = ["check_functions", "torch_call"]
 
 Pulled = tuple[Any, Callable[[Any], tuple[Any, ...]]]
 
@@ -35,17 +38,29 @@ def torch_call(f: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Pulled:
         return in_place(f, name, args, kwargs)
     if kwargs.get("out") is not None or kwargs.get("inplace"):
         raise Refused(f"{describe(f)} with out= or inplace=", "use what it returns")
-    if inert(args) and inert(tuple(kwargs.values())) and not isinstance(f, nn.Module):
-        return f(*args, **kwargs), none(len(args) + len(kwargs))
-    call = _Call(f, args, kwargs)
     given = (*args, *kwargs.values())
+    if inert(given) and not isinstance(f, nn.Module):
+        return f(*args, **kwargs), none(len(given))
+    check_functions(f, given)
+    call = _Call(f, args, kwargs)
     y = call.y
     if not any(x.requires_grad for x in call.outs):
-        return y, none(len(given))
+        return y, none(len(given)) if inert(y) else partial(_of_constants, call, carries(y))
     if isinstance(y, list):
         born(y)
         return y, lambda _: finish(call.back, given, tuple(y), tuple(take_slots(y)))
     return y, lambda ȳ: finish(call.back, given, y, ȳ)
+
+
+def check_functions(f: Any, given: Any) -> None:
+    """Refuses functions given to a function of PyTorch's, which would call them as they are."""
+    if f not in KEYED and any(isinstance(x, FunctionType | MethodType | partial) for x in given):
+        raise Refused(f"{describe(f)} of a function", "call the function yourself")
+
+
+def _of_constants(call: "_Call", passive: bool, ȳ: Any) -> tuple[Any, ...]:
+    """The cotangents where PyTorch knows of no derivative: refused by numbers, none by tensors."""
+    return NONES[len(call.given)] if ȳ is None and passive else call.bars(iter(()))
 
 
 _REFUSED = {
@@ -62,10 +77,12 @@ class _Call:
 
     def __init__(self, f: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.f, self.args, self.kwargs = f, args, kwargs
+        self.given = (*args, *kwargs.values())
         self.modules = [x for x in (f, *args, *kwargs.values()) if isinstance(x, nn.Module)]
         self.parameters = [p for m in self.modules for p in m.parameters() if p.requires_grad]
         self.y = _mapped(self.record(), _detached)
         self.seen = self.versions()
+        self.place = here() if self.floats else ""
 
     def record(self) -> Any:
         """Calls the function; what it returns is on the tape."""
@@ -79,28 +96,34 @@ class _Call:
 
     def call(self) -> Any:
         """Calls the function with floats as tensors, too, where it takes them so."""
-        count = sum(type(x) is float for x in _leaves((self.args, self.kwargs)))
-        key = (self.f, self.args[0] if self.f in KEYED else None, count)
-        if count and key not in _PLAIN_FLOATS:
+        leaves = list(_leaves((self.args, self.kwargs)))
+        count = sum(isinstance(x, float) for x in leaves)
+        if not count:
+            return self.attempt(frozenset())
+        what = tuple([(type(x), getattr(x, "dtype", None)) for x in leaves])
+        key = (self.f, self.args[0] if self.f in KEYED else None, what, tuple(self.kwargs))
+        if key not in _PLAIN_FLOATS:
             _PLAIN_FLOATS[key] = self.plain_floats(count)
-        return self.attempt(_PLAIN_FLOATS.get(key, frozenset()))
+        return self.attempt(_PLAIN_FLOATS[key])
 
     def plain_floats(self, count: int) -> frozenset[int]:
         """Which of the floats the function takes only as Python numbers."""
-        if self.works(frozenset()):
-            return frozenset()
         everything = frozenset(range(count))
-        return frozenset(i for i in range(count) if not self.works(everything - {i}))
+        usual = self.kind(everything)
+        if self.kind(frozenset()) == usual:
+            return frozenset()
+        plain = frozenset(i for i in everything if self.kind(everything - {i}) != usual)
+        return plain if self.kind(plain) == usual else everything
 
-    def works(self, plain: frozenset[int]) -> bool:
+    def kind(self, plain: frozenset[int]) -> Any:
+        """The dtypes and shapes of what it returns, with some floats as numbers; None where it doesn't take that."""
         before = torch.get_rng_state()
         try:
-            self.attempt(plain)
+            return [(x.dtype, x.shape) for x in _tensors(self.attempt(plain))]
         except (TypeError, RuntimeError):
-            return False
+            return None
         finally:
             torch.set_rng_state(before)
-        return True
 
     def attempt(self, plain: frozenset[int]) -> Any:
         self.leaves: list[tuple[Any, Tensor]] = []
@@ -108,7 +131,7 @@ class _Call:
         return self.f(*_mapped(self.args, self.leaf), **_mapped(self.kwargs, self.leaf))
 
     def leaf(self, x: Any) -> Any:
-        if type(x) is float:
+        if isinstance(x, float):
             self.floats += 1
             if self.floats - 1 in self.plain:
                 return x
@@ -133,28 +156,47 @@ class _Call:
         pairs = [(out, bar) for out, bar in zip(self.outs, bars, strict=True) if bar is not None and out.requires_grad]
         inputs = [x for _, x in self.leaves] + self.parameters
         if not pairs or not inputs:
-            return (None,) * (len(self.args) + len(self.kwargs))
+            return NONES[len(self.given)]
         outs, seeds = zip(*pairs, strict=True)
         grads = torch.autograd.grad(outs, inputs, seeds, retain_graph=True, allow_unused=True)
         for p, grad in zip(self.parameters, grads[len(self.leaves) :], strict=True):
             STATE.sweep.arrive(p, grad)
-        found = iter([fit(g, x) for (x, _), g in zip(self.leaves, grads, strict=False)])
-        taken = iter([i not in self.plain for i in range(self.floats)])
-        return tuple(_given(x, found, taken) for x in (*self.args, *self.kwargs.values()))
+        return self.bars(fit(g, x) for (x, _), g in zip(self.leaves, grads, strict=False))
 
+    def bars(self, found: Iterator[Any]) -> tuple[Any, ...]:
+        """The cotangents of the arguments, from those of tensors and numbers in order."""
+        numbers = iter(range(self.floats))
+        spots = [*range(len(self.args)), *self.kwargs]
+        return tuple([self.bar(x, spot, found, numbers) for spot, x in zip(spots, self.given, strict=True)])
 
-def _given(x: Any, found: Iterator[Any], taken: Iterator[bool]) -> Any:
-    """The cotangent of an argument, from those of its tensors in order."""
-    if (isinstance(x, Tensor) and carries(x)) or (type(x) is float and next(taken)):
-        return next(found)
-    if isinstance(x, tuple):
-        return tuple(_given(part, found, taken) for part in x)
-    if isinstance(x, list):
-        give_slots(x, [arrive(part, _given(part, found, taken)) for part in x])
-    if isinstance(x, dict):
-        for key, part in x.items():
-            STATE.sweep.give(x, key, arrive(part, _given(part, found, taken)))
-    return None
+    def bar(self, x: Any, spot: int | str, found: Iterator[Any], numbers: Iterator[int]) -> Any:
+        if isinstance(x, float):
+            bar = None if next(numbers) in self.plain else next(found, None)
+            return self.refusal(spot) if bar is None else bar
+        if isinstance(x, tuple):
+            return tuple([self.bar(part, spot, found, numbers) for part in x])
+        if isinstance(x, list):
+            give_slots(x, [arrive(part, self.bar(part, spot, found, numbers)) for part in x])
+        elif isinstance(x, dict):
+            for key, part in x.items():
+                STATE.sweep.give(x, key, arrive(part, self.bar(part, spot, found, numbers)))
+        elif carries(x):
+            return next(found, None) if isinstance(x, Tensor) else self.refusal(spot)
+        return None
+
+    def constants(self) -> set[int]:
+        """The floats, in order, by which PyTorch has no derivative."""
+        outs = [x for x in self.outs if x.requires_grad]
+        leaves = [x for _, x in self.leaves]
+        ones = [torch.ones_like(x) for x in outs]
+        grads = torch.autograd.grad(outs, leaves, ones, allow_unused=True) if outs else [None] * len(leaves)
+        found = iter([g for (x, _), g in zip(self.leaves, grads, strict=True) if isinstance(x, float)])
+        return {i for i in range(self.floats) if i in self.plain or next(found) is None}
+
+    def refusal(self, spot: int | str) -> Refusal:
+        error = taken_as_constant(self.f, spot)
+        error.place = self.place
+        return Refusal(error)
 
 
 def _mapped(x: Any, f: Callable[[Any], Any]) -> Any:
@@ -213,7 +255,10 @@ def in_place(f: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     if name in ("requires_grad_", "retain_grad_"):
         return x, lambda ȳ: (ȳ, *(None,) * (count - 1))
     if name in _FILLS or any(is_random in name for is_random in _RANDOM):
-        return change(x, lambda: f(*args, **kwargs), lambda old: (None, lambda _: (None,) * count), count)
+        error = taken_as_constant(f, 1)
+        error.place = here()
+        bars = lambda: (None, *[refused_bars(number, error) for number in (*rest, *kwargs.values())])
+        return change(x, lambda: f(*args, **kwargs), lambda old: (None, lambda _: bars()), count)
     if name == "copy_":
         source = rest[0]
         return change(x, lambda: f(*args, **kwargs), lambda old: (None, lambda b: _to_source(b, source, count)), count)
@@ -239,19 +284,20 @@ def _to_source(bar: Any, source: Any, count: int) -> tuple[Any, ...]:
 
 
 _LAYERS: dict[type, Callable[..., Pulled]] = {
-    nn.Linear: lambda m, x: pull(nn.functional.linear, x, m.weight, m.bias),
-    nn.ReLU: lambda m, x: pull(torch.relu, x) if not m.inplace else torch_call(m, (x,), {}),
-    nn.Tanh: lambda m, x: pull(torch.tanh, x),
-    nn.Sigmoid: lambda m, x: pull(torch.sigmoid, x),
-    nn.Sequential: lambda m, x: _pull_chain(list(m), x),
+    nn.Linear: lambda m, x: PULL[nn.functional.linear](x, m._parameters["weight"], m._parameters["bias"]),
+    nn.ReLU: lambda m, x: PULL[torch.relu](x) if not m.inplace else torch_call(m, (x,), {}),
+    nn.Tanh: lambda m, x: PULL[torch.tanh](x),
+    nn.Sigmoid: lambda m, x: PULL[torch.sigmoid](x),
+    nn.Sequential: lambda m, x: _pull_chain(m, x),
 }
 """Modules whose functions have rules of their own, which are faster than a call on PyTorch's tape."""
 
 
-def _pull_chain(layers: list[nn.Module], x: Any) -> Pulled:
+def _pull_chain(chain: Any, x: Any) -> Pulled:
     backs = []
-    for layer in layers:
-        x, back = pull(layer, x)
+    for layer in chain:
+        pulled = _layer(layer)
+        x, back = _pull_module(layer, (x,), {}) if pulled is None else pulled(layer, x)
         backs.append(back)
 
     def pull_back(ȳ: Any) -> tuple[Any, ...]:
@@ -262,15 +308,22 @@ def _pull_chain(layers: list[nn.Module], x: Any) -> Pulled:
     return x, pull_back
 
 
+def _layer(m: nn.Module) -> Callable[..., Pulled] | None:
+    """The rule of a module that is a layer of PyTorch's and nothing more."""
+    found = _LAYERS.get(type(m))
+    return None if found is None or _hooked(m) else found
+
+
 def _hooked(m: nn.Module) -> bool:
-    """Whether more than its class's `forward` runs when a module is called."""
+    """Whether more than its class's `forward` runs when a module is called, or its parameters are something else."""
     hooks = m._forward_hooks or m._forward_pre_hooks or m._backward_hooks or m._backward_pre_hooks
-    return bool(hooks) or "forward" in m.__dict__ or nn.modules.module._has_any_global_hook()
+    replaced = "forward" in m.__dict__ or (type(m) is nn.Linear and "weight" not in m._parameters)
+    return bool(hooks) or replaced or nn.modules.module._has_any_global_hook()
 
 
 def _pull_module(m: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Pulled:
-    layer = _LAYERS.get(type(m))
-    if layer is not None and len(args) == 1 and not kwargs and type(args[0]) is Tensor and not _hooked(m):
+    layer = _layer(m) if len(args) == 1 and not kwargs and type(args[0]) is Tensor else None
+    if layer is not None:
         y, back = layer(m, *args)
         return y, lambda ȳ: back(ȳ)[:1]
     if all(library(type(part)) == "torch" for part in m.modules()):
@@ -292,7 +345,7 @@ def _pull_torch(f: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Pulled
 
     if args and isinstance(args[0], nn.Module) and hasattr(f, "__code__"):
         if f.__name__ not in _FORWARD_METHODS:
-            return f(*args, **kwargs), none(len(args) + len(kwargs))
+            return as_constants(f, args, kwargs, partial(taken_as_constant, f))
         if not all(library(type(part)) == "torch" for part in args[0].modules()):
             return pull_function(f, args, kwargs)
     if f in PULL:

@@ -2,16 +2,18 @@
 
 import ast
 import inspect
+import linecache
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from types import CodeType, FunctionType
 from typing import Any
 
-from torchflux_syntax import Function, load, read, show
+from torchflux_syntax import Function, load, read
 
 from ._forward import forward
 from ._prepare import Prepared, prepare
+from ._pull import TRANSFORM
 from ._registry import NONES, constant, pushes, raw
 from ._reverse import reverse
 from ._run import STATE
@@ -38,7 +40,7 @@ class Generated:
         self.original = original  # keeps the code object alive, and so its identity
         function = written.function
         self.made: Any = load(function, **written.bindings)
-        self.source = show(function)
+        self.source = "".join(linecache.getlines(self.made.__code__.co_filename)).rstrip("\n")
         self.closure = dict(zip(self.made.__code__.co_freevars, self.made.__closure__ or (), strict=True))
         self.captured = set(function.cells)
         a = function.definition.args
@@ -47,7 +49,7 @@ class Generated:
         self.keywords = [p.arg for p in a.kwonlyargs]
         self.star, self.double_star = a.vararg is not None, a.kwarg is not None
         self.simple = not (self.star or self.double_star or self.keywords)
-        _register(function, self.made.__code__)
+        _register(function, self.made.__code__, self.source)
 
     def bind(self, f: Any, defaults: bool = True) -> Callable[..., Any]:
         """The generated function with the cells (and the defaults) of the closure f."""
@@ -91,6 +93,9 @@ def generated_pullback(f: Any, taped: bool = False) -> Generated:
     if found is None:
         found = kept[key] = Generated(reverse(prepared(f), taped), f)
     return found
+
+
+TRANSFORM.append(generated_pullback)
 
 
 def pushforward_of(f: Any) -> Any:
@@ -209,10 +214,10 @@ def prepared(f: Any) -> Prepared:
     return prepare(function, structured=True)
 
 
-def _register(function: Function, code: CodeType) -> None:
+def _register(function: Function, code: CodeType, text: str) -> None:
     """Remembers the nested functions of a generated one, and the places of its lines in the user's file."""
     _register_nested(function.definition, code, function.file)
-    tree = ast.parse(show(function))
+    tree = ast.parse(text)
     places = {
         new.lineno: (old.lineno, old.col_offset)
         for new, old in zip(_lines(tree.body), _lines([function.definition]), strict=False)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ._attributes import ATTRIBUTES
+from ._attributes import ATTRIBUTES, OF_TENSORS
 from ._kinds import conj, fit
 from ._registry import constant, rule
 
@@ -25,7 +25,7 @@ def attribute(name: str, *functions: Any) -> Callable[[Any], Any]:
 
         read.__name__ = read.__qualname__ = name
         rule(read, *functions)(f)
-        ATTRIBUTES[name] = read
+        ATTRIBUTES[name], OF_TENSORS[name] = read, f
         return f
 
     return register
