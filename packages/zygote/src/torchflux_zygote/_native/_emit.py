@@ -5,6 +5,7 @@ import keyword
 
 from ._analysis import Memory
 from ._arrays import part_type
+from ._fuse import fused
 from ._ir import (
     F32,
     Array,
@@ -53,8 +54,8 @@ def source(program: Program, doc: str = "") -> str:
             n += 1
             name = f"{p.name}_{n}"
         names[id(p)] = name
-    texts = [f"@{signed(p) if p.called else JIT}\n{_Emitter(p, names).function('')}" for p in called]
-    own = _Emitter(program, names).function(doc)
+    texts = [f"@{signed(p) if p.called else JIT}\n{_Emitter(fused(p), names[id(p)], names).function('')}" for p in called]
+    own = _Emitter(fused(program), names[id(program)], names).function(doc)
     if called:
         own = f"@{signed(program) if program.called else JIT}\n{own}"
     return "\n".join([*texts, own])
@@ -99,8 +100,8 @@ def _reached(program: Program) -> list[Program]:
 class _Emitter:
     """Writes the text of one program."""
 
-    def __init__(self, program: Program, functions: dict[int, str]) -> None:
-        self.program, self.functions = program, functions
+    def __init__(self, program: Program, title: str, functions: dict[int, str]) -> None:
+        self.program, self.title, self.functions = program, title, functions
         self.memory = Memory(program.block)
         self.names: dict[Value, str] = {}
         self.taken = {*RESERVED, *functions.values()}
@@ -139,7 +140,7 @@ class _Emitter:
         results = ", ".join(self.text(r) for r in self.program.block.results)
         many = len(self.program.block.results) != 1
         self.line(f"return ({results}{',' if many and results else ''})" if many else f"return {results}")
-        head = f"def {self.functions[id(self.program)]}({', '.join(params)}):"
+        head = f"def {self.title}({', '.join(params)}):"
         text = [head, f"    {doc!r}"] if doc else [head]
         return ast.unparse(ast.parse("\n".join([*text, *self.lines]))) + "\n"
 
@@ -461,6 +462,12 @@ class _Emitter:
         self.line(f"if {rows} > {self.name(item.out)}.shape[0]:")
         self.line(f"    {self.name(item.out)} = rt.grow({tape}, {rows})")
 
+    def op_equal(self, item: Op) -> None:
+        """Raises if two lengths differ."""
+        n, m = (self.text(a) for a in item.args)
+        self.line(f"if {n} != {m}:")
+        self.line(f"    raise ValueError({f'{item.place}: the shapes do not fit'.removeprefix(': ')!r})")
+
     def op_within(self, item: Op) -> None:
         """Raises here, with a constant message, which is quick to compile."""
         assert item.out is not None
@@ -472,6 +479,14 @@ class _Emitter:
     def text_outside(self, item: Op) -> str:
         """Whether any index of a range is out of bounds."""
         return self.call(item, "rt.outside")
+
+    def text_broadcast(self, item: Op) -> str:
+        """The length that two broadcast to."""
+        return self.call(item, "rt.broadcast")
+
+    def text_stride(self, item: Op) -> str:
+        """How a length moves along another."""
+        return self.call(item, "rt.stride")
 
     def text_shape(self, item: Op) -> str:
         """A length along an axis."""

@@ -137,7 +137,7 @@ class Reader(Calling):
 
     def is_view(self, value: Value) -> bool:
         """Whether an array was just taken out of another one."""
-        return any(isinstance(op, Op) and op.out is value and op.name == "load" for op in self.w.block.items[-3:])
+        return any(isinstance(op, Op) and op.out is value and op.name == "load" for op in self.w.block.items)
 
     def named(self) -> set[ArrayRef]:
         """The arrays that any name reaches."""
@@ -404,7 +404,7 @@ class Reader(Calling):
             if not isinstance(base, ArrayRef | View):
                 raise self.refuse(f"a store into {self.describe(base)}", "store into arrays")
             path, args = self.index(target.slice, base)
-            if isinstance(entry, View) and entry == self.at(base, path, args):
+            if isinstance(entry, View) and entry.same(self.at(base, path, args)):
                 return  # the end of `a[...] += b`, which has changed the array already
             self.put(base, path, args, self.as_value(self.settle(entry)))
         else:

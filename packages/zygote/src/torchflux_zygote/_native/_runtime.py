@@ -123,6 +123,22 @@ def _fits(n, m):  # type: ignore[no-untyped-def]
 
 
 @jit
+def broadcast(n, m):  # type: ignore[no-untyped-def]
+    """The length to which two broadcast."""
+    if n != m and n != 1 and m != 1:
+        raise ValueError("the shapes of operands don't fit")
+    return m if n == 1 else n
+
+
+@jit
+def stride(n, whole):  # type: ignore[no-untyped-def]
+    """How far to go along an axis of length `n` for a step along one of length `whole`, to which it is broadcast."""
+    if n != whole and n != 1:
+        raise ValueError("the shapes of a store don't fit")
+    return 1 if n == whole else 0
+
+
+@jit
 def outer(a, b):  # type: ignore[no-untyped-def]
     """The outer product."""
     out = np.empty((a.shape[0], b.shape[0]), a.dtype)
