@@ -33,7 +33,7 @@ RESERVED = {"math", "np", "rt", "max", "min", "abs", "float", "int", "bool", "ro
 LOOPS = {"assign": {(1, 1), (2, 2), (2, 1)}, "add": {(1, 1), (2, 2)}}
 ON_ARRAYS = {
     "max": "np.maximum", "min": "np.minimum", "not": "np.logical_not", "and": "np.logical_and", "or": "np.logical_or",
-    "where": "rt.where", "round": "np.round_", "norm": "np.sqrt", "abs": "np.abs", "erf": "rt.erf", "erfc": "rt.erfc",
+    "round": "np.round_", "norm": "np.sqrt", "abs": "np.abs",
     "asin": "np.arcsin", "acos": "np.arccos", "atan": "np.arctan", "atan2": "np.arctan2", "asinh": "np.arcsinh",
     "acosh": "np.arccosh", "atanh": "np.arctanh",
 }  # fmt: skip
@@ -54,8 +54,12 @@ def source(program: Program, doc: str = "") -> str:
             n += 1
             name = f"{p.name}_{n}"
         names[id(p)] = name
-    texts = [f"@{signed(p) if p.called else JIT}\n{_Emitter(fused(p), names[id(p)], names).function('')}" for p in called]
-    own = _Emitter(fused(program), names[id(program)], names).function(doc)
+
+    def text(p: Program, doc: str = "") -> str:
+        return _Emitter(fused(p), names[id(p)], names).function(doc)
+
+    texts = [f"@{signed(p) if p.called else JIT}\n{text(p)}" for p in called]
+    own = text(program, doc)
     if called:
         own = f"@{signed(program) if program.called else JIT}\n{own}"
     return "\n".join([*texts, own])

@@ -207,10 +207,10 @@ class _Schedule:
     def fits(self, op: Op) -> bool:
         """Whether an operation has the same result as numbers, element by element."""
         assert op.out is not None
-        if op.name not in BY_ELEMENT:
-            return op.name in RULES
+        if op.name not in BY_ELEMENT or op.name == "where":
+            return op.name in RULES or op.name == "where"
         dtype = op.out.type.dtype if isinstance(op.out.type, Array) else op.out.type
-        taken = [arg.type.dtype for arg in op.args[op.name == "where" :] if isinstance(arg.type, Array)]
+        taken = [arg.type.dtype for arg in op.args if isinstance(arg.type, Array)]
         if dtype.kind == "i" and (op.name in ("pow", "div") or any(t.kind == "b" for t in taken)):
             return False
         return dtype != F32 or all(t == F32 for t in taken)
@@ -260,7 +260,8 @@ class _Schedule:
         a, b = (self.resolve(arg) for arg in op.args)
         space = (*self.shape(a), *self.shape(b))
         sizes = (self.length(a, 0), self.length(b, 0))
-        return Node(op, "element", [Operand(a, self.shape(a), (0,), (None,)), Operand(b, self.shape(b), (1,), (None,))], space, sizes)
+        operands = [Operand(x, self.shape(x), (axis,), (None,)) for axis, x in enumerate((a, b))]
+        return Node(op, "element", operands, space, sizes)
 
     def total(self, op: Op) -> Node:
         """A sum of all elements."""

@@ -1,7 +1,5 @@
 """What compiled programs call: bounds, growing tapes, broadcasting backwards."""
 
-import math
-
 import numba
 import numpy as np
 
@@ -157,12 +155,6 @@ def total(x):  # type: ignore[no-untyped-def]
     return s
 
 
-@numba.vectorize(cache=True)
-def where(cond, a, b):  # type: ignore[no-untyped-def]
-    """`a` where `cond`, else `b`."""
-    return a if cond else b
-
-
 @jit
 def zeros_like(x):  # type: ignore[no-untyped-def]
     """Zeros in the shape of `x`, contiguous."""
@@ -213,15 +205,3 @@ def unbroadcast2(g, n, m):  # type: ignore[no-untyped-def]
         for j in range(g.shape[1]):
             out[i if n > 1 else 0, j if m > 1 else 0] += g[i, j]
     return out
-
-
-@numba.vectorize(cache=True)
-def erf(x):  # type: ignore[no-untyped-def]
-    """The error function."""
-    return math.erf(x)
-
-
-@numba.vectorize(cache=True)
-def erfc(x):  # type: ignore[no-untyped-def]
-    """1 - erf."""
-    return math.erfc(x)
