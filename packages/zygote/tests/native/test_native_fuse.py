@@ -145,7 +145,7 @@ def test_an_overlapping_store_goes_through_an_array():
 
 def test_memory_is_looked_after(monkeypatch):
     """Without the rule of memory the checker finds wrong numbers."""
-    monkeypatch.setattr(_fuse._Schedule, "conflict", lambda self, a, b, together: False)
+    monkeypatch.setattr(_fuse.Schedule, "conflict", lambda self, a, b, together: False)
     with pytest.raises(AssertionError):
         check(shifted, A)
 
@@ -154,7 +154,7 @@ def test_shapes_are_looked_after(monkeypatch):
     """So it does if every operand is taken to have the shape of the whole."""
     ones = A[:1]
     check(chain, A, ones)
-    monkeypatch.setattr(_fuse._Schedule, "stride", lambda *args: None)
+    monkeypatch.setattr(_fuse.Schedule, "stride", lambda *args: None)
     with pytest.raises((AssertionError, IndexError)):
         check(chain, A, ones)
 
@@ -376,7 +376,7 @@ def test_random_programs_of_arrays(block):
 
 def test_random_programs_notice_a_wrong_loop(monkeypatch):
     """The canary: without the rule of memory, some of them don't agree."""
-    monkeypatch.setattr(_fuse._Schedule, "conflict", lambda self, a, b, together: False)
+    monkeypatch.setattr(_fuse.Schedule, "conflict", lambda self, a, b, together: False)
     outcomes = [attempt(Arrays(seed).program(), random_arguments(seed), False).kind for seed in range(30)]
     assert "fails" in outcomes
 
