@@ -59,8 +59,7 @@ def _plain_runtime() -> types.SimpleNamespace:
     """The functions that compiled programs call, not compiled."""
     text = Path(_runtime.__file__).read_text().replace("import numba\n", "")
     identity = lambda *args, **kwargs: args[0] if args and callable(args[0]) else (lambda f: f)
-    vectorize = lambda *args, **kwargs: lambda f: lambda *xs: np.vectorize(f, otypes=[np.result_type(*xs[-2:])])(*xs)
-    space: dict[str, Any] = {"numba": types.SimpleNamespace(njit=identity, vectorize=vectorize), "__name__": "plain"}
+    space: dict[str, Any] = {"numba": types.SimpleNamespace(njit=identity), "__name__": "plain"}
     exec(compile(text, "plain runtime", "exec"), space)
     return types.SimpleNamespace(**space)
 

@@ -6,6 +6,7 @@ import keyword
 from ._analysis import Memory
 from ._any_order import in_any_order
 from ._arrays import part_type
+from ._fuse import fused
 from ._ir import (
     F32,
     INT,
@@ -34,7 +35,7 @@ RESERVED = {"math", "np", "rt", "max", "min", "abs", "float", "int", "bool", "ro
 LOOPS = {"assign": {(1, 1), (2, 2), (2, 1)}, "add": {(1, 1), (2, 2)}}
 ON_ARRAYS = {
     "max": "np.maximum", "min": "np.minimum", "not": "np.logical_not", "and": "np.logical_and", "or": "np.logical_or",
-    "where": "rt.where", "round": "np.round_", "norm": "np.sqrt", "abs": "np.abs", "erf": "rt.erf", "erfc": "rt.erfc",
+    "round": "np.round_", "norm": "np.sqrt", "abs": "np.abs",
     "asin": "np.arcsin", "acos": "np.arccos", "atan": "np.arctan", "atan2": "np.arctan2", "asinh": "np.arcsinh",
     "acosh": "np.arccosh", "atanh": "np.arctanh",
 }  # fmt: skip
@@ -55,8 +56,12 @@ def source(program: Program, doc: str = "") -> str:
             n += 1
             name = f"{p.name}_{n}"
         names[id(p)] = name
-    texts = [f"@{signed(p) if p.called else JIT}\n{_Emitter(p, names).function('')}" for p in called]
-    own = _Emitter(program, names).function(doc)
+
+    def text(p: Program, doc: str = "") -> str:
+        return _Emitter(p, names[id(p)], names).function(doc)
+
+    texts = [f"@{signed(p) if p.called else JIT}\n{text(p)}" for p in called]
+    own = text(program, doc)
     if called:
         own = f"@{signed(program) if program.called else JIT}\n{own}"
     return "\n".join([*texts, own])
@@ -101,9 +106,9 @@ def _reached(program: Program) -> list[Program]:
 class _Emitter:
     """Writes the text of one program."""
 
-    def __init__(self, program: Program, functions: dict[int, str]) -> None:
-        self.title, self.functions = functions[id(program)], functions
-        program = self.program = in_any_order(program)
+    def __init__(self, program: Program, title: str, functions: dict[int, str]) -> None:
+        program = self.program = in_any_order(fused(program))
+        self.title, self.functions = title, functions
         self.memory = Memory(program.block)
         self.names: dict[Value, str] = {}
         self.taken = {*RESERVED, *functions.values()}
@@ -479,6 +484,12 @@ class _Emitter:
         self.line(f"if {rows} > {self.name(item.out)}.shape[0]:")
         self.line(f"    {self.name(item.out)} = rt.grow({tape}, {rows})")
 
+    def op_equal(self, item: Op) -> None:
+        """Raises if two lengths differ."""
+        n, m = (self.text(a) for a in item.args)
+        self.line(f"if {n} != {m}:")
+        self.line(f"    raise ValueError({f'{item.place}: the shapes do not fit'.removeprefix(': ')!r})")
+
     def op_within(self, item: Op) -> None:
         """Raises here, with a constant message, which is quick to compile."""
         assert item.out is not None
@@ -490,6 +501,14 @@ class _Emitter:
     def text_outside(self, item: Op) -> str:
         """Whether any index of a range is out of bounds."""
         return self.call(item, "rt.outside")
+
+    def text_broadcast(self, item: Op) -> str:
+        """The length that two broadcast to."""
+        return self.call(item, "rt.broadcast")
+
+    def text_stride(self, item: Op) -> str:
+        """How a length moves along another."""
+        return self.call(item, "rt.stride")
 
     def text_shape(self, item: Op) -> str:
         """A length along an axis."""

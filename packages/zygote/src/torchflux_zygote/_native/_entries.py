@@ -106,6 +106,13 @@ class View:
     path: Path
     args: tuple[Value, ...]
 
+    def same(self, other: Any) -> bool:
+        """Whether another entry is the same part, with the same numbers or equal constants for indices."""
+        if not isinstance(other, View) or (self.base, self.path) != (other.base, other.path):
+            return False
+        pairs = zip(self.args, other.args, strict=True)
+        return all(a is b or (a.const is not None and a.const == b.const) for a, b in pairs)
+
 
 @dataclass(frozen=True)
 class Range:

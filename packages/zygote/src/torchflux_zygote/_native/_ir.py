@@ -157,6 +157,7 @@ class Program:
     derived: dict[Any, "Program"] = field(default_factory=dict)  # what has been made of it
     like: dict[Value, Value] = field(default_factory=dict)  # results in the shape of other values
     effects: list[Value] = field(default_factory=list)  # what stores into arrays of the caller leave
+    solid: frozenset[Value] = frozenset()  # parameters that are arrays without an axis of length one
     called: bool = False  # by a program, perhaps itself: it is compiled for declared types
 
 

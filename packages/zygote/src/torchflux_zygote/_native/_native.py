@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -226,7 +227,7 @@ def _key(x: Any, flat: list[Any]) -> Any:
         found = _ARRAYS.get((x.dtype, x.ndim))
         if found is None:
             found = _ARRAYS[x.dtype, x.ndim] = _array(str(x.dtype), x.ndim, "array")
-        return found
+        return Thin(found) if 1 in x.shape else found
     if kind is tuple or isinstance(x, tuple):
         return tuple(_key(part, flat) for part in x)
     if isinstance(x, torch.Tensor):
@@ -237,7 +238,7 @@ def _key(x: Any, flat: list[Any]) -> Any:
                 torch.Tensor,
                 _array(str(x.dtype).removeprefix("torch."), x.ndim, "tensor"),
             )
-        return found
+        return (torch.Tensor, Thin(found[1])) if x.ndim and 1 in x.shape else found
     if isinstance(x, torch.SymInt | torch.SymFloat | torch.SymBool):
         return _key({torch.SymInt: int, torch.SymFloat: float, torch.SymBool: bool}[type(x)](x), flat)
     if isinstance(x, np.generic):
@@ -248,6 +249,13 @@ def _key(x: Any, flat: list[Any]) -> Any:
     raise TypeError(
         f"native functions take floats, ints, bools, arrays, tensors and tuples of them, not {kind.__name__} ({x!r})"
     )
+
+
+@dataclass(frozen=True)
+class Thin:
+    """The type of an array that has an axis of length one, which may be broadcast."""
+
+    type: Type
 
 
 _TENSORS: dict[Any, Any] = {}
@@ -284,6 +292,7 @@ class Specialised:
         self.given_tensors: dict[int, bool] = {}
         names = list(native.signature.parameters)
         self.layouts: list[Any] = []
+        self.solid: set[Value] = set()
         entries = []
         for k, part in enumerate(key):
             entry, layout = self._entry(part, names[k] if k < len(names) else "args")
@@ -293,7 +302,8 @@ class Specialised:
         program, self.form = self.reader.program(native.function, entries, self.params)
         self.constants = [x for _, x in self.reader.constants]
         self.params += [self.reader.firsts[ref] for ref, _ in self.reader.constants]
-        program.params = self.params
+        self.solid |= {self.reader.firsts[ref] for ref, x in self.reader.constants if 1 not in np.shape(x)}
+        program.params, program.solid = self.params, frozenset(self.solid)
         self.program = hoisted(tidy(program))
         self.wrt = [k for k, p in enumerate(self.params[:given]) if p.floats]
         self.operation = Operation(self.program, native.checkpoint, given, native.mode)
@@ -311,7 +321,9 @@ class Specialised:
         if isinstance(key, tuple):
             parts = [self._entry(part, f"{name}_{k}") for k, part in enumerate(key)]
             return tuple(p for p, _ in parts), tuple(layout for _, layout in parts)
-        value = Value(key, name)
+        value = Value(key.type if isinstance(key, Thin) else key, name)
+        if value.is_array and not isinstance(key, Thin):
+            self.solid.add(value)
         self.params.append(value)
         place = len(self.params) - 1 if value.floats else None
         self.given_tensors[len(self.params) - 1] = tensor

@@ -69,12 +69,17 @@ class Operation:
     @cached_property
     def reverse(self) -> Operation:
         """Inputs and a cotangent for every float result, to the results and the gradient for every float input."""
-        return Operation(reverse(checkpointed(self.program, self.checkpoint), self.wrt))
+        return self.derived(reverse(checkpointed(self.program, self.checkpoint), self.wrt))
+
+    def derived(self, program: Program) -> Operation:
+        """The operation of a program that takes the same arguments, and more."""
+        program.solid = self.program.solid
+        return Operation(program)
 
     def forward(self, width: int) -> Operation:
         """Inputs and `width` tangents for each float input, to the results and as many for each float result."""
         if width not in self.pushed:
-            self.pushed[width] = Operation(forward(self.program, self.wrt, width))
+            self.pushed[width] = self.derived(forward(self.program, self.wrt, width))
         return self.pushed[width]
 
     def value_and_gradient(self, values: list[Any], mode: Mode | None = None) -> tuple[Any, dict[int, Any]]:
@@ -102,7 +107,7 @@ class Operation:
     @cached_property
     def slopes(self) -> Operation:
         """The value of one float result, and its derivative by every float input, all numbers: in forward mode."""
-        return Operation(gradient(self.program, self.wrt))
+        return self.derived(gradient(self.program, self.wrt))
 
     @cached_property
     def pushed(self) -> dict[int, Operation]:

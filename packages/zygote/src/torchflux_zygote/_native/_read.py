@@ -160,9 +160,10 @@ class Reader(Calling):
 
     def unshared(self, value: Value) -> Value:
         """What is to be stored: a copy of an array that was just taken out of another one, which it may overlap."""
-        if any(isinstance(op, Op) and op.out is value and op.name == "load" for op in self.w.block.items[-3:]):
-            return self.w.emit("copy", value.type, value) if value.is_array else value
-        return value
+        if not value.is_array:
+            return value
+        taken = any(isinstance(op, Op) and op.out is value and op.name == "load" for op in self.w.block.items)
+        return self.w.emit("copy", value.type, value) if taken else value
 
     def held(self) -> set[ArrayRef]:
         """The arrays that any name reaches which may be read again."""
@@ -431,7 +432,7 @@ class Reader(Calling):
                 put_at(self, base, entries, self.as_value(self.settle(entry)))
                 return
             path, args = self.path(entries, base)
-            if isinstance(entry, View) and entry == self.at(base, path, args):
+            if isinstance(entry, View) and entry.same(self.at(base, path, args)):
                 return  # the end of `a[...] += b`, which has changed the array already
             self.put(base, path, args, self.as_value(self.settle(entry)))
         else:

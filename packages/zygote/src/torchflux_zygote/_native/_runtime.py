@@ -1,7 +1,5 @@
 """What compiled programs call: bounds, growing tapes, broadcasting backwards."""
 
-import math
-
 import numba
 import numpy as np
 
@@ -135,6 +133,22 @@ def _fits(n, m):  # type: ignore[no-untyped-def]
 
 
 @jit
+def broadcast(n, m):  # type: ignore[no-untyped-def]
+    """The length to which two broadcast."""
+    if n != m and n != 1 and m != 1:
+        raise ValueError("the shapes of operands don't fit")
+    return m if n == 1 else n
+
+
+@jit
+def stride(n, whole):  # type: ignore[no-untyped-def]
+    """How far to go along an axis of length `n` for a step along one of length `whole`, to which it is broadcast."""
+    if n != whole and n != 1:
+        raise ValueError("the shapes of a store don't fit")
+    return 1 if n == whole else 0
+
+
+@jit
 def outer(a, b):  # type: ignore[no-untyped-def]
     """The outer product."""
     out = np.empty((a.shape[0], b.shape[0]), a.dtype)
@@ -151,12 +165,6 @@ def total(x):  # type: ignore[no-untyped-def]
     for i in np.ndindex(x.shape):
         s += x[i]
     return s
-
-
-@numba.vectorize(cache=True)
-def where(cond, a, b):  # type: ignore[no-untyped-def]
-    """`a` where `cond`, else `b`."""
-    return a if cond else b
 
 
 @jit
@@ -316,15 +324,3 @@ def unbroadcast2(g, n, m):  # type: ignore[no-untyped-def]
         for j in range(g.shape[1]):
             out[i if n > 1 else 0, j if m > 1 else 0] += g[i, j]
     return out
-
-
-@numba.vectorize(cache=True)
-def erf(x):  # type: ignore[no-untyped-def]
-    """The error function."""
-    return math.erf(x)
-
-
-@numba.vectorize(cache=True)
-def erfc(x):  # type: ignore[no-untyped-def]
-    """1 - erf."""
-    return math.erfc(x)

@@ -9,7 +9,7 @@ from typing import Any
 from ._ir import BOOL, INT, WEAK, Array, Block, If, Item, Op, Scalar, Type, Value
 from ._ops import DERIVATIVES, elementwise_type, formula
 
-__all__ = ["Writer", "literal", "rank", "same_type"]
+__all__ = ["Writer", "literal", "rank", "same_type", "shortened"]
 
 Path = tuple[tuple[str, ...], ...]
 """How to come from an array to a part of it: steps of index items, e.g. `(("i", "s110"),)` for `a[i, lo:hi]`."""
@@ -78,14 +78,20 @@ class Writer:
         out = Value(type, hint)
         self.add(Op(name, args, out, attrs, place))
         if isinstance(type, Array):
-            self.measure(name, args, out)
+            self.measure(name, args, out, attrs)
         if pure:
             self.known[-1][key] = out
         return out
 
-    def measure(self, name: str, args: tuple[Value, ...], out: Value) -> None:
+    def measure(self, name: str, args: tuple[Value, ...], out: Value, attrs: Any = None) -> None:
         """Notes the shape of a new array where it is known."""
-        if name in ("zeros", "ones", "empty"):
+        if name == "load":
+            self.measure_part(args[0], args[1:], out, attrs)
+        elif name == "transposed":
+            self.sizes[out] = (self.shape(args[0], 1), self.shape(args[0], 0))
+        elif name == "outer":
+            self.sizes[out] = (self.shape(args[0], 0), self.shape(args[1], 0))
+        elif name in ("zeros", "ones", "empty"):
             self.sizes[out] = args
         elif name in ("take", "take_last"):
             assert isinstance(args[1].type, Array)
@@ -117,6 +123,36 @@ class Writer:
             shapes = [tuple(self.shape(arg, k) for k in range(rank(arg))) for arg in arrays]
             if all(shape == shapes[0] for shape in shapes) and len(shapes[0]) == rank(out):
                 self.sizes[out] = shapes[0]
+
+    def measure_part(self, array: Value, values: tuple[Value, ...], out: Value, path: Path) -> None:
+        """Notes the shape of a part of an array, if its slices have constant ends."""
+        sizes = [self.shape(array, k) for k in range(rank(array))]
+        rest = list(values)
+        for step in path:
+            if step == ("T",):
+                sizes.reverse()
+                continue
+            whole, sizes = iter(sizes), []
+            for code in step:
+                if code == "n":
+                    sizes.append(literal(1))
+                    continue
+                n = next(whole)
+                ends = [rest.pop(0) if bit == "1" else None for bit in code.removeprefix("i")[1:]]
+                if code == "i":
+                    rest.pop(0)
+                    continue
+                less = shortened(ends[0], ends[1]) if code[3:] == "0" else None
+                if less is None:
+                    return
+                sizes.append(self.cut(n, less[1]))
+        self.sizes[out] = tuple(sizes)
+
+    def cut(self, n: Value, less: int) -> Value:
+        """The length of what a slice leaves of `n` elements, of which it takes `less` away."""
+        if less == 0:
+            return n
+        return self.emit("max", INT, self.op("sub", n, literal(less)), literal(0))
 
     def effect(self, name: str, *args: Value, attrs: Any = None, place: str = "") -> None:
         """Adds an operation that has no result."""
@@ -182,6 +218,15 @@ class Writer:
         if isinstance(value.type, Array):
             return self.emit("zeros_like", value.type, value, hint=hint, pure=False)
         return Value(value.type, hint, const=0.0)
+
+
+def shortened(first: Value | None, last: Value | None) -> tuple[int, int] | None:
+    """Where a slice begins and how many elements it takes away, for constant ends from which that follows."""
+    lo = 0 if first is None else first.const
+    hi = 0 if last is None else last.const
+    if not isinstance(lo, int) or not isinstance(hi, int) or lo < 0 or (last is not None and hi >= 0):
+        return None
+    return lo, lo - hi
 
 
 def rank(value: Value) -> int:
