@@ -56,6 +56,18 @@ def dictionary(x):
     return d["a"]
 
 
+def swapping(g, h, d):
+    if d <= 0:
+        return h
+    return swapping(h, g, d - 1)
+
+
+def test_numbers_that_change_their_types_at_each_call():
+    with pytest.raises(TypeError, match=r"swapping, which calls itself with numbers of other types in turn; make them"):
+        native(lambda x: swapping(x, 2, 3)).source(0.5)
+    assert native(lambda x: swapping(x, 2.0, 3))(0.5) == swapping(0.5, 2.0, 3)
+
+
 @refusal((0.5,), "sorted(", "sorted")
 def unknown_builtin(x):
     return sorted((x, 1.0))[0]

@@ -188,7 +188,14 @@ class Calling(Looping):
         callee = self.callees.get((f.__code__, kinds))
         if callee is None:
             callee = self.callees[f.__code__, kinds] = Callee(self.stack_name(f))
+            callee.being_read = True
             self.read_callee(callee, f, kinds)
+            callee.being_read = False
+        elif callee.being_read and any(other.being_read for other in self.read_since(callee)):
+            raise self.refuse(
+                f"{f.__name__}, which calls itself with numbers of other types in turn",
+                "make them floats from the start",
+            )
         if callee.form is None:
             raise Unknown
         outs = [Value(t, "t") for t in callee.results]
@@ -203,6 +210,11 @@ class Calling(Looping):
         for k in sorted(callee.stored):
             self.store_back(held, k, next(following), f.__name__)
         return found
+
+    def read_since(self, callee: Callee) -> list[Callee]:
+        """The programs whose reading began later than that of one."""
+        every = list(self.callees.values())
+        return every[every.index(callee) + 1 :]
 
     def store_back(self, args: list[Entry], k: int, value: Value, name: str) -> None:
         """What a function that calls itself leaves in an array argument: it has worked on a copy."""

@@ -25,6 +25,7 @@ class Callee:
     def __init__(self, name: str) -> None:
         self.program = Program(name, [], Block(), called=True)
         self.form: Any = None
+        self.being_read = False
         self.results: list[Any] = []
         self.constants: list[Any] = []
         self.stored: set[int] = set()  # the array parameters that it stores into, by number
