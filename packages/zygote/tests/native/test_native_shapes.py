@@ -299,6 +299,18 @@ def test_stores_behind_a_swap_on_one_path():
     for n in (0, 1):
         check(f, A, A[::-1].copy(), n)
 
+    def view(m, y):
+        row = m[-2]
+        for _ in range(3):
+            k = 0
+            while k < 5:
+                k += 1
+            if y > 0.0:
+                row *= y
+        return m.sum()
+
+    check(view, np.outer(A, A), 0.7)
+
     def shown(a, b, n):
         c = a
         if n:

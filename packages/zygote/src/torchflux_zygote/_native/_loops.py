@@ -371,9 +371,11 @@ class _Trial:
             if isinstance(entry, Maybe):
                 return Maybe(exported(entry.entry), out(entry.flag), entry.why)
             if isinstance(entry, tuple):
-                return tuple(exported(part) for part in entry)
+                parts = tuple(exported(part) for part in entry)
+                return entry if all(x is y for x, y in zip(parts, entry, strict=True)) else parts
             if isinstance(entry, View):
-                return View(entry.base, entry.path, tuple(out(x) for x in entry.args))
+                args = tuple(out(x) for x in entry.args)
+                return entry if args == entry.args else View(entry.base, entry.path, args)  # the same one stays it
             return out(entry) if isinstance(entry, Value) else entry
 
         for name, head_entry in self.header.items():
