@@ -16,6 +16,7 @@ from . import (
     _arithmetic,
     _attributes,
     _builtins,
+    _copies,
     _dicts,
     _elementwise,
     _forward_containers,
