@@ -23,6 +23,7 @@ from . import (
     _functions,
     _nested,
     _numpy,
+    _numpy_functions,
     _sets,
     _torch,
     _torch_numbers,
