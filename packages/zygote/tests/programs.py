@@ -619,8 +619,8 @@ def by_torch(text: str, f: Any, args: tuple[Any, ...], found: np.ndarray) -> boo
 
 def attempt(text: str, args: tuple[Any, ...], second: bool, seconds: float = 30.0) -> Outcome:
     """Examines a program; what goes wrong is an outcome as well."""
-    signal.signal(signal.SIGALRM, shared.expired)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.signal(signal.SIGPROF, shared.expired)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         return examine(text, args, second)
     except Mismatch as error:
@@ -630,7 +630,7 @@ def attempt(text: str, args: tuple[Any, ...], second: bool, seconds: float = 30.
         place = "generated code" if last.filename.startswith("<") else f"{Path(last.filename).name}:{last.name}"
         return Outcome("fails", f"{type(error).__name__} in {place}")
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.setitimer(signal.ITIMER_PROF, 0.0)
 
 
 def main() -> None:

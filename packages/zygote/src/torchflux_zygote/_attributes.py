@@ -436,12 +436,13 @@ def _dataclass_init(cls: Any) -> Any:
 
 
 def _write_init(cls: Any) -> Any:
-    from torchflux_syntax import load
-
     bindings: dict[str, Any] = {}
     lines: list[str] = []
     parameters, keywords = ["self"], list[str]()
-    for field in dataclasses.fields(cls):
+    handed: list[str] = []  # to `__post_init__`
+    for field in cls.__dataclass_fields__.values():
+        if field._field_type is dataclasses._FIELD_CLASSVAR:  # type: ignore[attr-defined]
+            continue
         default = ""
         if field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING:
             factory = field.default_factory is not dataclasses.MISSING
@@ -454,18 +455,18 @@ def _write_init(cls: Any) -> Any:
             (keywords if field.kw_only else parameters).append(f"{field.name}{default}")
         elif default:
             given = f"default_{field.name}()" if "MISSING" in default else f"default_{field.name}"
-        if field.init or default:
+        if field._field_type is dataclasses._FIELD_INITVAR:  # type: ignore[attr-defined]
+            handed.append(given)
+        elif field.init or default:
             lines.append(f"put(self, {field.name!r}, {given})")
-    return _compile_init(cls, [*parameters, *(["*"] if keywords else []), *keywords], lines, bindings, load)
+    if hasattr(cls, "__post_init__"):
+        lines.append(f"self.__post_init__({', '.join(handed)})")
+    return _compile_init(cls, [*parameters, *(["*"] if keywords else []), *keywords], lines, bindings)
 
 
-def _compile_init(cls: Any, parameters: list[str], lines: list[str], bindings: Any, load: Any) -> Any:
+def _compile_init(cls: Any, parameters: list[str], lines: list[str], bindings: Any) -> Any:
     import ast
 
-    if hasattr(cls, "__post_init__"):
-        if any(f._field_type is dataclasses._FIELD_INITVAR for f in cls.__dataclass_fields__.values()):  # type: ignore
-            raise Refused(f"making a {describe(cls)}, which has InitVar fields", "write its __init__")
-        lines = [*lines, "self.__post_init__()"]
     text = f"def __init__({', '.join(parameters)}):\n" + "".join(f"    {line}\n" for line in lines or ["pass"])
     namespace = {**bindings, "MISSING": dataclasses.MISSING, "put": put}
     file = f"<torchflux __init__ of {cls.__qualname__} {id(cls):x}>"

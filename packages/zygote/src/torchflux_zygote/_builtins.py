@@ -1,6 +1,5 @@
 """Rules for Python's own functions: conversions, reductions, iterators, and those that only look."""
 
-import copy
 import functools
 import itertools
 import math
@@ -9,8 +8,7 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
-import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
 from . import _arithmetic, _elementwise  # noqa: F401 - their rules come first
 from ._cotangent import accum, value
@@ -18,7 +16,7 @@ from ._kinds import fit, inert, is_numeric
 from ._lists import ordering
 from ._parts import Constants, Cursor, cursor, elements, take_slots
 from ._pull import pull, pull_function
-from ._refuse import Refused, describe
+from ._refuse import Refused
 from ._registry import NONES, PULL, constant, finish, none, raw, substitute
 from ._run import STATE, born
 from ._unruled import as_constants
@@ -501,14 +499,3 @@ def _partial(f: Any, *args: Any, **kwargs: Any) -> Pulled:
         return (None, *held[at:], *(named[name] for name in kwargs))
 
     return y, back
-
-
-@raw(copy.copy)
-def _copy(x: Any) -> Pulled:
-    if isinstance(x, list | dict) and type(x) in (list, dict):
-        return pull(type(x).copy, x)
-    if isinstance(x, np.ndarray | Tensor):
-        return pull(np.ndarray.copy if isinstance(x, np.ndarray) else Tensor.clone, x)
-    if inert(x) or isinstance(x, float | complex | tuple):
-        return x, lambda ȳ: (ȳ,)
-    raise Refused(f"copy.copy of {describe(type(x))}", "make a new one of its parts")

@@ -11,10 +11,10 @@ from ._lists import undo
 from ._parts import cursor, elements, take_slots
 from ._pull import pull
 from ._refuse import Refused
-from ._registry import NONES, none, raw
+from ._registry import NONES, PULL, none, raw
 from ._run import STATE, born, changed
 
-__all__ = ["get_key", "set_key"]
+__all__ = ["METHODS", "get_key", "set_key"]
 
 Pulled = tuple[Any, Callable[[Any], tuple[Any, ...]]]
 ABSENT: Any = object()
@@ -37,6 +37,11 @@ def get_key(d: Any, key: Any) -> Pulled:
     return y, back
 
 
+def plain(d: Any) -> Any:
+    """The class of C whose methods change a dict: past what a class of one's own makes of them."""
+    return collections.OrderedDict if isinstance(d, collections.OrderedDict) else dict
+
+
 def assign(d: Any, key: Any, v: Any) -> Callable[[], Any]:
     """`d[key] = v`; what undoes it returns the cotangent of `v`."""
     changed(d)
@@ -46,7 +51,8 @@ def assign(d: Any, key: Any, v: Any) -> Callable[[], Any]:
     def back() -> Any:
         bar = STATE.sweep.take(d, key)
         undo(
-            lambda: dict.pop(d, key) if old is ABSENT else dict.__setitem__(d, key, old), lambda: d.__setitem__(key, v)
+            lambda: plain(d).pop(d, key) if old is ABSENT else plain(d).__setitem__(d, key, old),
+            lambda: d.__setitem__(key, v),
         )
         return bar
 
@@ -64,18 +70,18 @@ def remove(d: Any, key: Any) -> tuple[Any, Callable[[Any], None]]:
     changed(d)
     last = next(reversed(d)) == key
     order = None if last else dict(d)
-    y = dict.pop(d, key)
+    y = plain(d).pop(d, key)
 
     def put_back() -> None:
         if order is None:
-            dict.__setitem__(d, key, y)
+            plain(d).__setitem__(d, key, y)
         else:
-            dict.clear(d)
-            dict.update(d, order)
+            plain(d).clear(d)
+            plain(d).update(d, order)
 
     def back(ȳ: Any) -> None:
         STATE.sweep.give(d, key, ȳ)
-        undo(put_back, lambda: dict.pop(d, key))
+        undo(put_back, lambda: plain(d).pop(d, key))
 
     return y, back
 
@@ -237,3 +243,15 @@ def _defaultdict(factory: Any = None, *sources: Any, **named: Any) -> Pulled:
     y: Any = born(collections.defaultdict(factory))
     _, back = _update(y, *sources, **named)
     return y, lambda ȳ: (None, *back(ȳ)[1:])
+
+
+@raw(collections.OrderedDict)
+def _ordered_dict(*sources: Any, **named: Any) -> Pulled:
+    y: Any = born(collections.OrderedDict())
+    _, back = _update(y, *sources, **named)
+    return y, lambda ȳ: back(ȳ)[1:]
+
+
+METHODS = ("pop", "popitem", "get", "setdefault", "update", "copy", "clear", "keys", "values", "items")
+for _name in METHODS:
+    PULL[getattr(collections.OrderedDict, _name)] = PULL[getattr(dict, _name)]

@@ -10,7 +10,7 @@ from typing import Any
 
 from . import _builtins, _forward_rules, _lists, _support  # noqa: F401 - of these some rules come first
 from ._attributes import cell
-from ._dicts import merge
+from ._dicts import METHODS, merge
 from ._forward_arrays import note_view
 from ._kinds import carries, inert, is_numeric
 from ._memory import is_array
@@ -473,6 +473,20 @@ def new_defaultdict(*factory: Any) -> Any:
 constant(new_defaultdict)
 
 
+@pushes(collections.OrderedDict)
+def _ordered_dict(push: Any, args: Any, dots: Any, names: Any) -> Any:
+    y: Any = new_ordered_dict()
+    push(dict.update, (y, *args), (None, *dots), names)
+    return y, None
+
+
+def new_ordered_dict() -> Any:
+    return collections.OrderedDict()
+
+
+constant(new_ordered_dict)
+
+
 @pushes(merge)
 def _merge(push: Any, args: Any, dots: Any, names: Any) -> Any:
     y: dict[Any, Any] = {}
@@ -521,6 +535,10 @@ def _fromkeys(push: Any, args: Any, dots: Any, names: Any) -> Any:
     for key in y:
         push.give(y, key, dots[1] if len(args) > 1 else None)
     return y, None
+
+
+for _name in METHODS:
+    PUSH[getattr(collections.OrderedDict, _name)] = PUSH[getattr(dict, _name)]
 
 
 # Reductions and iterators.

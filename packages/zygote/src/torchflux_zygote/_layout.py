@@ -67,6 +67,8 @@ def _trainables(module: nn.Module, path: str, found: dict[str, torch.Tensor], se
 
 def layout(x: Any, bar: Any, sweep: Sweep) -> Any:
     """The cotangent of `x`, laid out like x: `bar`, and what lies in the shadows of references."""
+    if type(x) is torch.Tensor and not sweep.marks:  # the usual case, said at once
+        return value(bar) if carries(x) else None
     return _Layout(sweep).of(x, bar)
 
 

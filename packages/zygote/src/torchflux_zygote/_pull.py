@@ -24,6 +24,7 @@ from types import (
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from ._custom import custom_rule
 from ._kinds import inert
@@ -190,7 +191,7 @@ def pull_method(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tup
     found = _PLAIN.get((type(x), name))
     if found is None:
         found = _plain_method(type(x), name)
-    if found is not False and name not in getattr(x, "__dict__", ()):
+    if found is not False and (type(x) is Tensor or name not in getattr(x, "__dict__", ())):
         return pull(found, *args, **kwargs)
     f, back_f = pull(getattr, x, name)
     y, back = pull(f, *args[1:], **kwargs)

@@ -74,7 +74,9 @@ def finish(back: Function, args: tuple[Any, ...], y: Any, ȳ: Any) -> tuple[Any,
                 break
         else:
             return bars
-        return tuple([bar if type(x) is Tensor else arrive(x, bar) for x, bar in zip(args, bars, strict=True)])
+        return tuple(
+            [bar if bar is None or type(x) is Tensor else arrive(x, bar) for x, bar in zip(args, bars, strict=True)]
+        )
     bars = tuple(map(settled, bars))
     return tuple([arrive(x, bar) for x, bar in zip(args, bars, strict=True)])
 

@@ -188,6 +188,9 @@ def sum(input: Any, dim: Any = None, keepdim: bool = False, **kwargs: Any) -> Pu
 def mean(input: Any, dim: Any = None, keepdim: bool = False, **kwargs: Any) -> Pulled:
     y = torch.mean(input, dim, keepdim, **kwargs)
     count = input.numel() // max(y.numel(), 1)
+    if dim is None and not kwargs:
+        shape = input.shape
+        return y, lambda ȳ: ((ȳ / count).expand(shape),)
     return y, lambda ȳ: (fit(_opened(ȳ / count, input, dim, keepdim), input),)
 
 
