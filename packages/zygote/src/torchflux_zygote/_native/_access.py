@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ._ir import Op, Value
-from ._shapes import Key, Shapes, shorter
+from ._lengths import Key, Shapes, shorter
 from ._writer import Writer, literal, rank, shortened
 
 __all__ = ["Access", "Along", "Parts", "part"]

@@ -13,11 +13,11 @@ from dataclasses import replace
 
 from ._analysis import STORES
 from ._ir import Block, Call, Item, Op, Program, Value, blocks, ends, operands, outs, used, walk
+from ._lengths import Key
 from ._nest import Late, Nest, Node, Touch, Unit
 from ._nodes import Known, Nodes
 from ._ops import COSTLY, DERIVATIVES
 from ._rewrite import clone, substitute, tidy
-from ._shapes import Key
 from ._weave import weave
 from ._writer import Writer, rank
 

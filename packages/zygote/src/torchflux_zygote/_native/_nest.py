@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ._access import Access
 from ._ir import Op, Value
-from ._shapes import Key
+from ._lengths import Key
 from ._writer import Writer, literal
 
 __all__ = ["Axes", "Late", "Nest", "Node", "Operand", "Place", "Touch", "Unit"]

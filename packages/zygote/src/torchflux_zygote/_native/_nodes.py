@@ -11,9 +11,9 @@ from ._access import Access, Parts, part
 from ._analysis import Memory
 from ._arrays import part_type
 from ._ir import F32, INT, Array, Op, Program, Value
+from ._lengths import Key, broadcast
 from ._nest import Late, Nest, Node, Operand, Unit
 from ._ops import DERIVATIVES
-from ._shapes import Key, broadcast
 from ._writer import Writer, literal, rank
 
 __all__ = ["Known", "Nodes"]
