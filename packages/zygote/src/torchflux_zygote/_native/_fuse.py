@@ -160,8 +160,9 @@ class Schedule(Nodes):
             self.units.append(nest)
             if node.kind != "constant":
                 self.open[node.space] = nest
+        node.costly = op.name in COSTLY or any(inner.costly for inner in node.inner())
         nest.add(node)
-        nest.needs |= {self.pending[x] for x in node.scalars() if x in self.pending}
+        nest.needs |= {self.pending[x] for x in node.scalars(nest) if x in self.pending}
         for inner in node.inner():
             inner.absorbed.add(id(op))
             if inner.nest is not nest:
@@ -175,7 +176,7 @@ class Schedule(Nodes):
     def blockers(self, node: Node, nest: Nest) -> list[Unit]:
         """What keeps a node from joining a nest, and is to be written first."""
         found: dict[Unit, None] = {}
-        for x in node.scalars():
+        for x in node.scalars(nest):
             unit = self.pending.get(x)
             if unit is not None and unit.after(nest):
                 found[unit] = None
@@ -184,7 +185,7 @@ class Schedule(Nodes):
                 continue
             if inner.nest.after(nest) or not self.importable(inner, node):
                 found[inner.nest] = None
-        touches = list(node.touches(node.space))
+        touches = list(node.touches(nest))
         for touch in touches:
             unit = self.pending.get(touch.base)
             if unit is not None and not self.lazily(touch.base) and (unit is not nest or not self.stores(touch.base)):
@@ -204,11 +205,7 @@ class Schedule(Nodes):
 
     def importable(self, inner: Node, node: Node) -> bool:
         """Whether a node of another nest may be computed in this one: once for every element, or cheaply."""
-        return inner.kind == "constant" or len(inner.space) == len(node.space) or not self.costly(inner)
-
-    def costly(self, node: Node) -> bool:
-        """Whether a node takes long to compute."""
-        return node.op.name in COSTLY or any(map(self.costly, node.inner()))
+        return inner.kind == "constant" or len(inner.space) == len(node.space) or not inner.costly
 
     def conflict(self, a: Touch, b: Touch, together: bool) -> bool:
         """Whether two touches of memory have to keep their order, which loops that run together wouldn't."""
@@ -238,8 +235,7 @@ class Schedule(Nodes):
             self.close(unit)
             return
         assert isinstance(unit, Nest)
-        for node in unit.nodes:
-            self.provide(node, unit)
+        self.provide(unit)
         for node in unit.nodes:
             node.kept = node.kept or (node.lazy and self.wanted(node.value, node))
         weave(unit, self.w, self.memory)
@@ -250,24 +246,34 @@ class Schedule(Nodes):
         unit.done = True
         self.pending = {value: other for value, other in self.pending.items() if other is not unit}
 
-    def provide(self, node: Node, nest: Nest) -> None:
-        """Writes what is computed in another nest, where it is needed elsewhere too."""
-        for inner in node.inner():
-            other = inner.nest
-            if other is nest or other.done or other.after(nest):
-                continue
-            if self.wanted(inner.value, inner) or (self.costly(inner) and not self.only(inner, nest)):
-                inner.kept = True
-                self.flush(other)
-            else:
-                self.provide(inner, nest)
+    def provide(self, nest: Nest) -> None:
+        """Writes what a nest would compute of other nests, where it is needed elsewhere too."""
+        todo = list(nest.nodes)
+        seen = set(todo)
+        for node in todo:
+            for inner in node.inner():
+                other = inner.nest
+                if inner in seen or other is nest or other.done or other.after(nest):
+                    continue
+                seen.add(inner)
+                if self.wanted(inner.value, inner) or (inner.costly and not self.only(inner, nest)):
+                    inner.kept = True
+                    self.flush(other)
+                else:
+                    todo.append(inner)
 
     def only(self, node: Node, nest: Nest) -> bool:
         """Whether a node serves one other nest alone."""
-        for user in self.users.get(node.value, []):
-            reader = self.nodes.get(user.out) if isinstance(user, Op) and user.out is not None else None
-            if reader is None or (reader.nest is not nest and not (reader.lazy and self.only(reader, nest))):
-                return False
+        todo = [node]
+        seen = set(todo)
+        for inner in todo:
+            for user in self.users.get(inner.value, []):
+                reader = self.nodes.get(user.out) if isinstance(user, Op) and user.out is not None else None
+                if reader is None or (reader.nest is not nest and not reader.lazy):
+                    return False
+                if reader.nest is not nest and reader not in seen:
+                    seen.add(reader)
+                    todo.append(reader)
         return True
 
     def wanted(self, value: Value, node: Node) -> bool:

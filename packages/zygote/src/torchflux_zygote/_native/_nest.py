@@ -77,6 +77,7 @@ class Node:
     made: tuple[Value, ...] = ()  # the lengths of what a scatter makes
     nest: Nest = field(init=False)
     kept: bool = False  # in memory, for others to read
+    costly: bool = False  # whether it takes long to compute, with all that it is computed from
     absorbed: set[int] = field(default_factory=set)  # the operations that read its elements as they are computed
 
     @property
@@ -100,28 +101,36 @@ class Node:
         """The nodes that it reads."""
         return (x.source for x in self.operands if isinstance(x.source, Node))
 
-    def scalars(self) -> Iterator[Value]:
-        """The numbers that it reads, itself or through nodes of other nests."""
-        for x in self.operands:
-            if isinstance(x.source, Value):
-                yield x.source
-            elif isinstance(x.source, Node):
-                yield from x.source.scalars()
+    def reached(self, nest: Nest) -> Iterator[tuple[Node, Axes]]:
+        """It, and the nodes of other nests that it is computed from, with the axes of a nest that theirs come from."""
+        todo: list[tuple[Node, Axes]] = [(self, tuple(range(len(self.space))))]
+        seen = set(todo)
+        for node, axes in todo:
+            yield node, axes
+            for x in node.operands:
+                if isinstance(x.source, Node) and x.source.nest is not nest:
+                    following = x.source, x.roots(axes)
+                    if following not in seen:
+                        seen.add(following)
+                        todo.append(following)
 
-    def touches(self, space: tuple[Key, ...], axes: Axes | None = None) -> Iterator[Touch]:
-        """The memory that it reads or writes in a nest, itself or through other nodes."""
-        axes = tuple(range(len(space))) if axes is None else axes
-        for x in self.operands:
-            roots = x.roots(axes)
-            if isinstance(x.source, Access):
-                yield Touch(x.source.base, x.source.pattern(x.moves(roots, space)), False)
-            elif isinstance(x.source, Node):
-                yield Touch(x.source.value, x.moves(roots, space), False)
-                yield from x.source.touches(space, roots)
+    def scalars(self, nest: Nest) -> Iterator[Value]:
+        """The numbers that it reads in a nest, itself or through nodes of other nests."""
+        for node, _ in self.reached(nest):
+            yield from (x.source for x in node.operands if isinstance(x.source, Value))
+
+    def touches(self, nest: Nest) -> Iterator[Touch]:
+        """The memory that it reads or writes in a nest, itself or through nodes of other nests."""
+        for node, axes in self.reached(nest):
+            if node is not self:
+                yield Touch(node.value, axes, False)
+            for x in node.operands:
+                if isinstance(x.source, Access):
+                    yield Touch(x.source.base, x.source.pattern(x.moves(x.roots(axes), nest.space)), False)
         if self.kind == "put":
             assert self.target is not None
             assert isinstance(self.target.source, Access)
-            moves = self.target.moves(self.target.roots(axes), space)
+            moves = self.target.moves(self.target.roots(tuple(range(len(nest.space)))), nest.space)
             yield Touch(self.target.source.base, self.target.source.pattern(moves), True)
 
 
@@ -135,9 +144,13 @@ class Unit:
 
     def after(self, other: Unit) -> bool:
         """Whether it may have to wait for another one."""
-        if self.done or other.done:
-            return False
-        return self is other or any(unit.after(other) for unit in self.needs | self.draws)
+        todo: list[Unit] = [self]
+        seen: set[Unit] = set(todo)
+        for unit in todo:
+            more = {x for x in unit.needs | unit.draws if not x.done} - seen
+            seen |= more
+            todo += more
+        return other in seen and not self.done and not other.done
 
 
 @dataclass(eq=False)
@@ -160,4 +173,4 @@ class Nest(Unit):
         """Adds a node behind the others."""
         node.nest = self
         self.nodes.append(node)
-        self.touched += node.touches(self.space)
+        self.touched += node.touches(self)

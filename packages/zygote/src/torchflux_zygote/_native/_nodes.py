@@ -220,10 +220,8 @@ class Nodes:
             if any(touch.writes and self.memory.group(touch.base) in self.fuser.theirs for touch in nest.touched):
                 self.flush(nest)
         self.w.effect("equal", n, m, place=place)
-        if isinstance(a, int) or (not isinstance(b, int) and any(b in space for space in self.open)):
-            a, b = b, a  # the one that stays is that of the loops that there are
-        if isinstance(a, int):
-            a, b = b, a
+        if isinstance(b, int) or (not isinstance(a, int) and any(b in space for space in self.open)):
+            a, b = b, a  # the one that stays is a number, or that of the loops that there are
         self.fuser.same[-1][b] = a
 
     def length(self, x: Node | Access, axis: int) -> Value:

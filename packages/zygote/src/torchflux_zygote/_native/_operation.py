@@ -105,6 +105,11 @@ class Operation:
         return value, {k: block if np.ndim(values[k]) else float(block) for k, block in blocks.items()}
 
     @cached_property
+    def one_float(self) -> bool:
+        """Whether it returns one float and no more."""
+        return len(self.results) == 1 and self.floats == [0] and not isinstance(self.results[0], Array)
+
+    @cached_property
     def slopes(self) -> Operation:
         """The value of one float result, and its derivative by every float input, all numbers: in forward mode."""
         return self.derived(gradient(self.program, self.wrt))

@@ -6,34 +6,31 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ._ir import Array, Op, Scalar, Type, Value
+from ._ir import BOOL, F32, F64, INT, WEAK, Array, Op, Scalar, Type, Value
 from ._operation import Batched, Operation
 
 __all__ = ["as_tensor", "call", "plain"]
 
 AnyOperation = Operation | Batched
 DTYPES = {"float64": torch.float64, "float32": torch.float32, "int64": torch.int64, "bool_": torch.bool}
+_TENSOR_TYPES: dict[Type, torch.dtype] = {t: DTYPES[str(t)] for t in (F64, F32, INT, BOOL, WEAK)}
 
 
 def call(operation: AnyOperation, values: list[Any]) -> tuple[Any, ...]:
     """The operation on tensors and numbers; its results are tensors."""
+    records = False
     for x in values:
-        if isinstance(x, Tensor) and x.device.type != "cpu":
-            raise ValueError(f"native functions run on the CPU; this tensor is on {x.device}: move it with .cpu()")
-    eager = not torch.compiler.is_compiling() and not torch._C._are_functorch_transforms_active()
-    if eager and not _records(values):
-        return _run(operation, values)
-    if eager and _slope_is_cheap(operation) and torch.autograd.forward_ad._current_level < 0:
-        return (_Slope.apply(operation, *values),)
+        if isinstance(x, Tensor):
+            if not x.is_cpu and x.device.type != "cpu":
+                raise ValueError(f"native functions run on the CPU; this tensor is on {x.device}: move it with .cpu()")
+            records = records or x.requires_grad
+    eager = not torch._C._are_functorch_transforms_active() and not torch.compiler.is_compiling()
+    if eager and torch.autograd.forward_ad._current_level < 0:  # no dual numbers are about
+        if not (records and torch.is_grad_enabled()):
+            return _run(operation, values)
+        if isinstance(operation, Operation) and operation.one_float:
+            return (_Slope.apply(operation, *values),)
     return _Call.apply(operation, *values)
-
-
-def _records(values: list[Any]) -> bool:
-    """Whether PyTorch records this call."""
-    tensors = [x for x in values if isinstance(x, Tensor)]
-    if torch.autograd.forward_ad._current_level >= 0:  # dual numbers are about
-        return True
-    return torch.is_grad_enabled() and any(x.requires_grad for x in tensors)
 
 
 def _run(operation: AnyOperation, values: list[Any]) -> tuple[Tensor, ...]:
@@ -53,7 +50,7 @@ def as_tensor(x: Any, t: Type) -> Tensor:
     """A result as a tensor."""
     if isinstance(x, np.ndarray):
         return torch.from_numpy(x)
-    return torch.tensor(x, dtype=DTYPES[str(t)])
+    return torch.scalar_tensor(x, dtype=_TENSOR_TYPES[t])
 
 
 # The operation that torch's compiler sees: known by a number, its results described by shapes.
@@ -244,16 +241,6 @@ class _Call(torch.autograd.Function):
         moved = [x.movedim(d, 0) if b else x for x, d, b in zip(values, dims, which, strict=True)]
         results = call(operation.batched(which), moved)
         return results, tuple(0 for _ in results)
-
-
-def _slope_is_cheap(operation: AnyOperation) -> bool:
-    """Whether an operation returns one float and no more."""
-    return (
-        isinstance(operation, Operation)
-        and len(operation.results) == 1
-        and operation.floats == [0]
-        and isinstance(operation.results[0], Scalar)
-    )
 
 
 class _Slope(torch.autograd.Function):
