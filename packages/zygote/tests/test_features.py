@@ -891,6 +891,19 @@ def else_and_finally(x):
     return y * log[0]
 
 
+@feature(0.5)
+def an_empty_finally_in_another(x):
+    y = x * x
+    try:
+        y = y * x
+    finally:
+        try:
+            pass
+        finally:
+            pass
+    return y
+
+
 class Stop(Exception):
     def __init__(self, value):
         super().__init__("stopped")

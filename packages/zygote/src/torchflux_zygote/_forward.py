@@ -166,6 +166,7 @@ class _Writer(Writer):
             for h in node.handlers
         ]
         body, other, final = self.inside(node.body), self.inside(node.orelse), self.inside(node.finalbody)
+        final = final if final or handlers else [ast.Pass()]
         self.add(ast.copy_location(ast.Try(body or [ast.Pass()], handlers, other, final), node))
 
     def do_With(self, node: ast.With) -> None:

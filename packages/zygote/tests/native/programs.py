@@ -773,9 +773,13 @@ def examine(text: str, args: tuple[Any, ...], second: bool = True) -> Outcome:
     return Outcome("agrees", smooth=smooth, torch=torch)
 
 
+STORES_BY_LISTS = re.compile(r"\[\[.*\]\]? (=|[-+*]=)")
+"""Where torch leaves open which of several stores to one place stays, and takes the derivatives of all."""
+
+
 def _torch(text: str, f: Callable[..., Any], args: tuple[Any, ...], gradient: np.ndarray) -> bool:
     """Compares with torch, where torch can do it (it refuses changes of what it has kept, and negative steps)."""
-    if re.search(r"\[\[.*\]\]? (=|[-+*]=)", text):  # torch leaves open which of several stores to one place stays
+    if STORES_BY_LISTS.search(text):
         return False
     try:
         expected = torch_gradient(twin(f, text), args, [1.0])

@@ -3,6 +3,7 @@
 import importlib.util
 import math
 import random
+import re
 
 import numpy as np
 import pytest
@@ -186,7 +187,7 @@ def test_a_tape_of_an_inner_loop_is_made_once():
 
 def test_the_gradient_is_one_array_for_all_loops():
     text = text_of(one_after_the_other, A, B, M)
-    assert text.count("rt.zeros_like") == 3  # of every argument
+    assert len(re.findall(r"= rt\.zeros_", text)) == 3  # of every argument
     assert "rt.add_11" not in text
 
 

@@ -191,11 +191,8 @@ class Calling(Looping):
             callee.being_read = True
             self.read_callee(callee, f, kinds)
             callee.being_read = False
-        elif callee.being_read and any(other.being_read for other in self.read_since(callee)):
-            raise self.refuse(
-                f"{f.__name__}, which calls itself with numbers of other types in turn",
-                "make them floats from the start",
-            )
+        elif callee.being_read:
+            self.calls_alone(callee, f)
         if callee.form is None:
             raise Unknown
         outs = [Value(t, "t") for t in callee.results]
@@ -211,10 +208,19 @@ class Calling(Looping):
             self.store_back(held, k, next(following), f.__name__)
         return found
 
-    def read_since(self, callee: Callee) -> list[Callee]:
-        """The programs whose reading began later than that of one."""
+    def calls_alone(self, callee: Callee, f: Any) -> None:
+        """Refuses programs that call themselves and each other: none of them could be compiled first."""
         every = list(self.callees.values())
-        return every[every.index(callee) + 1 :]
+        others = {x.program.name for x in every[every.index(callee) + 1 :] if x.being_read}
+        if others == {callee.program.name}:
+            raise self.refuse(
+                f"{f.__name__}, which calls itself with numbers of other types in turn",
+                "make them floats from the start",
+            )
+        if others:
+            raise self.refuse(
+                f"{f.__name__} and {others.pop()}, which call themselves and each other", "make them one function"
+            )
 
     def store_back(self, args: list[Entry], k: int, value: Value, name: str) -> None:
         """What a function that calls itself leaves in an array argument: it has worked on a copy."""

@@ -7,7 +7,7 @@ broadcast to.
 from typing import Any
 
 from ._analysis import STORES, Memory
-from ._ir import Array, Call, If, Op, Program, Value
+from ._ir import Array, Call, If, Op, Program, Value, walk
 from ._ops import DERIVATIVES
 from ._writer import rank
 
@@ -24,6 +24,8 @@ class Shapes:
     def __init__(self, program: Program, memory: Memory) -> None:
         self.sizes, self.memory = program.sizes, memory
         self.known: dict[Value, tuple[Key, ...]] = {}
+        grown = (op.out for op in walk(program.block) if isinstance(op, Op) and op.name == "grow")
+        self.grown = {memory.storage(out) for out in grown if out is not None}
 
     def of(self, array: Value) -> tuple[Key, ...]:
         """The lengths of an array."""
@@ -56,7 +58,7 @@ class Shapes:
         """The shape as it follows from how the array is made."""
         storage = self.memory.storage(array)
         if storage is not array:
-            return self.of(storage)
+            return None if storage in self.grown else self.of(storage)
         item, k = self.memory.where.get(array, (None, 0))
         if isinstance(item, Op):
             made = self.made(item)
