@@ -286,7 +286,7 @@ class _Writer(Writer):
             body, other = self.inside(node.body), self.inside(node.orelse)
             final = self.inside(node.finalbody)
             handlers = [self.handler(handler) for handler in node.handlers]
-            last = final.statements if final.statements or handlers else [ast.Pass()]
+            last: list[ast.stmt] = final.statements if final.statements or handlers else [ast.Pass()]
             new = ast.Try(body.statements or [ast.Pass()], handlers, other.statements, last)
             self.add(ast.copy_location(new, node))
         outermost.close()
