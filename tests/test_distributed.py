@@ -12,27 +12,39 @@ import torch
 SCRIPT = Path(__file__).with_name("train_distributed.py")
 
 
-def trained(engine, processes, folder):
-    """What the first process prints. They meet through a file, and talk over the loopback interface."""
-    quiet = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo" if sys.platform == "linux" else "lo0"}
-    store = folder / f"{engine}-{processes}"
-    runs = [
-        subprocess.Popen(
-            [sys.executable, str(SCRIPT), engine, str(store), str(rank), str(processes)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=quiet,
-        )
-        for rank in range(processes)
-    ]
+def trained(engine, processes, folder, attempts=3):
+    """What the first process prints. They meet through a file, and talk over the loopback interface.
+
+    Where other work takes the machine away for long, the processes may wait for each other in vain; so they have
+    more than one attempt.
+    """
+    store = folder / f"{engine}-{processes}-{attempts}"
+    runs = [start(engine, store, rank, processes) for rank in range(processes)]
     try:
-        printed = [run.communicate(timeout=60) for run in runs]
+        printed = [run.communicate(timeout=90) for run in runs]
+    except subprocess.TimeoutExpired:
+        if attempts == 1:
+            raise
+        printed = None
     finally:
         for run in runs:
             run.kill()
+            run.communicate()
+    if printed is None:
+        return trained(engine, processes, folder, attempts - 1)
     assert [run.returncode for run in runs] == [0] * processes, printed[0][1][-2000:]
     return json.loads(printed[0][0].strip().splitlines()[-1])
+
+
+def start(engine, store, rank, processes):
+    quiet = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo" if sys.platform == "linux" else "lo0"}
+    return subprocess.Popen(
+        [sys.executable, str(SCRIPT), engine, str(store), str(rank), str(processes)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=quiet,
+    )
 
 
 @pytest.fixture(scope="module")

@@ -42,11 +42,13 @@ class Reads:
     def unchanged(self) -> bool:
         """Whether all of it is what it was."""
         try:
-            return (
-                all(cell.cell_contents is value for cell, value in self.cells.values())
-                and all(space.get(name, self) is value for space, name, value in self.globals.values())
-                and all(getattr(owner, name) is value for owner, name, value in self.attributes.values())
-            )
+            for cell, value in self.cells.values():  # a loop, as this is asked at every call
+                if cell.cell_contents is not value:
+                    return False
+            for space, name, value in self.globals.values():
+                if space.get(name, self) is not value:
+                    return False
+            return all(getattr(owner, name) is value for owner, name, value in self.attributes.values())
         except (AttributeError, ValueError):
             return False
 

@@ -97,7 +97,7 @@ class Native:
     def specialised(self, args: tuple[Any, ...]) -> tuple[Specialised, list[Any]]:
         """The code for arguments of these types, and the numbers and arrays in them."""
         flat: list[Any] = []
-        key = tuple(_key(arg, flat) for arg in args)
+        key = tuple([_key(arg, flat) for arg in args])
         found = self.known.get((key, self.function.__code__))
         if found is None or not found.reader.reads.unchanged():
             found = self.known[key, self.function.__code__] = Specialised(self, key)
@@ -111,6 +111,8 @@ class Native:
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The value: of numbers and arrays, or as a torch operation."""
         special, flat = self.specialised(self.arguments(args, kwargs))
+        if special.one:
+            return special.operation.function(*flat, *special.constants)
         if special.tensors:
             return special.formed(list(call(special.operation, [*flat, *special.constants])))
         return special.value(flat)
@@ -118,8 +120,12 @@ class Native:
     def withgradient(self, *args: Any, mode: Mode | None = None) -> tuple[Any, tuple[Any, ...]]:
         """The value and one gradient for every argument (`None` where there are no floats)."""
         special, flat = self.specialised(args)
+        chosen = self.mode if mode is None else checked_mode(mode)
+        direct = special.direct(chosen)
+        if direct is not None:
+            return direct(flat)
         special.scalar("gradient")
-        value, grads = special.value_and_gradient(flat, self._chosen(mode))
+        value, grads = special.value_and_gradient(flat, chosen)
         return value, special.layout(grads)
 
     def _chosen(self, mode: str | None) -> Mode:
@@ -307,6 +313,8 @@ class Specialised:
         self.program = hoisted(tidy(program))
         self.wrt = [k for k, p in enumerate(self.params[:given]) if p.floats]
         self.operation = Operation(self.program, native.checkpoint, given, native.mode)
+        self.calls: dict[Mode, Callable[[list[Any]], tuple[Any, tuple[Any, ...]]] | None] = {}
+        self.one = self.form in ("scalar", "array") and self.count == 1 and not self.tensors
         if self.tensors:
             self.pure("a torch operation")
 
@@ -465,6 +473,30 @@ class Specialised:
             return x.value if isinstance(x, Static) else next(following)
 
         return form(self.form)
+
+    def direct(self, mode: Mode) -> Callable[[list[Any]], tuple[Any, tuple[Any, ...]]] | None:
+        """The value and gradients of numbers and arrays as one call of machine code; `None` where it takes more."""
+        if mode not in self.calls:
+            self.calls[mode] = self._direct(mode)
+        return self.calls[mode]
+
+    def _direct(self, mode: Mode) -> Callable[[list[Any]], tuple[Any, tuple[Any, ...]]] | None:
+        nested = any(isinstance(layout, tuple) for layout in self.layouts)
+        if nested or self.tensors or self.program.effects or not self.operation.one_float:
+            return None
+        sweep = self.operation.sweep(mode)
+        if sweep is None:
+            return None
+        code, last = sweep[0], [*self.constants, *sweep[1]]
+        if self.layouts == self.operation.wrt:  # a float or an array of them, every one
+            return lambda flat: ((found := code(*flat, *last))[0], found[1:])
+        places = [None if k is None else 1 + self.operation.wrt.index(k) for k in self.layouts]
+
+        def call(flat: list[Any]) -> tuple[Any, tuple[Any, ...]]:
+            found = code(*flat, *last)
+            return found[0], tuple([None if k is None else found[k] for k in places])
+
+        return call
 
     def value_and_gradient(self, flat: list[Any], mode: Mode | None = None) -> tuple[Any, dict[int, Any]]:
         """The value and the gradient for every float parameter."""

@@ -86,15 +86,21 @@ class Operation:
         """Of one float result: its value, and the gradient for every float input, by number."""
         if not self.wrt:
             return self(values)[0], {}
-        mode = self.mode if mode is None else mode
-        numbers = not any(isinstance(self.params[k], Array) for k in self.wrt)
-        if mode == "forward" and not numbers and any(np.size(values[k]) for k in self.wrt):
+        sweep = self.sweep(self.mode if mode is None else mode)
+        if sweep is None and any(np.size(values[k]) for k in self.wrt):
             return self.swept_forward(values)
-        if numbers and (mode == "forward" or (mode == "auto" and len(self.wrt) <= FEW)):
-            value, *slopes = self.slopes.function(*values)
-            return value, dict(zip(self.wrt, slopes, strict=True))
-        value, *grads = self.reverse.function(*values, 1.0)
+        code, seeds = sweep or (self.reverse.function, (1.0,))
+        value, *grads = code(*values, *seeds)
         return value, dict(zip(self.wrt, grads, strict=True))
+
+    def sweep(self, mode: Mode) -> tuple[Callable[..., Any], tuple[float, ...]] | None:
+        """The machine code for one float result and its gradient, and what it is seeded with; `None` if it takes more."""
+        numbers = not any(isinstance(self.params[k], Array) for k in self.wrt)
+        if not self.wrt or (mode == "forward" and not numbers):
+            return None
+        if numbers and (mode == "forward" or (mode == "auto" and len(self.wrt) <= FEW)):
+            return self.slopes.function, ()
+        return self.reverse.function, (1.0,)
 
     def swept_forward(self, values: list[Any]) -> tuple[Any, dict[int, Any]]:
         """The same in forward mode where inputs are arrays: one sweep for every number in them."""
