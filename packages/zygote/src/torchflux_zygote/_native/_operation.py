@@ -94,7 +94,7 @@ class Operation:
         return value, dict(zip(self.wrt, grads, strict=True))
 
     def sweep(self, mode: Mode) -> tuple[Callable[..., Any], tuple[float, ...]] | None:
-        """The machine code for one float result and its gradient, and what it is seeded with; `None` if it takes more."""
+        """The machine code for one float result and its gradient, and its seeds; `None` where that takes more."""
         numbers = not any(isinstance(self.params[k], Array) for k in self.wrt)
         if not self.wrt or (mode == "forward" and not numbers):
             return None
