@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,15 +15,14 @@ from ._derivatives import hessian_blocks, hessian_product, jacobian_blocks, pull
 from ._emit import source
 from ._entries import Static
 from ._in_graph import in_graph
-from ._ir import BOOL, F32, F64, INT, WEAK, Array, Program, Scalar, Type, Value
+from ._ir import Array, Program, Scalar, Type, Value
+from ._kinds import kind_of
 from ._operation import Mode, Operation, apart, checked_mode
 from ._read import Reader
 from ._rewrite import tidy
 from ._torch import as_tensor, call, plain
 
 __all__ = ["Native", "native"]
-
-DTYPES = {"float64": F64, "float32": F32, "int64": INT, "bool": BOOL}
 
 
 def native(
@@ -97,7 +95,7 @@ class Native:
     def specialised(self, args: tuple[Any, ...]) -> tuple[Specialised, list[Any]]:
         """The code for arguments of these types, and the numbers and arrays in them."""
         flat: list[Any] = []
-        key = tuple([_key(arg, flat) for arg in args])
+        key = tuple([kind_of(arg, flat) for arg in args])
         found = self.known.get((key, self.function.__code__))
         if found is None or not found.reader.reads.unchanged():
             found = self.known[key, self.function.__code__] = Specialised(self, key)
@@ -214,77 +212,11 @@ def _kept(x: Any) -> Any:
     return x.copy() if isinstance(x, np.ndarray) else x.detach().clone() if isinstance(x, torch.Tensor) else x
 
 
-def _key(x: Any, flat: list[Any]) -> Any:
-    """What code for an argument depends on; its numbers and arrays are collected."""
-    kind = type(x)
-    if kind is float:
-        flat.append(x)
-        return WEAK
-    if kind is bool:
-        flat.append(x)
-        return BOOL
-    if kind is int:
-        if not -(2**63) <= x < 2**63:
-            raise TypeError(f"native integers have 64 bits; {x} has more: pass a float")
-        flat.append(x)
-        return INT
-    if kind is np.ndarray:
-        flat.append(x)
-        found = _ARRAYS.get((x.dtype, x.ndim))
-        if found is None:
-            found = _ARRAYS[x.dtype, x.ndim] = _array(str(x.dtype), x.ndim, "array")
-        return Thin(found) if 1 in x.shape else found
-    if kind is tuple or isinstance(x, tuple):
-        return tuple(_key(part, flat) for part in x)
-    if isinstance(x, torch.Tensor):
-        flat.append(x)
-        found = _TENSORS.get((x.dtype, x.ndim))
-        if found is None:
-            found = _TENSORS[x.dtype, x.ndim] = (
-                torch.Tensor,
-                _array(str(x.dtype).removeprefix("torch."), x.ndim, "tensor"),
-            )
-        return (torch.Tensor, Thin(found[1])) if x.ndim and 1 in x.shape else found
-    if isinstance(x, torch.SymInt | torch.SymFloat | torch.SymBool):
-        return _key({torch.SymInt: int, torch.SymFloat: float, torch.SymBool: bool}[type(x)](x), flat)
-    if isinstance(x, np.generic):
-        flat.append(x.item())
-        return _array(str(x.dtype), 0, "number")
-    if x is None or isinstance(x, str) or callable(x):
-        return Static(x)
-    raise TypeError(
-        f"native functions take floats, ints, bools, arrays, tensors and tuples of them, not {kind.__name__} ({x!r})"
-    )
-
-
-@dataclass(frozen=True)
-class Thin:
-    """The type of an array that has an axis of length one, which may be broadcast."""
-
-    type: Type
-
-
-_TENSORS: dict[Any, Any] = {}
-_ARRAYS: dict[Any, Any] = {}
-
-
-def _array(dtype: str, ndim: int, what: str) -> Type:
-    """The type of an array argument, or an error that says which there are."""
-    if dtype not in DTYPES:
-        raise TypeError(f"native functions take {what}s of {', '.join(DTYPES)}, not {dtype}; convert it")
-    return Array(DTYPES[dtype], ndim) if ndim else DTYPES[dtype]
-
-
 def _zero_or(x: Any, type: Type) -> Any:
     """A cotangent for the compiled code; None stands for zero."""
     if x is None and isinstance(type, Array):
         raise TypeError("a cotangent of None for an array: give zeros of its shape")
     return 0.0 if x is None else plain(x) if isinstance(type, Array) else float(x)
-
-
-def _is_tensor(key: Any) -> bool:
-    """Whether an argument's key is a tensor's."""
-    return isinstance(key, tuple) and len(key) == 2 and key[0] is torch.Tensor
 
 
 class Specialised:
@@ -320,21 +252,18 @@ class Specialised:
 
     def _entry(self, key: Any, name: str) -> tuple[Any, Any]:
         """What the reader sees of an argument, and how its gradient is laid out."""
-        tensor = _is_tensor(key)
-        if tensor:
-            self.tensors = True
-            key = key[1]
         if isinstance(key, Static):
             return key, None
         if isinstance(key, tuple):
             parts = [self._entry(part, f"{name}_{k}") for k, part in enumerate(key)]
             return tuple(p for p, _ in parts), tuple(layout for _, layout in parts)
-        value = Value(key.type if isinstance(key, Thin) else key, name)
-        if value.is_array and not isinstance(key, Thin):
+        value = Value(key.type, name)
+        self.tensors |= key.tensor
+        if value.is_array and not key.thin:
             self.solid.add(value)
         self.params.append(value)
         place = len(self.params) - 1 if value.floats else None
-        self.given_tensors[len(self.params) - 1] = tensor
+        self.given_tensors[len(self.params) - 1] = key.tensor
         return (self.reader.argument(value) if value.is_array else value), place
 
     def layout(self, grads: dict[int, Any]) -> tuple[Any, ...]:

@@ -18,7 +18,8 @@ from ._calls import Calling
 from ._entries import UNBOUND, ArrayRef, Caught, Closure, Conflict, Found, Listed, Maybe, Range, Refused, Static, View
 from ._frame import Callee, Frame, Reads
 from ._gather import chosen, put_at
-from ._ir import BOOL, F32, F64, INT, Array, Op, Program, Scalar, Value
+from ._ir import Array, Op, Program, Scalar, Value
+from ._kinds import DTYPES
 from ._merge import CLEAR, CODE
 from ._writer import Path, Writer, literal, rank, same_type
 
@@ -508,6 +509,5 @@ class Reader(Calling):
         self.frame.names[node.name] = Closure(node, self.frame)
 
 
-DTYPES = {"float64": F64, "float32": F32, "int64": INT, "bool": BOOL}
 COMPARISONS = {ast.Lt: "lt", ast.LtE: "le", ast.Gt: "gt", ast.GtE: "ge", ast.Eq: "eq", ast.NotEq: "ne"}
 WORDS = {"Nonlocal": "nonlocal", "Global": "global", "Delete": "del"}
