@@ -61,7 +61,7 @@ def _trainables(module: nn.Module, path: str, found: dict[str, torch.Tensor], se
             if p.requires_grad:
                 found[path + name] = p
     for name, part in module._modules.items():
-        if part is not None and id(part) not in seen:
+        if part is not None and (part._parameters or part._modules) and id(part) not in seen:
             _trainables(part, f"{path}{name}.", found, seen)
 
 
@@ -69,6 +69,8 @@ def layout(x: Any, bar: Any, sweep: Sweep) -> Any:
     """The cotangent of `x`, laid out like x: `bar`, and what lies in the shadows of references."""
     if type(x) is torch.Tensor and not sweep.marks:  # the usual case, said at once
         return value(bar) if carries(x) else None
+    if isinstance(x, nn.Module):
+        return PathDict({path: sweep.parameter(p) for path, p in trainables(x).items()})
     return _Layout(sweep).of(x, bar)
 
 

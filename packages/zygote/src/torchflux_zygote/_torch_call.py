@@ -295,7 +295,7 @@ _LAYERS: dict[type, Callable[..., Pulled]] = {
 
 def _pull_chain(chain: Any, x: Any) -> Pulled:
     backs = []
-    for layer in chain:
+    for layer in chain._modules.values():
         pulled = _layer(layer)
         x, back = _pull_module(layer, (x,), {}) if pulled is None else pulled(layer, x)
         backs.append(back)

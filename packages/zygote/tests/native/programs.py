@@ -898,8 +898,8 @@ def expired(*_: Any) -> None:
 
 def attempt(text: str, args: tuple[Any, ...], second: bool, seconds: float = 30.0) -> Outcome:
     """Examines a program; what goes wrong is an outcome as well."""
-    signal.signal(signal.SIGALRM, expired)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.signal(signal.SIGPROF, expired)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         return examine(text, args, second)
     except Mismatch as error:
@@ -910,7 +910,7 @@ def attempt(text: str, args: tuple[Any, ...], second: bool, seconds: float = 30.
         place = "generated code" if last.filename.startswith("plain") else f"{Path(last.filename).name}:{last.name}"
         return Outcome("fails", f"{type(error).__name__} in {place}")
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.setitimer(signal.ITIMER_PROF, 0.0)
 
 
 def main() -> None:
