@@ -340,6 +340,32 @@ COUNTS += [unrolled, finally_overrides]
 ARRAYS = [stores_stay, in_while, suppressed, arrays_made_in_a_try, swallowed_in_a_loop]
 
 
+def sine_or_nothing(x):
+    try:
+        x *= math.sin(x)
+    except Exception:
+        pass
+    return x
+
+
+def caught_in_an_else(a, n):
+    y = a[0]
+    try:
+        y += a[n]
+    except LookupError:
+        pass
+    else:
+        y *= sine_or_nothing(0.3) + sine_or_nothing(y)
+    finally:
+        y += 1.0
+    return y
+
+
+@pytest.mark.parametrize("n", [0, 3, 4])
+def test_what_is_caught_in_an_else_is_over(n):
+    check(caught_in_an_else, A, n)
+
+
 @pytest.mark.parametrize("n", [0, 1, 2, 3, 4, 9])
 @pytest.mark.parametrize("f", COUNTS)
 def test_numbers(f, n):

@@ -49,7 +49,7 @@ class Reader(Calling):
         self.firsts: dict[ArrayRef, Value] = {}
         self.given: set[ArrayRef] = set()  # the caller's arrays
         self.contexts, self.guards, self.sites, self.handling = [], [], [], []
-        self.sent, self.joined = 0, []
+        self.sent, self.joined = [], []
         self.versions[CODE] = CLEAR
 
     def program(self, f: Callable[..., Any], entries: list[Entry], params: list[Value]) -> tuple[Program, Entry]:

@@ -67,7 +67,7 @@ class Trying(NumberErrors):
     guards: list[Guard]
     sites: list[Site]
     handling: list[Caught]
-    sent: int  # how often something was raised that is caught
+    sent: list[int]  # of all that was raised and is caught, the number of the context that catches it
     assign: Callable[[ast.expr, Entry], None]
 
     # What is caught.
@@ -91,10 +91,10 @@ class Trying(NumberErrors):
     def send(self, code: int) -> None:
         """Notes a code where it will be caught."""
         kind = self.sites[code - 1].kind
-        self.sent += 1
-        for context in reversed(self.contexts):
+        for depth, context in reversed(list(enumerate(self.contexts))):
             if issubclass(kind, context.kinds):
                 context.codes += [] if code in context.codes else [code]
+                self.sent.append(depth)
                 return
             context.passing = True
 
@@ -253,9 +253,9 @@ class Trying(NumberErrors):
             with self.region():
                 self.execute(body)
                 self.contexts.remove(context)
-                sent = self.sent
+                before = len(self.sent)
                 self.execute(orelse)
-                context.passing |= self.sent > sent
+                context.passing |= any(depth < len(self.contexts) for depth in self.sent[before:])
         finally:
             if context in self.contexts:
                 self.contexts.remove(context)
