@@ -341,10 +341,8 @@ ARRAYS = [stores_stay, in_while, suppressed, arrays_made_in_a_try, swallowed_in_
 
 
 def sine_or_nothing(x):
-    try:
+    with contextlib.suppress(Exception):
         x *= math.sin(x)
-    except Exception:
-        pass
     return x
 
 
