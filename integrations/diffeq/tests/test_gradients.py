@@ -102,6 +102,26 @@ def test_a_parameter_that_comes_into_play_later():
         assert gradcheck(lambda p, adjoint=adjoint: end(p, adjoint), (p,))
 
 
+@pytest.mark.parametrize("adjoint", REPLAY, ids=str)
+def test_a_parameter_that_comes_into_play_later_in_a_batch(adjoint):
+    """The first steps had no tape, so not all of them are known when the gradient is due."""
+    p = needing(tensor(0.5))[0]
+
+    def f(t, y, args):
+        late = (t >= 1.0)[:, None]
+        return torch.where(late, -p * y, -y) if late.any() else -y
+
+    y0 = tensor(1.0, 2.0)[:, None]
+
+    def end(value):
+        with torch.no_grad():
+            p.fill_(value)
+        return solve(f, y0, (0.0, 2.0), controller=Fixed(0.05), batched=True, adjoint=adjoint).ys[-1].sum()
+
+    difference = (end(0.5 + 1e-6) - end(0.5 - 1e-6)).detach() / 2e-6
+    assert torch.allclose(torch.autograd.grad(end(0.5), p)[0], difference, rtol=1e-7)
+
+
 class Times(torch.autograd.Function):
     """A product; what goes into `apply` is shown to nobody."""
 

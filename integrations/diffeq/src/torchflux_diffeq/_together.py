@@ -28,9 +28,13 @@ LARGEST = 2**24
 def worthwhile(track: March, stages: int) -> bool:
     """Whether as many derivatives as the state has numbers are cheaper than a sweep through the steps.
 
-    A derivative of all slopes at once costs about as much as four slopes one by one.
+    A derivative of all slopes at once costs about as much as four slopes one by one. It takes every step: where the
+    slopes had no tape at first, some weren't noted.
     """
-    longest = int((track.steps - track.rejected).max(initial=0))
+    accepted = track.steps - track.rejected
+    if sum(len(made.rows) for made in track.made) < accepted.sum():
+        return False
+    longest = int(accepted.max(initial=0))
     numbers = sum(made.slopes.numel() for made in track.made)
     n = track.y.shape[-1]
     return bool(track.made) and 4 * n <= longest * stages and numbers * n <= LARGEST
