@@ -7,12 +7,9 @@ The generator is that of the native route (`native/programs.py`) and more: lists
 closures that assign, exceptions, comprehensions. A program that fails is reduced and printed.
 """
 
-import argparse
-import collections
 import copy
 import functools
 import linecache
-import random
 import re
 import signal
 import sys
@@ -635,39 +632,5 @@ def attempt(text: str, args: tuple[Any, ...], second: bool, seconds: float = 30.
         signal.setitimer(signal.ITIMER_PROF, 0.0)
 
 
-def main() -> None:
-    """Runs so many programs, and tells what came of them."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("count", type=int, nargs="?", default=20000)
-    parser.add_argument("--seed", type=int, default=0, help="the first program's")
-    parser.add_argument("--reports", type=int, default=2, help="how many failures of a kind to reduce and show")
-    options = parser.parse_args()
-    outcomes: collections.Counter[str] = collections.Counter()
-    reasons: collections.Counter[str] = collections.Counter()
-    failures: dict[str, list[int]] = collections.defaultdict(list)
-    for seed in range(options.seed, options.seed + options.count):
-        rng = random.Random(seed)
-        text, args = generate(rng), arguments(rng)
-        if options.count == 1:
-            print(text, args)
-        outcome = attempt(text, args, seed % 3 == 0)
-        if outcome.kind == "fails":
-            failures[outcome.why].append(seed)
-            if len(failures[outcome.why]) <= options.reports:
-                small = shared.shrink(text, lambda t, w=outcome: attempt(t, args, seed % 3 == 0, 5.0) == w)  # noqa: B023
-                print(f"\n# seed {seed}: {outcome.why}\n{small}", flush=True)
-        outcomes[outcome.kind] += 1
-        outcomes["compared with differences"] += outcome.smooth
-        outcomes["compared with torch"] += outcome.torch
-        reasons[f"{outcome.kind}: {outcome.why}"] += outcome.kind in ("refused", "wild")
-        done = seed - options.seed + 1
-        if done % 200 == 0 or done == options.count:
-            print(f"{done}: {dict(outcomes)}; failures { ({k: len(v) for k, v in failures.items()}) }", flush=True)
-    print(*(f"{n:5} {why}" for why, n in reasons.most_common(20) if n), sep="\n")
-    for kind, which in failures.items():
-        print(f"{kind}: {len(which)}, seeds {which[:10]}")
-    sys.exit(bool(failures))
-
-
 if __name__ == "__main__":
-    main()
+    shared.command(__doc__, generate, arguments, attempt)

@@ -48,7 +48,6 @@ class _Reverse(AtOnce):
         scope = Scope(self, None, self.forward, set())
         self.here = scope
         forward_items = list(self.forward.items)
-        self.forward_end = len(forward_items)
         back = Block()
         with self.w.inside(back):
             for r, seed in zip([r for r in results if r.floats], seeds, strict=True):
