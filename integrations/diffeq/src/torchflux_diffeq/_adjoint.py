@@ -77,9 +77,9 @@ class Discrete(Adjoint):
             return found
         problem, y0, times, solver = task.problem, task.y0, task.times, task.method.solver
         again = lambda y0, checkpoints: replay(problem, y0, times, solver, found, task.saver, checkpoints)
-        stepwise = self.replay or transformed() or times.requires_grad or not isinstance(solver, ExplicitRungeKutta)
+        stepwise = self.replay or transformed() or times.requires_grad
         whole = None
-        if not stepwise and worthwhile(found, solver.tableau.stages):
+        if not stepwise and isinstance(solver, ExplicitRungeKutta) and worthwhile(found, solver.tableau.stages):
             whole = together(problem, y0, solver, found, task.saver, partial(again, checkpoints=False))
         end, saved = whole or again(y0, self.memory == "checkpoints")
         return replace(found, y=end, saved=saved)

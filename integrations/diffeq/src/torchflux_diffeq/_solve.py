@@ -15,9 +15,9 @@ from ._field import Field
 from ._lanes import greatest, has_lanes
 from ._march import March, Method, Status
 from ._methods import Tsit5
-from ._runge_kutta import ExplicitRungeKutta
 from ._save import Saver
 from ._solution import MESSAGES, Solution, SolveError, Stats
+from ._solver import Solver
 
 __all__ = ["solve"]
 
@@ -31,7 +31,7 @@ def solve(
     ts: Tensor | Sequence[float | Tensor],
     args: Tree = None,
     *,
-    solver: ExplicitRungeKutta | None = None,
+    solver: Solver | None = None,
     controller: PID | Fixed | None = None,
     adjoint: Adjoint | None = None,
     dt0: float | None = None,
@@ -77,6 +77,7 @@ def _task(f: Callable[..., Tree], y0: Tree, ts: Any, args: Tree, method: Method,
     """The problem in rows of numbers, checked."""
     solver, controller = method.solver, method.controller
     _check_state(y0, batched)
+    solver.check(y0)
     times = _times(ts, y0)
     if isinstance(controller, PID) and not solver.estimates:
         raise ValueError(f"{solver} has no error estimate, so its steps can't adapt: pass controller=Fixed(dt)")
@@ -102,7 +103,7 @@ def _solution(task: Task, found: March) -> Solution:
     return Solution(
         task.times * problem.sign,
         problem.unravel(ys, *lead),
-        _stats(found, task.method.solver, problem.batched),
+        _stats(found, problem.batched),
         torch.as_tensor(found.status) if problem.batched else Status(found.status[0]),
         _message(found, problem.sign, problem.batched),
         torch.as_tensor(t) if problem.batched else t[0],
@@ -156,11 +157,10 @@ def _times(ts: Any, y0: Tree) -> Tensor:
     return times
 
 
-def _stats(found: March, solver: ExplicitRungeKutta, batched: bool) -> Stats:
-    """What it cost: each step computes all slopes but its first."""
-    each = solver.tableau.stages - 1
+def _stats(found: March, batched: bool) -> Stats:
+    """What it cost."""
     accepted = found.steps - found.rejected
-    numbers = (found.steps, accepted, found.rejected, found.started + each * found.steps, each * found.rejected)
+    numbers = (found.steps, accepted, found.rejected, found.evaluations, found.wasted, found.jacobians)
     return Stats(*(torch.as_tensor(x) if batched else int(x[0]) for x in numbers))
 
 
