@@ -1,5 +1,6 @@
 """Differential equations inside models: each sample with steps of its own, and the gradient of the whole."""
 
+from ._brownian import *
 from ._controller import *
 from ._field import *
 from ._march import *
