@@ -5,8 +5,11 @@ from ._controller import *
 from ._field import *
 from ._march import *
 from ._methods import *
+from ._runge_kutta import *
 from ._solution import *
 from ._solve import *
+from ._solver import *
+from ._tableau import *
 
 __version__ = "0.1.0"
 __all__ = [name for name in dir() if not name.startswith("_")]

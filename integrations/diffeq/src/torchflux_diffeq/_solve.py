@@ -20,6 +20,7 @@ from ._replay import replay
 from ._runge_kutta import ExplicitRungeKutta
 from ._save import Saver
 from ._solution import MESSAGES, Solution, SolveError, Stats
+from ._solver import Solver
 from ._together import together, worthwhile
 
 __all__ = ["Discrete", "solve"]
@@ -55,7 +56,7 @@ def solve(
     ts: Tensor | Sequence[float | Tensor],
     args: Tree = None,
     *,
-    solver: ExplicitRungeKutta | None = None,
+    solver: Solver | None = None,
     controller: PID | Fixed | None = None,
     adjoint: Discrete | None = None,
     dt0: float | None = None,
@@ -91,6 +92,7 @@ def solve(
     """
     solver, controller, adjoint = solver or Tsit5(), controller or PID(), adjoint or Discrete()
     _check_state(y0, batched)
+    solver.check(y0)
     times = _times(ts, y0)
     if isinstance(controller, PID) and not solver.estimates:
         raise ValueError(f"{solver} has no error estimate, so its steps can't adapt: pass controller=Fixed(dt)")
@@ -106,7 +108,8 @@ def solve(
     if transformed() or found.needs_gradient or (watch and times.requires_grad):
         again = lambda y0, checkpoints: replay(problem, y0, forward, solver, found, saver, checkpoints)
         whole = None
-        if not (transformed() or times.requires_grad or adjoint.replay) and worthwhile(found, solver.tableau.stages):
+        stepwise = transformed() or times.requires_grad or adjoint.replay
+        if not stepwise and isinstance(solver, ExplicitRungeKutta) and worthwhile(found, solver.tableau.stages):
             whole = together(problem, y, solver, found, saver, partial(again, checkpoints=False))
         end, saved = whole or again(y, adjoint.memory == "checkpoints")
     inner = [] if saver is None else [saver.gathered(saved, len(y), y)]
@@ -119,7 +122,7 @@ def solve(
     solution = Solution(
         times,
         problem.unravel(ys, *lead),
-        _stats(found, solver, batched),
+        _stats(found, batched),
         torch.as_tensor(found.status) if batched else Status(found.status[0]),
         _message(found, backward, batched),
         torch.as_tensor(found.t * (-1 if backward else 1)) if batched else found.t[0] * (-1 if backward else 1),
@@ -176,11 +179,10 @@ def _times(ts: Any, y0: Tree) -> Tensor:
     return times
 
 
-def _stats(found: March, solver: ExplicitRungeKutta, batched: bool) -> Stats:
-    """What it cost: each step computes all slopes but its first."""
-    each = solver.tableau.stages - 1
+def _stats(found: March, batched: bool) -> Stats:
+    """What it cost."""
     accepted = found.steps - found.rejected
-    numbers = (found.steps, accepted, found.rejected, found.started + each * found.steps, each * found.rejected)
+    numbers = (found.steps, accepted, found.rejected, found.evaluations, found.wasted, found.jacobians)
     return Stats(*(torch.as_tensor(x) if batched else int(x[0]) for x in numbers))
 
 
