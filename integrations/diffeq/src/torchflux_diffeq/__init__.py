@@ -1,6 +1,7 @@
 """Differential equations inside models: each sample with steps of its own, and the gradient of the whole."""
 
 from ._adjoint import *
+from ._brownian import *
 from ._controller import *
 from ._field import *
 from ._march import *
