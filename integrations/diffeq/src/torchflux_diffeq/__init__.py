@@ -4,6 +4,7 @@ from ._adjoint import *
 from ._brownian import *
 from ._controller import *
 from ._field import *
+from ._implicit import *
 from ._march import *
 from ._methods import *
 from ._runge_kutta import *
