@@ -1,5 +1,6 @@
 """Differential equations inside models: each sample with steps of its own, and the gradient of the whole."""
 
+from ._adjoint import *
 from ._brownian import *
 from ._controller import *
 from ._field import *
