@@ -8,6 +8,11 @@ from diffeq_problems import DTYPE
 from torchflux_diffeq import SDE, BrownianTree
 
 A, B = 0.8, 0.6
+SAMPLES = 500
+
+
+def ones(samples=SAMPLES, n=1):
+    return torch.ones(samples, n, dtype=DTYPE)
 
 
 def growth(calculus="ito", noise="diagonal"):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from diffeq_problems import DTYPE, tensor
-from sde_problems import A, grown, growth, reverted, reverting, slope, tree
+from sde_problems import SAMPLES, A, grown, growth, ones, reverted, reverting, slope, tree
 
 from torchflux_diffeq import (
     SDE,
@@ -20,13 +20,8 @@ from torchflux_diffeq import (
     solve,
 )
 
-SAMPLES = 500
 SOLVERS = [EulerMaruyama(), Milstein(), StratonovichMilstein(), StochasticHeun()]
 DTS = [2.0**-k for k in (4, 5, 6, 7)]
-
-
-def ones(samples=SAMPLES, n=1):
-    return torch.ones(samples, n, dtype=DTYPE)
 
 
 def end(sde, solver, dt, path=None, y0=None, ts=(0.0, 1.0), **options):

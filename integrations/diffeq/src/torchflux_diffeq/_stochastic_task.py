@@ -61,7 +61,7 @@ def stochastic(
     """The problem, and what takes its states at the times between."""
     if not isinstance(controller, Fixed):
         raise ValueError(f"controller={controller}: the steps of an SDE are fixed, so pass controller=Fixed(dt)")
-    if times.requires_grad or functorch.is_functorch_wrapped_tensor(times):
+    if _differentiated(times):
         raise ValueError("ts is to be differentiated: the path of an SDE has no derivative by the time")
     begin, end = (float(t) for t in greatest(times[[0, -1]]))
     if end < begin:
@@ -72,6 +72,17 @@ def stochastic(
     path = Path(_tree(generator, begin, end, controller.dt), controller.dt, end)
     problem = StochasticField(sde, y0, args, batched, path)
     return problem, StochasticSaver(times, solver, problem) if len(times) > 2 else None
+
+
+def _differentiated(x: Tensor) -> bool:
+    """Whether a derivative by a tensor is wanted, in any transform that is under way."""
+    forward = torch.autograd.forward_ad
+    while True:
+        if x.requires_grad or (forward._current_level >= 0 and forward.unpack_dual(x).tangent is not None):
+            return True
+        if not functorch.is_functorch_wrapped_tensor(x):
+            return False
+        x = functorch.get_unwrapped(x)
 
 
 def _tree(generator: Any, begin: float, end: float, dt: float) -> BrownianTree:
