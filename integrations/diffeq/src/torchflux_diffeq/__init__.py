@@ -8,9 +8,11 @@ from ._implicit import *
 from ._march import *
 from ._methods import *
 from ._runge_kutta import *
+from ._sde import *
 from ._solution import *
 from ._solve import *
 from ._solver import *
+from ._stochastic import *
 from ._tableau import *
 
 __version__ = "0.1.0"
