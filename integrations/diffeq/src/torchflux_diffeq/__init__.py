@@ -1,9 +1,13 @@
 """Differential equations inside models: each sample with steps of its own, and the gradient of the whole."""
 
 from ._controller import *
+from ._divergence import *
+from ._ffjord import *
 from ._field import *
 from ._march import *
+from ._mechanics import *
 from ._methods import *
+from ._neural_ode import *
 from ._solution import *
 from ._solve import *
 
