@@ -9,8 +9,8 @@ from torch.func import grad, hessian, jacfwd, jvp, vmap
 
 from torchflux import gradient
 from torchflux_diffeq import PID, Discrete, Dopri5, Fixed, Tsit5, per_sample, solve
+from torchflux_diffeq import _adjoint as module
 from torchflux_diffeq import _replay as replays
-from torchflux_diffeq import _solve as module
 
 TS = torch.linspace(0.0, 3.0, 7, dtype=DTYPE)
 P = tensor(*RATES)

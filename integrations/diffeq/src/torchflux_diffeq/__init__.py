@@ -1,5 +1,7 @@
 """Differential equations inside models: each sample with steps of its own, and the gradient of the whole."""
 
+from ._adjoint import *
+from ._brownian import *
 from ._controller import *
 from ._divergence import *
 from ._ffjord import *
@@ -8,8 +10,11 @@ from ._march import *
 from ._mechanics import *
 from ._methods import *
 from ._neural_ode import *
+from ._runge_kutta import *
 from ._solution import *
 from ._solve import *
+from ._solver import *
+from ._tableau import *
 
 __version__ = "0.1.0"
 __all__ = [name for name in dir() if not name.startswith("_")]

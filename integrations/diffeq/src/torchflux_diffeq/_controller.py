@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ._lanes import greatest
-from ._runge_kutta import Slope
+from ._solver import Slope
 
 __all__ = ["PID", "Fixed", "Numbers"]
 

@@ -12,7 +12,7 @@ from torch.func import vmap
 
 from torchflux import fmap, leaves
 
-from ._runge_kutta import Slope
+from ._solver import Slope
 
 __all__ = ["Field", "PerSample", "per_sample"]
 

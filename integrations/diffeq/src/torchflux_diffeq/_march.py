@@ -1,5 +1,6 @@
 """The solution with steps that adapt, each sample's by themselves; finished samples are dropped from the work."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from typing import Any
@@ -12,8 +13,9 @@ from torch import Tensor
 from ._controller import PID, Fixed, Numbers
 from ._field import Field
 from ._lanes import greatest
-from ._runge_kutta import ExplicitRungeKutta, Slope, Step
+from ._runge_kutta import ExplicitRungeKutta
 from ._save import Saved, Saver
+from ._solver import Slope, Solver, Step
 
 __all__ = ["Made", "March", "Method", "Status", "joined", "march", "tensor"]
 
@@ -38,7 +40,7 @@ MANY = 1024
 class Method:
     """How to solve: all of `solve`'s options that the steps depend on."""
 
-    solver: ExplicitRungeKutta
+    solver: Solver
     controller: PID | Fixed
     dt0: float | None
     max_steps: int
@@ -64,7 +66,7 @@ def joined(made: list[Made]) -> Made:
 
 @dataclass
 class March:
-    """What came of a solution, by sample: the last state and its time, how it ended, and the steps.
+    """What came of a solution, by sample: the last state and its time, how it ended, the steps, and what they cost.
 
     `rows` and `ends` are the accepted steps in the order in which they were made: which samples, and up to where.
     """
@@ -74,7 +76,9 @@ class March:
     status: NDArray[np.int64]
     steps: NDArray[np.int64]
     rejected: NDArray[np.int64]
-    started: int = 1
+    evaluations: NDArray[np.int64]
+    wasted: NDArray[np.int64]
+    jacobians: NDArray[np.int64]
     rows: list[NDArray[np.int64]] = field(default_factory=list)
     ends: list[Numbers] = field(default_factory=list)
     saved: list[Saved] = field(default_factory=list)
@@ -114,18 +118,29 @@ class _Live:
 
 
 class _Watch:
-    """Slopes without a tape; it notices whether there would have been one."""
+    """The slopes of some samples without a tape; counts them, and notices whether there would have been a tape."""
 
-    def __init__(self, slope: Slope, out: March, watching: bool) -> None:
-        self.slope, self.out, self.watching = slope, out, watching
+    def __init__(self, problem: Field, rows: NDArray[np.int64] | None, out: March, watching: bool) -> None:
+        self.slope, self.out, self.watching = problem.on(rows), out, watching
+        self.rows: Any = slice(None) if rows is None else rows
+        self.calls = 0
 
     def __call__(self, t: Tensor, y: Tensor) -> Tensor:
+        self.calls += 1
+        self.out.evaluations[self.rows] += 1
         if not self.watching or self.out.needs_gradient:
             return self.slope(t, y)
         with torch.enable_grad():
             k = self.slope(t, y)
         self.out.needs_gradient = k.requires_grad
         return k.detach()
+
+    def taped(self, t: Tensor, y: Tensor) -> Tensor:
+        """The slopes with their tape, for a Jacobian."""
+        self.calls += 1
+        self.out.evaluations[self.rows] += 1
+        self.out.jacobians[self.rows] += 1
+        return self.slope(t, y)
 
 
 @torch.compiler.disable
@@ -135,12 +150,14 @@ def march(problem: Field, y0: Tensor, times: Tensor, method: Method, saver: Save
     y, m = y0.detach(), len(y0)
     begin, end = (float(t) for t in greatest(times[[0, -1]]))
     count = np.zeros(m, np.int64)
-    out = March(y, np.full(m, begin), count.copy(), count.copy(), count.copy())
+    numbers: Any = (count.copy() for _ in range(6))
+    out = March(y, np.full(m, begin), *numbers)
     out.needs_gradient = watch and y0.requires_grad
-    slope = _Watch(problem.on(None), out, watch)
+    slope = _Watch(problem, None, out, watch)
     t = times.detach()[0].expand(m)
     k = slope(t, y)
-    dt = _first_steps(slope, t, y, k, method, out)
+    method.solver.begin(slope, t, y, k)
+    dt = _first_steps(slope, t, y, k, method)
     live = _Live(np.arange(m), out.t.copy(), dt, np.ones(m), np.ones(m), count, count, y, k)
     ended = []
     while len(live.rows):
@@ -152,7 +169,7 @@ def march(problem: Field, y0: Tensor, times: Tensor, method: Method, saver: Save
             out.t[gone], out.status[gone] = live.t[leaving], status[leaving]
             out.steps[gone], out.rejected[gone] = live.steps[leaving], live.rejected[leaving]
             live = live.keep(~leaving)
-            slope = _Watch(problem.on(live.rows), out, watch)
+            slope = _Watch(problem, live.rows, out, watch)
     if saver is not None and out.made and not out.needs_gradient:
         out.save(saver)
     order = np.argsort(np.concatenate([rows for rows, _ in ended]))
@@ -160,32 +177,33 @@ def march(problem: Field, y0: Tensor, times: Tensor, method: Method, saver: Save
     return out
 
 
-def _first_steps(slope: Slope, t: Tensor, y: Tensor, k: Tensor, method: Method, out: March) -> Numbers:
+def _first_steps(slope: Slope, t: Tensor, y: Tensor, k: Tensor, method: Method) -> Numbers:
     """The length of each sample's first step."""
     if isinstance(method.controller, Fixed):
         return np.full(len(y), method.controller.dt)
     if method.dt0 is not None:
         return np.full(len(y), method.dt0)
-    out.started += 1
     first = method.controller.first(slope, t, y, k, method.solver.order)
     return np.minimum(np.where(np.isfinite(first), first, 1e-6), method.controller.dtmax)
 
 
 def _advance(
-    live: _Live, slope: Slope, end: float, method: Method, out: March, saver: Saver | None
+    live: _Live, slope: _Watch, end: float, method: Method, out: March, saver: Saver | None
 ) -> tuple[_Live, NDArray[np.int64]]:
     """One step of every sample that is under way, and what became of each: a status, or `RUNNING`."""
     controller, solver = method.controller, method.solver
     left = end - live.t
     last = live.dt >= left * (1 - 1e-9)
     dt = np.where(last, left, live.dt)
+    calls = slope.calls
     step = solver.step(slope, tensor(live.t, live.y), tensor(dt, live.y), live.y, live.k, isinstance(controller, PID))
+    calls = slope.calls - calls
     ends = np.where(last, end, live.t + dt)
     if isinstance(controller, PID):
         assert step.error is not None
         e0 = controller.ratio(step.error, live.y, step.y)
         accepted = e0 <= 1.0
-        following = dt * controller.factor(solver.order, e0, live.e1, live.e2)
+        following = dt * controller.factor(solver.error_order, e0, live.e1, live.e2)
         following = np.minimum(np.where(accepted, following, np.minimum(following, dt)), controller.dtmax)
         stalled = ~accepted & (following < _shortest(live.t, controller.dtmin, live.y.dtype))
     else:
@@ -197,33 +215,45 @@ def _advance(
     status[(status == RUNNING) & (steps >= method.max_steps)] = Status.MAX_STEPS
     if stalled.any():
         status[stalled] = np.where(_finite(step.y), int(Status.STALLED), int(Status.NOT_FINITE))[stalled]
-    _note(live, ends, dt, step, accepted, out, saver)
+    _note(live, slope, ends, dt, step, accepted, out, method.solver, saver)
     if accepted.all():
         live = _Live(live.rows, ends, following, e0, live.e1, steps, live.rejected, step.y, step.slope)
         return live, status
+    out.wasted[live.rows[~accepted]] += calls
     t, e1, e2 = (np.where(accepted, a, b) for a, b in ((ends, live.t), (e0, live.e1), (live.e1, live.e2)))
     choose = torch.as_tensor(accepted, device=live.y.device)[:, None]
     y, k = torch.where(choose, step.y, live.y), torch.where(choose, step.slope, live.k)
     return _Live(live.rows, t, following, e1, e2, steps, live.rejected + ~accepted, y, k), status
 
 
-def _note(live: _Live, ends: Numbers, dt: Numbers, step: Step, accepted: Any, out: March, saver: Saver | None) -> None:
+def _note(
+    live: _Live,
+    slope: Slope,
+    ends: Numbers,
+    dt: Numbers,
+    step: Step,
+    accepted: NDArray[np.bool_],
+    out: March,
+    solver: Solver,
+    saver: Saver | None,
+) -> None:
     """Writes down the steps that were accepted; what they pass through, where it will be asked for."""
     out.rows.append(live.rows[accepted])
     out.ends.append(ends[accepted])
     few = live.y.shape[-1] <= FEW
     if out.needs_gradient:
-        if few:
-            out.made.append(_made(live, ends, dt, step, accepted))
+        if few and isinstance(solver, ExplicitRungeKutta):
+            out.made.append(_made(live, ends, dt, step.slopes, accepted))
     elif saver is not None and saver.passed(live.t, np.where(accepted, ends, live.t)) is not None:
-        out.made.append(_made(live, ends, dt, step, accepted))
+        slopes = solver.dense(slope, tensor(live.t, live.y), tensor(dt, live.y), live.y, live.k, step)
+        out.made.append(_made(live, ends, dt, slopes, accepted))
         if not few or len(out.made) >= MANY:
             out.save(saver)
 
 
-def _made(live: _Live, ends: Numbers, dt: Numbers, step: Step, accepted: NDArray[np.bool_]) -> Made:
+def _made(live: _Live, ends: Numbers, dt: Numbers, every: Sequence[Tensor], accepted: NDArray[np.bool_]) -> Made:
     """The steps that were accepted."""
-    slopes = torch.stack(step.slopes)
+    slopes = torch.stack(tuple(every))
     if accepted.all():
         return Made(live.rows, live.t, ends, dt, live.y, slopes)
     which = torch.as_tensor(accepted, device=slopes.device)

@@ -12,8 +12,8 @@ from torchflux import checkpointed
 from ._field import Field
 from ._lanes import greatest
 from ._march import March
-from ._runge_kutta import ExplicitRungeKutta
-from ._save import Indices, Saved, Saver
+from ._save import Saved, Saver
+from ._solver import Solver
 
 __all__ = ["replay"]
 
@@ -47,13 +47,7 @@ class _Plan:
 
 
 def replay(
-    problem: Field,
-    y0: Tensor,
-    times: Tensor,
-    solver: ExplicitRungeKutta,
-    track: March,
-    saver: Saver | None,
-    checkpoints: bool,
+    problem: Field, y0: Tensor, times: Tensor, solver: Solver, track: March, saver: Saver | None, checkpoints: bool
 ) -> tuple[Tensor, list[Saved]]:
     """The states at the end, shape (rows, n), and the saved ones, of the steps that `march` has made; differentiable.
 
@@ -93,7 +87,7 @@ class _Run:
     """What the steps need."""
 
     problem: Field
-    solver: ExplicitRungeKutta
+    solver: Solver
     saver: Saver | None
     plan: _Plan
     checkpoints: bool
@@ -121,13 +115,13 @@ class _Run:
         m = len(ends)
         y, k, t = now.y[:m], now.k[:m], self.plan.ends[number][:m]
         rows = self.plan.order[:m]
-        step = self.solver.step(self.problem.on(rows), t, ends - t, y, k)
+        slope, dt = self.problem.on(rows), ends - t
+        step = self.solver.step(slope, t, dt, y, k)
+        saved = now.saved
+        if self.saver is not None:
+            passed = self.saver.passed(self.plan.numbers[number][:m], self.plan.numbers[number + 1])
+            if passed is not None:
+                slopes = torch.stack(tuple(self.solver.dense(slope, t, dt, y, k, step)))
+                saved = [*saved, self.saver.states(passed, rows, t, dt, y, slopes)]
         ended = now.ended if m == len(now.y) else [*now.ended, now.y[m:]]
-        return Replayed(step.y, step.slope, ended, now.saved + self.saved(number, rows, t, ends - t, y, step.slopes))
-
-    def saved(self, number: int, rows: Indices, t: Tensor, dt: Tensor, y: Tensor, slopes: list[Tensor]) -> list[Saved]:
-        """The states that a step passes."""
-        if self.saver is None:
-            return []
-        passed = self.saver.passed(self.plan.numbers[number][: len(rows)], self.plan.numbers[number + 1])
-        return [] if passed is None else [self.saver.states(passed, rows, t, dt, y, torch.stack(slopes))]
+        return Replayed(step.y, step.slope, ended, saved)

@@ -1,30 +1,19 @@
 """A step of an explicit Runge-Kutta method, for many samples at once."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from functools import cache
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from ._solver import Slope, Solver, Step
 from ._tableau import Tableau
 
-__all__ = ["ExplicitRungeKutta", "Slope", "Step"]
-
-Slope = Callable[[Tensor, Tensor], Tensor]
-"""`slope(t, y)`: times of shape (rows,) and states of shape (rows, n) to slopes of shape (rows, n)."""
+__all__ = ["ExplicitRungeKutta"]
 
 
-class Step(NamedTuple):
-    """What a step gives: the state and the slope at its end, the local error, and the stages' slopes."""
-
-    y: Tensor
-    slope: Tensor
-    error: Tensor | None
-    slopes: list[Tensor]
-
-
-class ExplicitRungeKutta:
+class ExplicitRungeKutta(Solver):
     """A method that is its tableau.
 
     A slope is added to all the sums that need it as soon as it is there: the states of the stages to come, the
@@ -33,16 +22,13 @@ class ExplicitRungeKutta:
 
     tableau: ClassVar[Tableau]
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}()"
-
     @property
-    def order(self) -> int:
+    def order(self) -> int:  # type: ignore[override]
         """The order of its solution."""
         return self.tableau.order
 
     @property
-    def estimates(self) -> bool:
+    def estimates(self) -> bool:  # type: ignore[override]
         """Whether it estimates its error, so that the steps can adapt."""
         return self.tableau.error is not None
 
@@ -62,6 +48,10 @@ class ExplicitRungeKutta:
             return Step(state, k, None, slopes)
         last = self.tableau.error[-1]  # type: ignore[index]
         return Step(state, k, torch.add(sums[0].view_as(y), lengths * k, alpha=float(last)), slopes)
+
+    def dense(self, slope: Slope, t: Tensor, dt: Tensor, y: Tensor, k: Tensor, step: Step) -> Sequence[Tensor]:
+        """The stages' slopes."""
+        return step.slopes
 
     def weights(self, θ: Tensor, dt: Tensor) -> Tensor:
         """What the slopes count in the state at the part `θ` (points,) of steps, shape (stages, points)."""

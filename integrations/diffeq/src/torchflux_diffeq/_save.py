@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ._lanes import greatest
 from ._runge_kutta import ExplicitRungeKutta
+from ._solver import Solver
 
 __all__ = ["Indices", "Passed", "Saved", "Saver"]
 
@@ -37,7 +38,7 @@ class Saver:
         solver: whose dense output it is.
     """
 
-    def __init__(self, times: Tensor, solver: ExplicitRungeKutta) -> None:
+    def __init__(self, times: Tensor, solver: Solver) -> None:
         self.solver, self.inner = solver, times[1:-1]
         self.numbers = greatest(self.inner).astype(np.float64) if len(times) > 2 else np.zeros(0)
 
@@ -60,7 +61,8 @@ class Saver:
         return Saved(places, self.solver.inside(θ, dt, y[steps], slopes[:, steps]))
 
     def weights(self, passed: Passed, t: Tensor, dt: Tensor) -> Tensor:
-        """What the slopes count in those states, shape (stages, points)."""
+        """What the slopes of an explicit Runge-Kutta method count in those states, shape (stages, points)."""
+        assert isinstance(self.solver, ExplicitRungeKutta)
         steps, times = (torch.as_tensor(index, device=t.device) for index in passed)
         return self.solver.weights((self.inner[times] - t[steps]) / dt[steps], dt[steps]).detach()
 

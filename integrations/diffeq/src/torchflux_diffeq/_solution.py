@@ -33,8 +33,9 @@ class Stats:
     Arguments:
         steps: all that were tried.
         accepted, rejected: those that were kept, and those that were made again shorter.
-        evaluations: how often the sample's slope was computed.
+        evaluations: how often the sample's slope was computed, what its Jacobians take included.
         wasted: of these, how often for a step that was rejected.
+        jacobians: how often the slope's derivatives by the state were computed.
     """
 
     steps: Any
@@ -42,6 +43,7 @@ class Stats:
     rejected: Any
     evaluations: Any
     wasted: Any
+    jacobians: Any
 
 
 @dataclass(frozen=True)

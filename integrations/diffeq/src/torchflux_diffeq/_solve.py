@@ -1,8 +1,6 @@
 """`solve`: an initial value problem, and the gradient of its solution."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,41 +9,19 @@ from torch import Tensor
 
 from torchflux import leaves
 
+from ._adjoint import Adjoint, Discrete, Task
 from ._controller import PID, Fixed
 from ._field import Field
-from ._lanes import greatest, has_lanes, transformed
-from ._march import March, Method, Status, march
+from ._lanes import greatest, has_lanes
+from ._march import March, Method, Status
 from ._methods import Tsit5
-from ._replay import replay
-from ._runge_kutta import ExplicitRungeKutta
 from ._save import Saver
 from ._solution import MESSAGES, Solution, SolveError, Stats
-from ._together import together, worthwhile
+from ._solver import Solver
 
-__all__ = ["Discrete", "solve"]
+__all__ = ["solve"]
 
 Tree = Any
-
-
-@dataclass(frozen=True)
-class Discrete:
-    """The gradient of what the solver computed, step by step: discretise, then optimise.
-
-    Arguments:
-        memory: of a replay: "checkpoints" computes the steps again in stretches, so that the tape of 256 is held
-            at once, and the states held between grow with the logarithm of the number of steps; "tape" holds the
-            tape of all accepted steps. Inside of `torch.func`'s transforms the tape is held.
-        replay: makes the steps again one by one, also where the state is small enough for all of them at once.
-
-    Source: Griewank & Walther (2000), doi:10.1145/347837.347846.
-    """
-
-    memory: str = "checkpoints"
-    replay: bool = False
-
-    def __post_init__(self) -> None:
-        if self.memory not in ("checkpoints", "tape"):
-            raise ValueError(f"Discrete(memory={self.memory!r}): it is 'checkpoints' or 'tape'")
 
 
 @torch.compiler.disable
@@ -55,9 +31,9 @@ def solve(
     ts: Tensor | Sequence[float | Tensor],
     args: Tree = None,
     *,
-    solver: ExplicitRungeKutta | None = None,
+    solver: Solver | None = None,
     controller: PID | Fixed | None = None,
-    adjoint: Discrete | None = None,
+    adjoint: Adjoint | None = None,
     dt0: float | None = None,
     max_steps: int = 4096,
     batched: bool = False,
@@ -89,8 +65,19 @@ def solve(
     >>> solution.ys[-1]
     tensor([0.1353])
     """
-    solver, controller, adjoint = solver or Tsit5(), controller or PID(), adjoint or Discrete()
+    method = Method(solver or Tsit5(), controller or PID(), dt0, max_steps)
+    task = _task(f, y0, ts, args, method, batched)
+    solution = _solution(task, (adjoint or Discrete()).solve(task))
+    if throw and torch.as_tensor(solution.status).any():
+        raise SolveError(solution.message, solution)
+    return solution
+
+
+def _task(f: Callable[..., Tree], y0: Tree, ts: Any, args: Tree, method: Method, batched: bool) -> Task:
+    """The problem in rows of numbers, checked."""
+    solver, controller = method.solver, method.controller
     _check_state(y0, batched)
+    solver.check(y0)
     times = _times(ts, y0)
     if isinstance(controller, PID) and not solver.estimates:
         raise ValueError(f"{solver} has no error estimate, so its steps can't adapt: pass controller=Fixed(dt)")
@@ -99,35 +86,29 @@ def solve(
     forward = -times if backward else times
     y = problem.ravel(y0, len(next(x for _, x in leaves(y0))) if batched else 1)
     saver = Saver(forward, solver) if len(times) > 2 else None
-    method = Method(solver, controller, dt0, max_steps)
-    watch = torch.is_grad_enabled()
-    found = march(problem, y, forward, method, saver, watch)
-    end, saved = found.y, found.saved
-    if transformed() or found.needs_gradient or (watch and times.requires_grad):
-        again = lambda y0, checkpoints: replay(problem, y0, forward, solver, found, saver, checkpoints)
-        whole = None
-        if not (transformed() or times.requires_grad or adjoint.replay) and worthwhile(found, solver.tableau.stages):
-            whole = together(problem, y, solver, found, saver, partial(again, checkpoints=False))
-        end, saved = whole or again(y, adjoint.memory == "checkpoints")
-    inner = [] if saver is None else [saver.gathered(saved, len(y), y)]
+    return Task(problem, y, forward, method, saver)
+
+
+def _solution(task: Task, found: March) -> Solution:
+    """What came of it, in the user's terms."""
+    problem, y, end = task.problem, task.y0, found.y
+    inner = [] if task.saver is None else [task.saver.gathered(found.saved, len(y), y)]
     failed = found.status != 0
     reached = end
     if failed.any():
         reached = end.masked_fill(torch.as_tensor(failed, device=end.device)[:, None], float("nan"))
     ys = torch.cat([y[None], *inner, reached[None]])
-    lead = (len(times), len(y)) if batched else (len(times),)
-    solution = Solution(
-        times,
+    t = found.t * problem.sign
+    lead = (len(ys), len(y)) if problem.batched else (len(ys),)
+    return Solution(
+        task.times * problem.sign,
         problem.unravel(ys, *lead),
-        _stats(found, solver, batched),
-        torch.as_tensor(found.status) if batched else Status(found.status[0]),
-        _message(found, backward, batched),
-        torch.as_tensor(found.t * (-1 if backward else 1)) if batched else found.t[0] * (-1 if backward else 1),
+        _stats(found, problem.batched),
+        torch.as_tensor(found.status) if problem.batched else Status(found.status[0]),
+        _message(found, problem.sign, problem.batched),
+        torch.as_tensor(t) if problem.batched else t[0],
         problem.unravel(end, *lead[1:]),
     )
-    if throw and failed.any():
-        raise SolveError(solution.message, solution)
-    return solution
 
 
 def _check_state(y0: Tree, batched: bool) -> None:
@@ -176,15 +157,14 @@ def _times(ts: Any, y0: Tree) -> Tensor:
     return times
 
 
-def _stats(found: March, solver: ExplicitRungeKutta, batched: bool) -> Stats:
-    """What it cost: each step computes all slopes but its first."""
-    each = solver.tableau.stages - 1
+def _stats(found: March, batched: bool) -> Stats:
+    """What it cost."""
     accepted = found.steps - found.rejected
-    numbers = (found.steps, accepted, found.rejected, found.started + each * found.steps, each * found.rejected)
+    numbers = (found.steps, accepted, found.rejected, found.evaluations, found.wasted, found.jacobians)
     return Stats(*(torch.as_tensor(x) if batched else int(x[0]) for x in numbers))
 
 
-def _message(found: March, backward: bool, batched: bool) -> str:
+def _message(found: March, sign: int, batched: bool) -> str:
     """How it ended, in words."""
     if not found.status.any():
         return MESSAGES[Status.SUCCESS]
@@ -192,7 +172,7 @@ def _message(found: March, backward: bool, batched: bool) -> str:
     lines = []
     for status in sorted({int(found.status[i]) for i in failed}):
         rows = [i for i in failed if int(found.status[i]) == status]
-        t = float(found.t[rows[0]]) * (-1 if backward else 1)
+        t = float(found.t[rows[0]]) * sign
         who = f"samples {', '.join(map(str, rows[:8]))}{', ...' if len(rows) > 8 else ''}: " if batched else ""
         lines.append(f"{who}stopped at t = {t:g}, after {int(found.steps[rows[0]])} steps; {MESSAGES[Status(status)]}")
     return "\n".join(lines)

@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Tableau", "hermite"]
+__all__ = ["Tableau"]
 
 Matrix = NDArray[np.float64]
 
