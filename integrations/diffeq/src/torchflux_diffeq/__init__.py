@@ -2,8 +2,10 @@
 
 from ._controller import *
 from ._field import *
+from ._implicit_euler import *
 from ._march import *
 from ._methods import *
+from ._rosenbrock import *
 from ._runge_kutta import *
 from ._solution import *
 from ._solve import *
