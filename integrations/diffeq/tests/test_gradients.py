@@ -9,8 +9,8 @@ from torch.func import grad, hessian, jacfwd, jvp, vmap
 
 from torchflux import gradient
 from torchflux_diffeq import PID, Discrete, Dopri5, Fixed, Tsit5, per_sample, solve
+from torchflux_diffeq import _adjoint as module
 from torchflux_diffeq import _replay as replays
-from torchflux_diffeq import _solve as module
 
 TS = torch.linspace(0.0, 3.0, 7, dtype=DTYPE)
 P = tensor(*RATES)
@@ -149,6 +149,26 @@ def test_a_tensor_that_no_operation_shows_is_not_missed(leaf):
     y = solve(f, Y, (0.0, 1.0), controller=Fixed(0.05)).ys[-1].sum()
     g = torch.autograd.grad(y, weight)[0]
     assert torch.allclose(g, -Y.sum() * torch.exp(-weight.detach()), rtol=1e-6)
+
+
+@pytest.mark.parametrize("adjoint", REPLAY, ids=str)
+def test_what_is_made_of_a_parameter_counts_once_beside_it(adjoint):
+    rate = needing(tensor(0.5)[0])[0]
+    double, square = 2 * rate, (rate * rate)[None].unbind()[0]
+    f = lambda t, y, args: -double * rate * square * y  # 2 rate^4
+    y = solve(f, Y, (0.0, 1.0), controller=Fixed(0.05), adjoint=adjoint).ys[-1].sum()
+    due = -8 * 0.5**3 * Y.sum() * torch.exp(tensor(-2 * 0.5**4))
+    assert torch.allclose(torch.autograd.grad(y, rate)[0], due, rtol=1e-6)
+
+
+@pytest.mark.parametrize("adjoint", REPLAY, ids=str)
+def test_a_slope_that_is_a_gradient(adjoint):
+    """What `torch.func.grad` returns inside of `f` was made by no operation that shows."""
+    weight = needing(tensor(0.5)[0])[0]
+    f = lambda t, y, args: -grad(lambda y: (weight * y * y).sum() / 2)(y)
+    y = solve(f, Y[None], (0.0, 1.0), controller=Fixed(0.05), adjoint=adjoint, batched=True).ys[-1].sum()
+    due = -Y.sum() * torch.exp(-weight.detach())
+    assert torch.allclose(torch.autograd.grad(y, weight)[0], due, rtol=1e-6)
 
 
 def test_times():

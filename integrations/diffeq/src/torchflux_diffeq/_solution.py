@@ -16,6 +16,7 @@ MESSAGES = {
     "there, or the tolerances are below what the dtype can hold",
     Status.NOT_FINITE: "the state or its slope is not finite there: the solution may blow up, f be undefined, or "
     "an implicit step have no solution",
+    Status.NOT_STEADY: "the state still changes there: solve for longer, or see whether it oscillates",
 }
 
 

@@ -1,8 +1,6 @@
 """`solve`: an initial value problem, and the gradient of its solution."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,42 +9,21 @@ from torch import Tensor
 
 from torchflux import leaves
 
+from ._adjoint import Adjoint, Discrete, Task
+from ._brownian import BrownianTree
 from ._controller import PID, Fixed
 from ._field import Field
-from ._lanes import greatest, has_lanes, transformed
-from ._march import March, Method, Status, march
-from ._methods import Tsit5
-from ._replay import replay
-from ._runge_kutta import ExplicitRungeKutta
+from ._lanes import greatest, has_lanes
+from ._march import March, Method, Status
 from ._save import Saver
+from ._sde import SDE
 from ._solution import MESSAGES, Solution, SolveError, Stats
 from ._solver import Solver
-from ._together import together, worthwhile
+from ._stochastic_task import refuse, stochastic, usual
 
-__all__ = ["Discrete", "solve"]
+__all__ = ["solve"]
 
 Tree = Any
-
-
-@dataclass(frozen=True)
-class Discrete:
-    """The gradient of what the solver computed, step by step: discretise, then optimise.
-
-    Arguments:
-        memory: of a replay: "checkpoints" computes the steps again in stretches, so that the tape of 256 is held
-            at once, and the states held between grow with the logarithm of the number of steps; "tape" holds the
-            tape of all accepted steps. Inside of `torch.func`'s transforms the tape is held.
-        replay: makes the steps again one by one, also where the state is small enough for all of them at once.
-
-    Source: Griewank & Walther (2000), doi:10.1145/347837.347846.
-    """
-
-    memory: str = "checkpoints"
-    replay: bool = False
-
-    def __post_init__(self) -> None:
-        if self.memory not in ("checkpoints", "tape"):
-            raise ValueError(f"Discrete(memory={self.memory!r}): it is 'checkpoints' or 'tape'")
 
 
 @torch.compiler.disable
@@ -58,10 +35,11 @@ def solve(
     *,
     solver: Solver | None = None,
     controller: PID | Fixed | None = None,
-    adjoint: Discrete | None = None,
+    adjoint: Adjoint | None = None,
     dt0: float | None = None,
     max_steps: int = 4096,
     batched: bool = False,
+    generator: torch.Generator | BrownianTree | None = None,
     throw: bool = True,
 ) -> Solution:
     """Solves `dy/dt = f(t, y, args)` from `y(ts[0]) = y0`.
@@ -70,16 +48,17 @@ def solve(
         f: the slope, shaped and nested as the state. It gets the time as a tensor of shape (), or (samples,) with
             `batched=True`, where every tensor of the state has the samples in front and `f` treats them one by one. It
             is called with the samples that are under way, which may be fewer than `y0` has: mark what `args` holds for
-            each sample by `per_sample`.
+            each sample by `per_sample`. Or an `SDE`.
         y0: the state at the start: a tensor, or a tree of tensors of one dtype.
         ts: the times at which the state is wanted, increasing or decreasing; the first is `y0`'s, the last is the end.
         args: anything; handed to `f`.
-        solver: the method (default `Tsit5()`).
+        solver: the method (default `Tsit5()`; of an `SDE`, `EulerMaruyama()` or `StochasticHeun()`, by its calculus).
         controller: how the steps are chosen (default `PID()`), or `Fixed(dt)`.
         adjoint: how the gradient is computed (default `Discrete()`). It flows to `y0`, `ts`, `args` and what `f` uses.
         dt0: the first step's length; by default it is estimated.
         max_steps: for each sample, rejected steps included.
         batched: solves each sample of `y0`'s leading axis with steps of its own.
+        generator: where an `SDE` gets its noise from: a random seed is drawn from it. Or the `BrownianTree` itself.
         throw: whether a failure is an error; otherwise see `status` and `message`.
 
     Raises:
@@ -90,7 +69,18 @@ def solve(
     >>> solution.ys[-1]
     tensor([0.1353])
     """
-    solver, controller, adjoint = solver or Tsit5(), controller or PID(), adjoint or Discrete()
+    method, adjoint = Method(solver or usual(f), controller or PID(), dt0, max_steps), adjoint or Discrete()
+    refuse(f, method.solver, adjoint, generator)
+    task = _task(f, y0, ts, args, method, batched, generator)
+    solution = _solution(task, adjoint.solve(task))
+    if throw and torch.as_tensor(solution.status).any():
+        raise SolveError(solution.message, solution)
+    return solution
+
+
+def _task(f: Any, y0: Tree, ts: Any, args: Tree, method: Method, batched: bool, generator: Any) -> Task:
+    """The problem in rows of numbers, checked."""
+    solver, controller = method.solver, method.controller
     _check_state(y0, batched)
     solver.check(y0)
     times = _times(ts, y0)
@@ -101,36 +91,31 @@ def solve(
     forward = -times if backward else times
     y = problem.ravel(y0, len(next(x for _, x in leaves(y0))) if batched else 1)
     saver = Saver(forward, solver) if len(times) > 2 else None
-    method = Method(solver, controller, dt0, max_steps)
-    watch = torch.is_grad_enabled()
-    found = march(problem, y, forward, method, saver, watch)
-    end, saved = found.y, found.saved
-    if transformed() or found.needs_gradient or (watch and times.requires_grad):
-        again = lambda y0, checkpoints: replay(problem, y0, forward, solver, found, saver, checkpoints)
-        whole = None
-        stepwise = transformed() or times.requires_grad or adjoint.replay
-        if not stepwise and isinstance(solver, ExplicitRungeKutta) and worthwhile(found, solver.tableau.stages):
-            whole = together(problem, y, solver, found, saver, partial(again, checkpoints=False))
-        end, saved = whole or again(y, adjoint.memory == "checkpoints")
-    inner = [] if saver is None else [saver.gathered(saved, len(y), y)]
+    if isinstance(f, SDE):
+        problem, saver = stochastic(f, y0, args, times, solver, controller, batched, generator)
+    return Task(problem, y, forward, method, saver)
+
+
+def _solution(task: Task, found: March) -> Solution:
+    """What came of it, in the user's terms."""
+    problem, y, end = task.problem, task.y0, found.y
+    inner = [] if task.saver is None else [task.saver.gathered(found.saved, len(y), y)]
     failed = found.status != 0
     reached = end
     if failed.any():
         reached = end.masked_fill(torch.as_tensor(failed, device=end.device)[:, None], float("nan"))
     ys = torch.cat([y[None], *inner, reached[None]])
-    lead = (len(times), len(y)) if batched else (len(times),)
-    solution = Solution(
-        times,
+    t = found.t * problem.sign
+    lead = (len(ys), len(y)) if problem.batched else (len(ys),)
+    return Solution(
+        task.times * problem.sign,
         problem.unravel(ys, *lead),
-        _stats(found, batched),
-        torch.as_tensor(found.status) if batched else Status(found.status[0]),
-        _message(found, backward, batched),
-        torch.as_tensor(found.t * (-1 if backward else 1)) if batched else found.t[0] * (-1 if backward else 1),
+        _stats(found, problem.batched),
+        torch.as_tensor(found.status) if problem.batched else Status(found.status[0]),
+        _message(found, problem.sign, problem.batched),
+        torch.as_tensor(t) if problem.batched else t[0],
         problem.unravel(end, *lead[1:]),
     )
-    if throw and failed.any():
-        raise SolveError(solution.message, solution)
-    return solution
 
 
 def _check_state(y0: Tree, batched: bool) -> None:
@@ -186,7 +171,7 @@ def _stats(found: March, batched: bool) -> Stats:
     return Stats(*(torch.as_tensor(x) if batched else int(x[0]) for x in numbers))
 
 
-def _message(found: March, backward: bool, batched: bool) -> str:
+def _message(found: March, sign: int, batched: bool) -> str:
     """How it ended, in words."""
     if not found.status.any():
         return MESSAGES[Status.SUCCESS]
@@ -194,7 +179,7 @@ def _message(found: March, backward: bool, batched: bool) -> str:
     lines = []
     for status in sorted({int(found.status[i]) for i in failed}):
         rows = [i for i in failed if int(found.status[i]) == status]
-        t = float(found.t[rows[0]]) * (-1 if backward else 1)
+        t = float(found.t[rows[0]]) * sign
         who = f"samples {', '.join(map(str, rows[:8]))}{', ...' if len(rows) > 8 else ''}: " if batched else ""
         lines.append(f"{who}stopped at t = {t:g}, after {int(found.steps[rows[0]])} steps; {MESSAGES[Status(status)]}")
     return "\n".join(lines)

@@ -1,0 +1,85 @@
+"""What solves, and how the gradient comes about: an adjoint has one method, `solve`, which takes a task."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from ._field import Field
+from ._lanes import transformed
+from ._march import March, Method, march
+from ._replay import replay
+from ._runge_kutta import ExplicitRungeKutta
+from ._save import Saver
+from ._together import together, worthwhile
+
+__all__ = ["Adjoint", "Discrete", "Task"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """An initial value problem in rows of numbers, whose time runs forward.
+
+    Arguments:
+        problem: the slopes.
+        y0: the state at the start, shape (rows, n).
+        times: the first time, those between at which the state is wanted, and the last, shape (S,).
+        method: how the steps are made.
+        saver: takes the states at the times between, if there are any.
+    """
+
+    problem: Field
+    y0: Tensor
+    times: Tensor
+    method: Method
+    saver: Saver | None
+
+    def march(self, watch: bool) -> March:
+        """The solution without a tape; `watch` asks to find out whether the slopes would have one."""
+        return march(self.problem, self.y0, self.times, self.method, self.saver, watch)
+
+
+class Adjoint(ABC):
+    """How the gradient of a solution is computed."""
+
+    @abstractmethod
+    def solve(self, task: Task) -> March:
+        """The solution, whose states `y` and `saved` can be differentiated where that was asked for."""
+
+
+@dataclass(frozen=True)
+class Discrete(Adjoint):
+    """The gradient of what the solver computed, step by step: discretise, then optimise.
+
+    Arguments:
+        memory: of a replay: "checkpoints" computes the steps again in stretches, so that the tape of 256 is held
+            at once, and the states held between grow with the logarithm of the number of steps; "tape" holds the
+            tape of all accepted steps. Inside of `torch.func`'s transforms the tape is held.
+        replay: makes the steps again one by one, also where the state is small enough for all of them at once.
+
+    Source: Griewank & Walther (2000), doi:10.1145/347837.347846.
+    """
+
+    memory: str = "checkpoints"
+    replay: bool = False
+
+    def __post_init__(self) -> None:
+        if self.memory not in ("checkpoints", "tape"):
+            raise ValueError(f"Discrete(memory={self.memory!r}): it is 'checkpoints' or 'tape'")
+
+    def solve(self, task: Task) -> March:
+        """Makes the steps, and those that were accepted once more where a gradient is wanted."""
+        watch = torch.is_grad_enabled()
+        found = task.march(watch)
+        if not (transformed() or found.needs_gradient or (watch and task.times.requires_grad)):
+            return found
+        problem, y0, times, solver = task.problem, task.y0, task.times, task.method.solver
+        again = lambda y0, checkpoints: replay(problem, y0, times, solver, found, task.saver, checkpoints)
+        stepwise = self.replay or transformed() or times.requires_grad
+        whole = None
+        if not stepwise and isinstance(solver, ExplicitRungeKutta) and worthwhile(found, solver.tableau.stages):
+            whole = together(problem, y0, solver, found, task.saver, partial(again, checkpoints=False))
+        end, saved = whole or again(y0, self.memory == "checkpoints")
+        return replace(found, y=end, saved=saved)
