@@ -1,6 +1,6 @@
 """The solution with steps that adapt, each sample's by themselves; finished samples are dropped from the work."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from typing import Any
@@ -28,6 +28,7 @@ class Status(IntEnum):
     MAX_STEPS = 1
     STALLED = 2
     NOT_FINITE = 3
+    NOT_STEADY = 4
 
 
 RUNNING = -1
@@ -39,12 +40,16 @@ MANY = 1024
 
 @dataclass(frozen=True)
 class Method:
-    """How to solve: all of `solve`'s options that the steps depend on."""
+    """How to solve: all of `solve`'s options that the steps depend on.
+
+    `arrived` says of the states and slopes (rows, n) at steps' ends, which samples need go no further.
+    """
 
     solver: Solver
     controller: PID | Fixed
     dt0: float | None
     max_steps: int
+    arrived: Callable[[Tensor, Tensor], NDArray[np.bool_]] | None = None
 
 
 @dataclass(frozen=True)
@@ -251,7 +256,8 @@ def _advance(
         accepted = _finite(step.y)
         stalled = ~accepted
     steps = live.steps + 1
-    status = np.where(accepted & last, int(Status.SUCCESS), RUNNING)
+    there = last if method.arrived is None else last | method.arrived(step.y, step.slope)
+    status = np.where(accepted & there, int(Status.SUCCESS), RUNNING)
     status[(status == RUNNING) & (steps >= method.max_steps)] = Status.MAX_STEPS
     if stalled.any():
         status[stalled] = np.where(_finite(step.y), int(Status.STALLED), int(Status.NOT_FINITE))[stalled]
