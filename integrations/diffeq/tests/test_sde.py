@@ -4,6 +4,7 @@ import pytest
 import torch
 from diffeq_problems import DTYPE, tensor
 from sde_problems import SAMPLES, A, grown, growth, ones, reverted, reverting, slope, tree
+from torch import view_as_real as view_real
 
 from torchflux_diffeq import (
     SDE,
@@ -197,6 +198,19 @@ def test_trees_of_state():
         assert ys["a"].shape == (3, 4, 2)
         due = path([0.37, 1.0], 4, motions)[..., -6:]
         assert torch.allclose(ys["b"][0][1:].reshape(2, 4, 6), due.expand(2, 4, 6), rtol=1e-12)
+
+
+@pytest.mark.parametrize("solver", [Milstein(), StratonovichMilstein()], ids=repr)
+def test_complex_states(solver):
+    """One motion turns a complex number: a diffusion that is no holomorphic function, the same with real numbers."""
+    y0 = torch.tensor([[1.0 + 0.5j]], dtype=torch.complex128).expand(5, 1)
+    options = {"solver": solver, "y0": y0, "path": tree(levels=20)}
+    complex_ = SDE(lambda t, y, args: -y, lambda t, y, args: 1j * y * y.abs(), calculus=solver.calculus)
+    real = SDE(lambda t, y, args: -y, lambda t, y, args: y.norm(dim=-1)[:, None] * turning(t, y, args) / 0.9, "scalar")
+    due = end(
+        SDE(real.drift, real.diffusion, "scalar", solver.calculus), dt=0.1, **options | {"y0": view_real(y0[:, 0])}
+    )
+    assert torch.allclose(view_real(end(complex_, dt=0.1, **options)[:, 0]), due, rtol=1e-12)
 
 
 def test_generators():

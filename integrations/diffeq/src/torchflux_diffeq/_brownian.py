@@ -179,6 +179,6 @@ class Path:
         motions = len(self.rows) * self.dimensions
         following = np.add.accumulate(np.array([last, *[self.dt] * max(8, min(256, 2**15 // motions))]))
         times = np.unique(np.minimum([first, *following], max(self.end, last)))
-        if (len(self.known) + len(times)) * motions > HELD:
+        if (len(self.known) + len(times)) * max(motions, 64) > HELD:
             self.known = {}
         self.known.update(zip(times.tolist(), self.tree.outer(times, self.rows, self.dimensions), strict=True))

@@ -103,7 +103,7 @@ class StochasticSlope:
         """The diffusion and its derivative along itself, shape (2, rows, n), where each row has one motion for all of
         its numbers, or each number one.
         """
-        if self.kind == "diagonal":  # a diagonal matrix of derivatives is its product with ones
+        if self.kind == "diagonal" and not y.is_complex():  # a diagonal matrix of derivatives is its product with ones
             g, slopes = self._derivative(t, y, torch.ones_like(y))
             return torch.stack((g, slopes * g))
         g = self.diffusion(t, y)
@@ -117,7 +117,7 @@ class StochasticSlope:
         """Whether the diffusion of one number depends on another: then the derivatives are no diagonal matrix, and it
         matters whether they come before another one or behind it.
         """
-        scale = 1 + torch.arange(y.shape[1], dtype=y.dtype, device=y.device) / y.shape[1]
+        scale = 1 + torch.arange(y.shape[1], device=y.device).to(y.dtype) / y.shape[1]
         for state in (y, y + 0.1 * scale):
             ones, scaled = (self._derivative(t, state, x.expand_as(y))[1] for x in (torch.ones_like(scale), scale))
             tolerated = 1e-4 * (ones.abs().amax(1) + scaled.abs().amax(1))
