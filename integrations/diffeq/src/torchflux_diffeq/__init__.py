@@ -12,6 +12,7 @@ from ._march import *
 from ._mechanics import *
 from ._methods import *
 from ._neural_ode import *
+from ._neural_sde import *
 from ._rosenbrock import *
 from ._runge_kutta import *
 from ._sde import *
