@@ -1,7 +1,7 @@
 """Differential equations inside models: each sample with steps of its own, and the gradient of the whole."""
 
 from ._adjoint import *
-from ._backsolve import *
+from ._backsolve import Backsolve
 from ._brownian import *
 from ._controller import *
 from ._divergence import *
@@ -17,12 +17,14 @@ from ._neural_ode import *
 from ._neural_sde import *
 from ._rosenbrock import *
 from ._runge_kutta import *
+from ._scipy import *
 from ._sde import *
 from ._solution import *
 from ._solve import *
 from ._solver import *
 from ._stochastic import *
 from ._tableau import *
+from ._torchdiffeq import *
 
 __version__ = "0.1.0"
 __all__ = [name for name in dir() if not name.startswith("_")]

@@ -9,12 +9,14 @@ from torch import Tensor
 
 from torchflux import leaves
 
-from ._adjoint import Adjoint, Discrete, Task
+from ._adjoint import Adjoint, Task
 from ._brownian import BrownianTree
 from ._controller import PID, Fixed
 from ._field import Field
+from ._foreign import chosen
 from ._lanes import greatest, has_lanes
 from ._march import March, Method, Status
+from ._names import named
 from ._save import Saver
 from ._sde import SDE
 from ._solution import MESSAGES, Solution, SolveError, Stats
@@ -33,7 +35,7 @@ def solve(
     ts: Tensor | Sequence[float | Tensor],
     args: Tree = None,
     *,
-    solver: Solver | None = None,
+    solver: Solver | str | None = None,
     controller: PID | Fixed | None = None,
     adjoint: Adjoint | None = None,
     dt0: float | None = None,
@@ -52,7 +54,8 @@ def solve(
         y0: the state at the start: a tensor, or a tree of tensors of one dtype.
         ts: the times at which the state is wanted, increasing or decreasing; the first is `y0`'s, the last is the end.
         args: anything; handed to `f`.
-        solver: the method (default `Tsit5()`; of an `SDE`, `EulerMaruyama()` or `StochasticHeun()`, by its calculus).
+        solver: the method, or its name, also in SciPy or torchdiffeq (default `Tsit5()`; of an `SDE`,
+            `EulerMaruyama()` or `StochasticHeun()`, by its calculus).
         controller: how the steps are chosen (default `PID()`), or `Fixed(dt)`.
         adjoint: how the gradient is computed (default `Discrete()`). It flows to `y0`, `ts`, `args` and what `f` uses.
         dt0: the first step's length; by default it is estimated.
@@ -70,7 +73,8 @@ def solve(
     >>> solution.ys[-1]
     tensor([0.1353])
     """
-    method, adjoint = Method(solver or usual(f), controller or PID(), dt0, max_steps), adjoint or Discrete()
+    solver = named(solver) if isinstance(solver, str) else solver or usual(f)
+    method, adjoint = Method(solver, controller or PID(), dt0, max_steps), chosen(solver, adjoint)
     refuse(f, method.solver, adjoint, generator)
     task = _task(f, y0, ts, args, method, batched, generator)
     solution = _solution(task, adjoint.solve(task))
