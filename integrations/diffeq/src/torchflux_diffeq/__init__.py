@@ -2,6 +2,7 @@
 
 from ._adjoint import *
 from ._brownian import *
+from ._collocation import *
 from ._controller import *
 from ._divergence import *
 from ._ffjord import *
@@ -11,6 +12,7 @@ from ._mechanics import *
 from ._methods import *
 from ._neural_ode import *
 from ._runge_kutta import *
+from ._shooting import *
 from ._solution import *
 from ._solve import *
 from ._solver import *
