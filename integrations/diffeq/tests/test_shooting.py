@@ -68,7 +68,7 @@ def fitted(group_size):
     ts = torch.linspace(0.0, 20.0, 81, dtype=DTYPE)
     data = torch.stack((torch.cos(2 * ts), -2 * torch.sin(2 * ts)), 1)
     rate = torch.nn.Parameter(tensor(1.0)[0])
-    opt = torch.optim.Adam([rate], 0.3)
+    opt = torch.optim.Adam([rate], 0.2)
     for _ in range(60):
         loss = multiple_shoot(spring, data, ts, rate, group_size=group_size, controller=Fixed(0.25)).loss
         opt.zero_grad()
