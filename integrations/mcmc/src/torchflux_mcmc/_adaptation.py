@@ -105,6 +105,7 @@ class window_adaptation:
         initial_step_size: from which a reasonable one is searched.
         params: the kernel's other parameters.
 
+    >>> from torchflux_mcmc import nuts
     >>> warmup = window_adaptation(nuts, lambda x: -(x**2).sum() / 2)
     >>> state, params = warmup.run(torch.Generator().manual_seed(0), torch.zeros(3), 100)
     >>> alg = nuts(warmup.logdensity, **params)
@@ -150,34 +151,22 @@ class _Warmup:
     """The chains on their way, each at its own draw of the schedule."""
 
     def __init__(
-        self,
-        options: window_adaptation,
-        kernel: Kernel,
-        target: Target,
-        rows: Rows,
-        num_steps: int,
-        generator: Generator,
+        self, options: window_adaptation, kernel: Kernel, target: Target, rows: Rows, num_steps: int, rng: Generator
     ) -> None:
         chains, n = rows.q.shape
         unit = torch.eye(n, dtype=rows.q.dtype, device=rows.q.device) if options.dense else rows.q.new_ones(n)
         self.matrix = unit.expand(chains, *unit.shape).clone()
-        self.options, self.target, self.generator, self.last, self.num_steps = (
-            options,
-            target,
-            generator,
-            rows,
-            num_steps,
-        )
-        size = self._reasonable(np.arange(chains), np.full(chains, options.initial_step_size))
-        self.averaging, self.moments = _DualAveraging(size, options.target), _Moments(rows.q, options.dense)
-        self.size, self.made, self.windows = size, np.zeros(chains, np.int64), windows(num_steps)
-        self.transitions = kernel.begin(target, rows, Tuning(size.copy(), self._metric()))
+        self.options, self.target, self.generator, self.last = options, target, rng, rows
+        self.num_steps, self.windows, self.made = num_steps, windows(num_steps), np.zeros(chains, np.int64)
+        self.size = self._reasonable(np.arange(chains), np.full(chains, options.initial_step_size))
+        self.averaging, self.moments = _DualAveraging(self.size, options.target), _Moments(rows.q, options.dense)
+        self.transitions = kernel.begin(target, rows, Tuning(self.size.copy(), self._metric()))
 
     def _metric(self, which: Any = slice(None)) -> Metric:
         return Dense(self.matrix[which]) if self.options.dense else Diagonal(self.matrix[which])
 
     def _reasonable(self, who: Any, size: Numbers) -> Numbers:
-        """Step sizes, a power of two times `size`, whose first leapfrog step is accepted about as often as it should."""
+        """Step sizes, powers of two times `size`, whose first leapfrog step is accepted about as often as wanted."""
         size, direction, waiting = size.copy(), np.zeros(len(who)), np.ones(len(who), bool)
         rows, target, metric = self.last.of(who), self.target.of(who), self._metric(who)
         for _ in range(60):
@@ -191,9 +180,8 @@ class _Warmup:
                 return size
             direction = np.where(waiting, towards, direction)
             size = np.where(waiting, size * 2.0**direction, size)
-        raise ValueError(
-            f"no step size between 1e-18 and 1e18 is accepted: is the log density finite around {rows.q[waiting][0]}?"
-        )
+        where = rows.q[torch.as_tensor(waiting)][0]
+        raise ValueError(f"no step size from 1e-18 to 1e18 is accepted at {where}: is the density finite around it?")
 
     def go(self, bar: Any) -> None:
         """All transitions of all chains."""
@@ -203,18 +191,20 @@ class _Warmup:
             ended = self.transitions.advance(self.generator)
             if not ended.any():
                 continue
-            self._learn(chains[ended], self.transitions.rows.of(ended), self.transitions.info.acceptance_rate[ended])
+            rate = self.transitions.info.acceptance_rate[ended]
+            closed = self._learn(chains[ended], self.transitions.rows.of(ended), rate)
             bar.update(int(ended.sum()))
             going = self.made[chains] < self.num_steps
             if not going.all():
                 chains, ended = chains[going], ended[going]
                 self.transitions.keep(going)
-            self.transitions.tuning = Tuning(self.size[chains], self._metric(torch.as_tensor(chains)))
+            metric = self._metric(torch.as_tensor(chains)) if closed else self.transitions.tuning.metric
+            self.transitions.tuning = Tuning(self.size[chains], metric)
             if ended.any():
                 self.transitions.restart(ended, self.generator)
 
-    def _learn(self, who: Any, rows: Rows, rate: Numbers) -> None:
-        """What a transition of some chains teaches."""
+    def _learn(self, who: Any, rows: Rows, rate: Numbers) -> bool:
+        """What a transition of some chains teaches; whether the mass matrix of one has changed."""
         self.last = self.last.put(who, rows)
         self.size[who] = self.averaging.update(who, rate)
         made = self.made[who]
@@ -228,6 +218,7 @@ class _Warmup:
         if len(closing):
             self.size[closing] = self._reasonable(closing, self.size[closing])
             self.averaging.begin(closing, self.size)
+        return len(closing) > 0
 
     def result(self) -> tuple[Numbers, Metric]:
         """The averaged step sizes, and the metric."""

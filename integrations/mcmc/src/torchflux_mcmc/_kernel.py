@@ -13,19 +13,9 @@ from ._positions import Positions, Tree
 from ._target import LogDensity, Target
 
 __all__ = [
-    "Info",
-    "Kernel",
-    "Mask",
-    "Numbers",
-    "Rows",
-    "State",
-    "Transitions",
-    "Tuning",
-    "shown",
-    "start",
-    "together",
+    "Info", "Kernel", "Mask", "Numbers", "Rows", "State", "Transitions", "Tuning", "shown", "start", "together",
     "uniform",
-]
+]  # fmt: skip
 
 Numbers = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -93,10 +83,12 @@ class Transitions(ABC):
     Attributes:
         rows: where the chains are; of those whose transition has ended, the new state.
         info: how each chain's last transition went.
+        tuning: the step sizes and the metric, which may be changed between a chain's transitions.
     """
 
     rows: Rows
     info: Info
+    tuning: Tuning
 
     @abstractmethod
     def advance(self, generator: Generator) -> Mask:

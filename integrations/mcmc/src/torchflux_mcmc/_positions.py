@@ -39,25 +39,17 @@ class Positions:
 
     def tree(self, rows: Tensor, *lead: int) -> Tree:
         """Rows (..., n) as trees whose tensors have the axes `lead` in front."""
-        pieces = iter(zip(rows.split(self.sizes, -1), self.shapes, strict=True))
+        pieces = zip(rows.split(self.sizes, -1), self.shapes, strict=True)
+        return self.filled([piece.reshape((*lead, *shape)) for piece, shape in pieces])
 
-        def shaped(_: Tensor) -> Tensor:
-            piece, shape = next(pieces)
-            return piece.reshape(*lead, *shape)
-
-        return fmap(shaped, self.example, ties=False)
+    def filled(self, parts: list[Tensor]) -> Tree:
+        """The position's tree with these tensors in it."""
+        rest = iter(parts)
+        return fmap(lambda _: next(rest), self.example, ties=False)
 
     def back(self, rows: Tensor) -> Tree:
         """Rows as the state shows them: one position, or one for each chain."""
         return self.tree(rows, *([len(rows)] if self.chains else []))
-
-    def names(self) -> list[str]:
-        """A name for each number of a row."""
-        found = []
-        for (path, _), shape, size in zip(self.parts, self.shapes, self.sizes, strict=True):
-            places = torch.cartesian_prod(*map(torch.arange, shape)).reshape(size, -1).tolist() if shape else [[]]
-            found += [(path or "position") + (f"[{', '.join(map(str, place))}]" if place else "") for place in places]
-        return found
 
 
 def _check(example: Tree, parts: list[tuple[str, Tensor]], chains: bool) -> None:

@@ -58,6 +58,7 @@ def run(
         batches: the log density's batches, one for each transition; a data loader is begun again when it ends.
         progress: shows a bar.
 
+    >>> from torchflux_mcmc import hmc
     >>> alg = hmc(lambda x: -(x**2).sum() / 2, step_size=0.5)
     >>> samples = run(torch.Generator().manual_seed(0), alg, torch.zeros(4, 3), 100)
     >>> samples.positions.shape, samples.divergences
@@ -73,9 +74,7 @@ def run(
         target.require_all_parts(first)
     rows = start(target, layout.rows(first), alg.differentiates)
     if stream and not isinstance(alg, Lockstep):
-        raise ValueError(
-            f"{type(alg).__name__} needs one target for a whole transition: batches= is for sgld and sghmc"
-        )
+        raise ValueError(f"{type(alg).__name__} has one target for a whole tree: batches= is for sgld and sghmc")
     collected = _Collected(rows, num_samples, thin)
     transitions = alg.begin(target, rows, alg.tuning(rows))
     with tqdm(total=num_samples * len(rows.q), disable=not progress, unit="draw") as bar:

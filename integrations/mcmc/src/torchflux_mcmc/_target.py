@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
+from torchflux import leaves
+
 from ._positions import Positions, Tree
 
 __all__ = ["LogDensity", "Target"]
@@ -53,12 +55,16 @@ class Target:
 
     def require_all_parts(self, tree: Tree) -> None:
         """Refuses a log density that one of the position's parts doesn't change: it would wander off."""
+        chains = self.positions.chains
+        firsts = [x.detach()[:1] if chains else x.detach()[None] for _, x in leaves(tree) if isinstance(x, Tensor)]
+        parts = [(x if self.batched else x[0]).requires_grad_() for x in firsts]
         with torch.enable_grad():
-            rows = self.positions.rows(tree)[:1]
-            parts = [x.detach().requires_grad_() for x in rows.split(self.positions.sizes, -1)]
-            value = self.value(torch.cat(parts, -1))
-            slopes = torch.autograd.grad(value.sum(), parts, allow_unused=True) if value.requires_grad else [None]
-        for (path, _), slope in zip(self.positions.parts, slopes, strict=False):
+            value = self.logdensity(self.positions.filled(parts), *self.batch)
+            self._checked(value, (1,) if self.batched else ())
+            slopes: Any = [None] * len(parts)
+            if value.requires_grad:
+                slopes = torch.autograd.grad(value.sum(), parts, allow_unused=True)
+        for (path, _), slope in zip(self.positions.parts, slopes, strict=True):
             if slope is None:
                 name = f"position[{path!r}]" if path else "the position"
                 raise ValueError(f"the log density doesn't depend on {name}: leave it out, or give it a density")
