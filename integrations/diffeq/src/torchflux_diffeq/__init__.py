@@ -8,10 +8,13 @@ from ._divergence import *
 from ._ffjord import *
 from ._field import *
 from ._implicit import *
+from ._implicit_euler import *
 from ._march import *
 from ._mechanics import *
 from ._methods import *
 from ._neural_ode import *
+from ._neural_sde import *
+from ._rosenbrock import *
 from ._runge_kutta import *
 from ._sde import *
 from ._shooting import *
