@@ -1,12 +1,14 @@
 """Differential equations inside models: each sample with steps of its own, and the gradient of the whole."""
 
 from ._adjoint import *
+from ._backsolve import *
 from ._brownian import *
 from ._collocation import *
 from ._controller import *
 from ._divergence import *
 from ._ffjord import *
 from ._field import *
+from ._forward import *
 from ._implicit import *
 from ._implicit_euler import *
 from ._march import *
