@@ -6,6 +6,8 @@ from ._controller import *
 from ._field import *
 from ._march import *
 from ._methods import *
+from ._native_args import *
+from ._native_route import *
 from ._runge_kutta import *
 from ._solution import *
 from ._solve import *

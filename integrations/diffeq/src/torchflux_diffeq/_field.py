@@ -55,7 +55,7 @@ class Field:
     def unravel(self, y: Tensor, *lead: int) -> Tree:
         """Rows of numbers (..., n) as states, whose tensors have `lead` in front of a sample's shape."""
         if isinstance(self.y0, Tensor):
-            return y.reshape(*lead, *self.y0.shape[self.batched :])
+            return y.reshape((*lead, *self.y0.shape[self.batched :]))
         parts = iter(y.split(self.sizes, -1))
         return fmap(lambda x: next(parts).reshape(*lead, *x.shape[self.batched :]), self.y0, ties=False)
 

@@ -15,6 +15,7 @@ from ._field import Field
 from ._lanes import greatest, has_lanes
 from ._march import March, Method, Status
 from ._methods import Tsit5
+from ._native_route import native_route, on_tensors
 from ._save import Saver
 from ._solution import MESSAGES, Solution, SolveError, Stats
 from ._solver import Solver
@@ -24,7 +25,6 @@ __all__ = ["solve"]
 Tree = Any
 
 
-@torch.compiler.disable
 def solve(
     f: Callable[..., Tree],
     y0: Tree,
@@ -38,6 +38,7 @@ def solve(
     max_steps: int = 4096,
     batched: bool = False,
     throw: bool = True,
+    route: str = "auto",
 ) -> Solution:
     """Solves `dy/dt = f(t, y, args)` from `y(ts[0]) = y0`.
 
@@ -56,6 +57,8 @@ def solve(
         max_steps: for each sample, rejected steps included.
         batched: solves each sample of `y0`'s leading axis with steps of its own.
         throw: whether a failure is an error; otherwise see `status` and `message`.
+        route: "native" is machine code, step control included, for an `f` that is `@native` (see `torchflux_zygote`) or
+            `autonomous`; "torch" is PyTorch; "auto" takes the native one where it can, and `Solution.route` says which.
 
     Raises:
         SolveError: a sample failed and `throw` is true; the error holds the solution as far as it goes.
@@ -66,11 +69,25 @@ def solve(
     tensor([0.1353])
     """
     method = Method(solver or Tsit5(), controller or PID(), dt0, max_steps)
-    task = _task(f, y0, ts, args, method, batched)
-    solution = _solution(task, (adjoint or Discrete()).solve(task))
-    if throw and torch.as_tensor(solution.status).any():
+    run = _as_it_is if torch.compiler.is_dynamo_compiling() else _solve
+    return run(f, y0, ts, args, method, adjoint, batched, throw, route)
+
+
+def _solve(
+    f: Any, y0: Tree, ts: Any, args: Tree, method: Method, adjoint: Any, batched: bool, throw: bool, route: str
+) -> Solution:
+    """`solve`, by machine code or by PyTorch."""
+    solution = native_route(route, f, y0, ts, args, method, adjoint, batched)
+    if solution is None:
+        task = _task(on_tensors(f, args, batched), y0, ts, args, method, batched)
+        solution = _solution(task, (adjoint or Discrete()).solve(task))
+    if throw and (solution.status != 0 if isinstance(solution.status, int) else bool(solution.status.any())):
         raise SolveError(solution.message, solution)
     return solution
+
+
+_as_it_is = torch.compiler.disable(_solve)
+"""For programs that are compiled: between two graphs. The wrapper is slow."""
 
 
 def _task(f: Callable[..., Tree], y0: Tree, ts: Any, args: Tree, method: Method, batched: bool) -> Task:
