@@ -1,6 +1,6 @@
 """The solution with steps that adapt, each sample's by themselves; finished samples are dropped from the work."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from typing import Any
@@ -15,6 +15,7 @@ from ._field import Field
 from ._lanes import greatest
 from ._runge_kutta import ExplicitRungeKutta
 from ._save import Saved, Saver
+from ._sde import StochasticField, StochasticSlope
 from ._solver import Slope, Solver, Step
 
 __all__ = ["Made", "March", "Method", "Status", "joined", "march", "tensor"]
@@ -27,6 +28,7 @@ class Status(IntEnum):
     MAX_STEPS = 1
     STALLED = 2
     NOT_FINITE = 3
+    NOT_STEADY = 4
 
 
 RUNNING = -1
@@ -38,12 +40,16 @@ MANY = 1024
 
 @dataclass(frozen=True)
 class Method:
-    """How to solve: all of `solve`'s options that the steps depend on."""
+    """How to solve: all of `solve`'s options that the steps depend on.
+
+    `arrived` says of the states and slopes (rows, n) at steps' ends, which samples need go no further.
+    """
 
     solver: Solver
     controller: PID | Fixed
     dt0: float | None
     max_steps: int
+    arrived: Callable[[Tensor, Tensor], NDArray[np.bool_]] | None = None
 
 
 @dataclass(frozen=True)
@@ -128,12 +134,19 @@ class _Watch:
     def __call__(self, t: Tensor, y: Tensor) -> Tensor:
         self.calls += 1
         self.out.evaluations[self.rows] += 1
+        return self.noticed(self.slope, t, y)
+
+    def noticed(self, slope: Slope, t: Tensor, y: Tensor) -> Tensor:
+        """A slope, or what else the equation has of that kind."""
         if not self.watching or self.out.needs_gradient:
-            return self.slope(t, y)
+            return slope(t, y)
         with torch.enable_grad():
-            k = self.slope(t, y)
+            k = slope(t, y)
         self.out.needs_gradient = k.requires_grad
         return k.detach()
+
+    def over(self, t: Numbers, ends: Numbers) -> None:
+        """The slopes are those for steps from `t` to `ends` (rows,) now."""
 
     def taped(self, t: Tensor, y: Tensor) -> Tensor:
         """The slopes with their tape, for a Jacobian."""
@@ -141,6 +154,37 @@ class _Watch:
         self.out.evaluations[self.rows] += 1
         self.out.jacobians[self.rows] += 1
         return self.slope(t, y)
+
+
+class _StochasticWatch(_Watch):
+    """The same for a drift, whose diffusion has to be noticed as well."""
+
+    slope: StochasticSlope
+
+    @property
+    def kind(self) -> str:
+        """Of noise."""
+        return self.slope.kind
+
+    def over(self, t: Numbers, ends: Numbers) -> None:
+        """The slopes and the noise are those for steps from `t` to `ends` (rows,) now."""
+        self.slope.over(t, ends)
+
+    def diffusion(self, t: Tensor, y: Tensor) -> Tensor:
+        """The diffusion without a tape."""
+        return self.noticed(self.slope.diffusion, t, y)
+
+    def along(self, t: Tensor, y: Tensor) -> Tensor:
+        """The diffusion and its derivative along itself, without a tape."""
+        return self.noticed(self.slope.along, t, y)
+
+    def noise(self, g: Tensor) -> Tensor:
+        """The increments of the motions."""
+        return self.slope.noise(g)
+
+    def mixes(self, t: Tensor, y: Tensor) -> bool:
+        """Whether the diffusion mixes the numbers of the state."""
+        return self.slope.mixes(t, y)
 
 
 @torch.compiler.disable
@@ -153,7 +197,8 @@ def march(problem: Field, y0: Tensor, times: Tensor, method: Method, saver: Save
     numbers: Any = (count.copy() for _ in range(6))
     out = March(y, np.full(m, begin), *numbers)
     out.needs_gradient = watch and y0.requires_grad
-    slope = _Watch(problem, None, out, watch)
+    watched = _StochasticWatch if isinstance(problem, StochasticField) else _Watch
+    slope = watched(problem, None, out, watch)
     t = times.detach()[0].expand(m)
     k = slope(t, y)
     method.solver.begin(slope, t, y, k)
@@ -169,7 +214,7 @@ def march(problem: Field, y0: Tensor, times: Tensor, method: Method, saver: Save
             out.t[gone], out.status[gone] = live.t[leaving], status[leaving]
             out.steps[gone], out.rejected[gone] = live.steps[leaving], live.rejected[leaving]
             live = live.keep(~leaving)
-            slope = _Watch(problem, live.rows, out, watch)
+            slope = watched(problem, live.rows, out, watch)
     if saver is not None and out.made and not out.needs_gradient:
         out.save(saver)
     order = np.argsort(np.concatenate([rows for rows, _ in ended]))
@@ -195,10 +240,10 @@ def _advance(
     left = end - live.t
     last = live.dt >= left * (1 - 1e-9)
     dt = np.where(last, left, live.dt)
-    calls = slope.calls
+    calls, ends = slope.calls, np.where(last, end, live.t + dt)
+    slope.over(live.t, ends)
     step = solver.step(slope, tensor(live.t, live.y), tensor(dt, live.y), live.y, live.k, isinstance(controller, PID))
     calls = slope.calls - calls
-    ends = np.where(last, end, live.t + dt)
     if isinstance(controller, PID):
         assert step.error is not None
         e0 = controller.ratio(step.error, live.y, step.y)
@@ -211,7 +256,8 @@ def _advance(
         accepted = _finite(step.y)
         stalled = ~accepted
     steps = live.steps + 1
-    status = np.where(accepted & last, int(Status.SUCCESS), RUNNING)
+    there = last if method.arrived is None else last | method.arrived(step.y, step.slope)
+    status = np.where(accepted & there, int(Status.SUCCESS), RUNNING)
     status[(status == RUNNING) & (steps >= method.max_steps)] = Status.MAX_STEPS
     if stalled.any():
         status[stalled] = np.where(_finite(step.y), int(Status.STALLED), int(Status.NOT_FINITE))[stalled]

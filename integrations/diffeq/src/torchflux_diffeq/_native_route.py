@@ -30,11 +30,12 @@ from ._tableau import Tableau
 __all__ = ["native_source"]
 
 _DTYPES: dict[torch.dtype, Any] = {torch.float64: np.float64, torch.float32: np.float32}
+_DISCRETE = Discrete()
 _programs: WeakKeyDictionary[Any, dict[Any, NativeProgram]] = WeakKeyDictionary()
 
 
 def native_route(
-    route: str, f: Any, y0: Any, ts: Any, args: Any, method: Method, adjoint: Adjoint | None, batched: bool
+    route: str, f: Any, y0: Any, ts: Any, args: Any, method: Method, adjoint: Adjoint, batched: bool
 ) -> Solution | None:
     """The solution in machine code; `None` where it is PyTorch's turn, if only to say what is wrong."""
     if route == "torch":
@@ -46,7 +47,7 @@ def native_route(
             raise NotNative(f"f is {f!r}: decorate it by @native of torchflux_zygote")
         if not isinstance(y0, Tensor):
             raise NotNative("y0 is a tree: pass a tensor")
-        if adjoint is not None and adjoint != Discrete():
+        if adjoint != _DISCRETE:
             raise NotNative(f"the adjoint is {adjoint}")
         times = _times(ts, y0)
         problem = _Problem(f, y0, times, args, method, batched)

@@ -115,7 +115,7 @@ class _Run:
         m = len(ends)
         y, k, t = now.y[:m], now.k[:m], self.plan.ends[number][:m]
         rows = self.plan.order[:m]
-        slope, dt = self.problem.on(rows), ends - t
+        slope, dt = self.problem.over(rows, self.plan.numbers[number][:m], self.plan.numbers[number + 1]), ends - t
         step = self.solver.step(slope, t, dt, y, k)
         saved = now.saved
         if self.saver is not None:

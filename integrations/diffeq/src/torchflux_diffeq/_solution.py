@@ -15,6 +15,7 @@ MESSAGES = {
     Status.STALLED: "the steps became too short for the time to move on: the solution may have a singularity or a jump "
     "there, or the tolerances are below what the dtype can hold",
     Status.NOT_FINITE: "the state or its slope is not finite there: the solution may blow up, or f be undefined",
+    Status.NOT_STEADY: "the state still changes there: solve for longer, or see whether it oscillates",
 }
 
 

@@ -10,15 +10,17 @@ from torch import Tensor
 from torchflux import leaves
 
 from ._adjoint import Adjoint, Discrete, Task
+from ._brownian import BrownianTree
 from ._controller import PID, Fixed
 from ._field import Field
 from ._lanes import greatest, has_lanes
 from ._march import March, Method, Status
-from ._methods import Tsit5
 from ._native_route import native_route, on_tensors
 from ._save import Saver
+from ._sde import SDE
 from ._solution import MESSAGES, Solution, SolveError, Stats
 from ._solver import Solver
+from ._stochastic_task import refuse, stochastic, usual
 
 __all__ = ["solve"]
 
@@ -37,6 +39,7 @@ def solve(
     dt0: float | None = None,
     max_steps: int = 4096,
     batched: bool = False,
+    generator: torch.Generator | BrownianTree | None = None,
     throw: bool = True,
     route: str = "auto",
 ) -> Solution:
@@ -46,16 +49,17 @@ def solve(
         f: the slope, shaped and nested as the state. It gets the time as a tensor of shape (), or (samples,) with
             `batched=True`, where every tensor of the state has the samples in front and `f` treats them one by one. It
             is called with the samples that are under way, which may be fewer than `y0` has: mark what `args` holds for
-            each sample by `per_sample`.
+            each sample by `per_sample`. Or an `SDE`.
         y0: the state at the start: a tensor, or a tree of tensors of one dtype.
         ts: the times at which the state is wanted, increasing or decreasing; the first is `y0`'s, the last is the end.
         args: anything; handed to `f`.
-        solver: the method (default `Tsit5()`).
+        solver: the method (default `Tsit5()`; of an `SDE`, `EulerMaruyama()` or `StochasticHeun()`, by its calculus).
         controller: how the steps are chosen (default `PID()`), or `Fixed(dt)`.
         adjoint: how the gradient is computed (default `Discrete()`). It flows to `y0`, `ts`, `args` and what `f` uses.
         dt0: the first step's length; by default it is estimated.
         max_steps: for each sample, rejected steps included.
         batched: solves each sample of `y0`'s leading axis with steps of its own.
+        generator: where an `SDE` gets its noise from: a random seed is drawn from it. Or the `BrownianTree` itself.
         throw: whether a failure is an error; otherwise see `status` and `message`.
         route: "native" is machine code, step control included, for an `f` that is `@native` (see `torchflux_zygote`) or
             `autonomous`; "torch" is PyTorch; "auto" takes the native one where it can, and `Solution.route` says which.
@@ -68,29 +72,28 @@ def solve(
     >>> solution.ys[-1]
     tensor([0.1353])
     """
-    method = Method(solver or Tsit5(), controller or PID(), dt0, max_steps)
-    run = _as_it_is if torch.compiler.is_dynamo_compiling() else _solve
-    return run(f, y0, ts, args, method, adjoint, batched, throw, route)
-
-
-def _solve(
-    f: Any, y0: Tree, ts: Any, args: Tree, method: Method, adjoint: Any, batched: bool, throw: bool, route: str
-) -> Solution:
-    """`solve`, by machine code or by PyTorch."""
+    if torch.compiler.is_dynamo_compiling():
+        options: Any = (solver, controller, adjoint, dt0, max_steps, batched, generator, throw, route)
+        return _between_graphs(f, y0, ts, args, *options)
+    method, adjoint = Method(solver or usual(f), controller or PID(), dt0, max_steps), adjoint or Discrete()
+    refuse(f, method.solver, adjoint, generator)
     solution = native_route(route, f, y0, ts, args, method, adjoint, batched)
     if solution is None:
-        task = _task(on_tensors(f, args, batched), y0, ts, args, method, batched)
-        solution = _solution(task, (adjoint or Discrete()).solve(task))
-    if throw and (solution.status != 0 if isinstance(solution.status, int) else bool(solution.status.any())):
+        task = _task(on_tensors(f, args, batched), y0, ts, args, method, batched, generator)
+        solution = _solution(task, adjoint.solve(task))
+    if throw and (solution.status if isinstance(solution.status, int) else solution.status.any()):
         raise SolveError(solution.message, solution)
     return solution
 
 
-_as_it_is = torch.compiler.disable(_solve)
-"""For programs that are compiled: between two graphs. The wrapper is slow."""
+@torch.compiler.disable
+def _between_graphs(*args: Any) -> Solution:
+    """`solve` in a program that is compiled: as it is, between two graphs."""
+    names = ("solver", "controller", "adjoint", "dt0", "max_steps", "batched", "generator", "throw", "route")
+    return solve(*args[:4], **dict(zip(names, args[4:], strict=True)))
 
 
-def _task(f: Callable[..., Tree], y0: Tree, ts: Any, args: Tree, method: Method, batched: bool) -> Task:
+def _task(f: Any, y0: Tree, ts: Any, args: Tree, method: Method, batched: bool, generator: Any) -> Task:
     """The problem in rows of numbers, checked."""
     solver, controller = method.solver, method.controller
     _check_state(y0, batched)
@@ -103,6 +106,8 @@ def _task(f: Callable[..., Tree], y0: Tree, ts: Any, args: Tree, method: Method,
     forward = -times if backward else times
     y = problem.ravel(y0, len(next(x for _, x in leaves(y0))) if batched else 1)
     saver = Saver(forward, solver) if len(times) > 2 else None
+    if isinstance(f, SDE):
+        problem, saver = stochastic(f, y0, args, times, solver, controller, batched, generator)
     return Task(problem, y, forward, method, saver)
 
 
