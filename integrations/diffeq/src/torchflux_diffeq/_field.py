@@ -57,7 +57,7 @@ class Field:
         if isinstance(self.y0, Tensor):
             return y.reshape((*lead, *self.y0.shape[self.batched :]))
         parts = iter(y.split(self.sizes, -1))
-        return fmap(lambda x: next(parts).reshape(*lead, *x.shape[self.batched :]), self.y0, ties=False)
+        return fmap(lambda x: next(parts).reshape((*lead, *x.shape[self.batched :])), self.y0, ties=False)
 
     def on(self, rows: NDArray[np.int64] | None) -> Slope:
         """The slopes of some samples."""

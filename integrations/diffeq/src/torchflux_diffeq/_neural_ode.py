@@ -30,11 +30,15 @@ class Flow:
     def __init__(
         self, model: Callable[..., Tree], ts: Times = (0.0, 1.0), *, time: bool = False, **options: Any
     ) -> None:
+        self.model = model
+        self._set_up(ts, time, options)
+
+    def _set_up(self, ts: Times, time: bool, options: dict[str, Any]) -> None:
+        """Everything but the model."""
         if unknown := sorted(options.keys() - OPTIONS):
             raise TypeError(
                 f"{type(self).__name__} has no option {', '.join(unknown)}: it takes those of solve, {sorted(OPTIONS)}"
             )
-        self.model = model
         self.ts = ts if isinstance(ts, nn.Parameter) else tuple(float(t) for t in ts)
         self.time, self.options = time, options
 

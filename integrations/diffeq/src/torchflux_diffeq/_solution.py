@@ -14,7 +14,8 @@ MESSAGES = {
     Status.MAX_STEPS: "more steps than max_steps: allow more, or loosen the tolerances; a stiff problem takes many",
     Status.STALLED: "the steps became too short for the time to move on: the solution may have a singularity or a jump "
     "there, or the tolerances are below what the dtype can hold",
-    Status.NOT_FINITE: "the state or its slope is not finite there: the solution may blow up, or f be undefined",
+    Status.NOT_FINITE: "the state or its slope is not finite there: the solution may blow up, f be undefined, or "
+    "an implicit step have no solution",
     Status.NOT_STEADY: "the state still changes there: solve for longer, or see whether it oscillates",
 }
 

@@ -59,7 +59,8 @@ def solve(
         dt0: the first step's length; by default it is estimated.
         max_steps: for each sample, rejected steps included.
         batched: solves each sample of `y0`'s leading axis with steps of its own.
-        generator: where an `SDE` gets its noise from: a random seed is drawn from it. Or the `BrownianTree` itself.
+        generator: where an `SDE` gets its noise from: a seed is drawn from it. Or the `BrownianTree` itself. Each
+            sample of a batch has a path of its own; the lanes of a `vmap` share it.
         throw: whether a failure is an error; otherwise see `status` and `message`.
         route: "native" is machine code, step control included, for an `f` that is `@native` (see `torchflux_zygote`) or
             `autonomous`; "torch" is PyTorch; "auto" takes the native one where it can, and `Solution.route` says which.
