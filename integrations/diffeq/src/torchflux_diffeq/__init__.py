@@ -14,6 +14,8 @@ from ._implicit_euler import *
 from ._march import *
 from ._mechanics import *
 from ._methods import *
+from ._native_args import *
+from ._native_route import *
 from ._neural_ode import *
 from ._neural_sde import *
 from ._rosenbrock import *
