@@ -27,11 +27,12 @@ class _Seen(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        for x in tree_leaves((args, kwargs)):
+        made = [x for x in tree_leaves(result) if isinstance(x, Tensor)]
+        for x in tree_leaves((args, kwargs)) if made else []:  # a shape that is looked up uses nothing
             inside = not isinstance(x, Tensor) or id(x) in self.made or is_functorch_wrapped_tensor(x)
             if not inside and x.requires_grad:
                 self.found[id(x)] = x
-        self.made.update((id(x), x) for x in tree_leaves(result) if isinstance(x, Tensor))
+        self.made.update((id(x), x) for x in made)
         return result
 
 
@@ -128,17 +129,19 @@ class Noted:
         return partial(self._noting, lambda t, y: self.problem.on(rows)(t, y))
 
     def _noting(self, slope: Callable[[Tensor, Tensor], Tensor], t: Tensor, y: Tensor) -> Tensor:
+        again = y.requires_grad
         with torch.enable_grad():
+            y = y if again else y.detach().requires_grad_()  # so that what f itself makes a leaf of it is none
             k, complete = self.proved(slope, t, y)
             if not complete:
-                self.note(slope, t.detach().requires_grad_(), y.detach().requires_grad_())
+                self.note(slope, t.detach().requires_grad_(), y)
                 k, complete = self.proved(slope, t, y)
         if not complete:
             raise ValueError(
                 "f uses a tensor that can be differentiated but that no operation shows, so that its gradient would be "
                 f"missed: {self.missed}"
             )
-        return k if y.requires_grad else k.detach()
+        return k if again else k.detach()
 
     def note(self, slope: Callable[[Tensor, Tensor], Tensor], *args: Tensor) -> None:
         """Adds what is used; what an operation that isn't shown makes of the time and the state is none of it."""
@@ -159,4 +162,4 @@ class NotedToReplace(Noted):
     def proved(self, slope: Callable[[Tensor, Tensor], Tensor], t: Tensor, y: Tensor) -> tuple[Tensor, bool]:
         """The slopes, and whether they are constant without what is used."""
         k = _constant(slope, self.used, t, y)
-        return (slope(t, y) if y.requires_grad else k), not k.requires_grad
+        return slope(t, y), not k.requires_grad
