@@ -67,7 +67,7 @@ def source(program: Program, doc: str = "") -> str:
     return "\n".join([*texts, own])
 
 
-JIT = 'numba.njit(nogil=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)'
+JIT = 'numba.njit(nogil=True, cache=True, error_model="numpy", no_cfunc_wrapper=True, pipeline_class=rt.Generated)'
 
 
 def signed(program: Program) -> str:
