@@ -3,6 +3,7 @@
 from ._adjoint import *
 from ._backsolve import *
 from ._brownian import *
+from ._collocation import *
 from ._controller import *
 from ._divergence import *
 from ._ffjord import *
@@ -20,6 +21,7 @@ from ._neural_sde import *
 from ._rosenbrock import *
 from ._runge_kutta import *
 from ._sde import *
+from ._shooting import *
 from ._solution import *
 from ._solve import *
 from ._solver import *
