@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from torchflux import leaves
@@ -28,9 +29,9 @@ Tree = Any
 
 
 def solve(
-    f: Callable[..., Tree],
+    f: Callable[..., Tree] | SDE,
     y0: Tree,
-    ts: Tensor | Sequence[float | Tensor],
+    ts: Tensor | Sequence[float | Tensor] | NDArray[np.floating],
     args: Tree = None,
     *,
     solver: Solver | None = None,
@@ -62,8 +63,8 @@ def solve(
         generator: where an `SDE` gets its noise from: a seed is drawn from it. Or the `BrownianTree` itself. Each
             sample of a batch has a path of its own; the lanes of a `vmap` share it.
         throw: whether a failure is an error; otherwise see `status` and `message`.
-        route: "native" is machine code, step control included, for an `f` that is `@native` (see `torchflux_zygote`) or
-            `autonomous`; "torch" is PyTorch; "auto" takes the native one where it can, and `Solution.route` says which.
+        route: "native" is machine code, step control included, for an `f` that is `@native` (see `torchflux_zygote`);
+            "torch" is PyTorch; "auto" takes the native one where it can, and `Solution.route` says which.
 
     Raises:
         SolveError: a sample failed and `throw` is true; the error holds the solution as far as it goes.
