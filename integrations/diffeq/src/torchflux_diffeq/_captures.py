@@ -27,11 +27,12 @@ class _Seen(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        for x in tree_leaves((args, kwargs)):
+        made = [x for x in tree_leaves(result) if isinstance(x, Tensor)]
+        for x in tree_leaves((args, kwargs)) if made else []:  # a shape that is looked up uses nothing
             inside = not isinstance(x, Tensor) or id(x) in self.made or is_functorch_wrapped_tensor(x)
             if not inside and x.requires_grad:
                 self.found[id(x)] = x
-        self.made.update((id(x), x) for x in tree_leaves(result) if isinstance(x, Tensor))
+        self.made.update((id(x), x) for x in made)
         return result
 
 

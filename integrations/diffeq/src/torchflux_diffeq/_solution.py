@@ -60,6 +60,7 @@ class Solution:
         status: how it ended: a `Status`, or one for each sample as a tensor of integers.
         message: the same in words, with what to try.
         t, y: the last time and state of each sample, also of one that failed.
+        route: what solved: "torch", or "native" code.
     """
 
     ts: Tensor
@@ -69,3 +70,4 @@ class Solution:
     message: str
     t: Tensor
     y: Any
+    route: str = "torch"

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from torchflux import leaves
@@ -15,6 +16,7 @@ from ._controller import PID, Fixed
 from ._field import Field
 from ._lanes import greatest, has_lanes
 from ._march import March, Method, Status
+from ._native_route import native_route, on_tensors
 from ._save import Saver
 from ._sde import SDE
 from ._solution import MESSAGES, Solution, SolveError, Stats
@@ -26,11 +28,10 @@ __all__ = ["solve"]
 Tree = Any
 
 
-@torch.compiler.disable
 def solve(
-    f: Callable[..., Tree],
+    f: Callable[..., Tree] | SDE,
     y0: Tree,
-    ts: Tensor | Sequence[float | Tensor],
+    ts: Tensor | Sequence[float | Tensor] | NDArray[np.floating],
     args: Tree = None,
     *,
     solver: Solver | None = None,
@@ -41,6 +42,7 @@ def solve(
     batched: bool = False,
     generator: torch.Generator | BrownianTree | None = None,
     throw: bool = True,
+    route: str = "auto",
 ) -> Solution:
     """Solves `dy/dt = f(t, y, args)` from `y(ts[0]) = y0`.
 
@@ -61,6 +63,8 @@ def solve(
         generator: where an `SDE` gets its noise from: a seed is drawn from it. Or the `BrownianTree` itself. Each
             sample of a batch has a path of its own; the lanes of a `vmap` share it.
         throw: whether a failure is an error; otherwise see `status` and `message`.
+        route: "native" is machine code, step control included, for an `f` that is `@native` (see `torchflux_zygote`);
+            "torch" is PyTorch; "auto" takes the native one where it can, and `Solution.route` says which.
 
     Raises:
         SolveError: a sample failed and `throw` is true; the error holds the solution as far as it goes.
@@ -70,13 +74,25 @@ def solve(
     >>> solution.ys[-1]
     tensor([0.1353])
     """
+    if torch.compiler.is_dynamo_compiling():
+        options: Any = (solver, controller, adjoint, dt0, max_steps, batched, generator, throw, route)
+        return _between_graphs(f, y0, ts, args, *options)
     method, adjoint = Method(solver or usual(f), controller or PID(), dt0, max_steps), adjoint or Discrete()
     refuse(f, method.solver, adjoint, generator)
-    task = _task(f, y0, ts, args, method, batched, generator)
-    solution = _solution(task, adjoint.solve(task))
-    if throw and torch.as_tensor(solution.status).any():
+    solution = native_route(route, f, y0, ts, args, method, adjoint, batched)
+    if solution is None:
+        task = _task(on_tensors(f, args, batched), y0, ts, args, method, batched, generator)
+        solution = _solution(task, adjoint.solve(task))
+    if throw and (solution.status if isinstance(solution.status, int) else solution.status.any()):
         raise SolveError(solution.message, solution)
     return solution
+
+
+@torch.compiler.disable
+def _between_graphs(*args: Any) -> Solution:
+    """`solve` in a program that is compiled: as it is, between two graphs."""
+    names = ("solver", "controller", "adjoint", "dt0", "max_steps", "batched", "generator", "throw", "route")
+    return solve(*args[:4], **dict(zip(names, args[4:], strict=True)))
 
 
 def _task(f: Any, y0: Tree, ts: Any, args: Tree, method: Method, batched: bool, generator: Any) -> Task:
