@@ -25,6 +25,7 @@ from ._shooting import *
 from ._solution import *
 from ._solve import *
 from ._solver import *
+from ._steady_state import *
 from ._stochastic import *
 from ._tableau import *
 
