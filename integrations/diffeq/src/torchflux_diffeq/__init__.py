@@ -3,6 +3,8 @@
 from ._adjoint import *
 from ._brownian import *
 from ._controller import *
+from ._dense import SaveAt, Steps
+from ._events import Callback, Event
 from ._field import *
 from ._march import *
 from ._methods import *

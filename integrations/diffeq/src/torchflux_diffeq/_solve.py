@@ -1,6 +1,7 @@
 """`solve`: an initial value problem, and the gradient of its solution."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,12 @@ from torch import Tensor
 from torchflux import leaves
 
 from ._adjoint import Adjoint, Discrete, Task
+from ._breaks import breaks
 from ._controller import PID, Fixed
+from ._dense import Dense, SaveAt
 from ._field import Field
 from ._lanes import greatest, has_lanes
-from ._march import March, Method, Status
+from ._march import March, Method, Status, tensor
 from ._methods import Tsit5
 from ._save import Saver
 from ._solution import MESSAGES, Solution, SolveError, Stats
@@ -33,7 +36,10 @@ def solve(
     *,
     solver: Solver | None = None,
     controller: PID | Fixed | None = None,
+    saveat: SaveAt | None = None,
     adjoint: Adjoint | None = None,
+    events: Any = (),
+    callbacks: Any = (),
     dt0: float | None = None,
     max_steps: int = 4096,
     batched: bool = False,
@@ -52,6 +58,9 @@ def solve(
         solver: the method (default `Tsit5()`).
         controller: how the steps are chosen (default `PID()`), or `Fixed(dt)`.
         adjoint: how the gradient is computed (default `Discrete()`). It flows to `y0`, `ts`, `args` and what `f` uses.
+        saveat: what else is kept: `SaveAt(dense=True)` for `evaluate`, `SaveAt(steps=True)` for the steps.
+        events: an `Event` or a function, or several: where they change their sign is found and noted, or ends it.
+        callbacks: a `Callback`, or several: changes of the state at events, or at times.
         dt0: the first step's length; by default it is estimated.
         max_steps: for each sample, rejected steps included.
         batched: solves each sample of `y0`'s leading axis with steps of its own.
@@ -67,8 +76,13 @@ def solve(
     """
     method = Method(solver or Tsit5(), controller or PID(), dt0, max_steps)
     task = _task(f, y0, ts, args, method, batched)
-    solution = _solution(task, (adjoint or Discrete()).solve(task))
-    if throw and torch.as_tensor(solution.status).any():
+    gaps = breaks(task.problem, task.y0, task.times, method.controller, events, callbacks)
+    saveat, adjoint = saveat or SaveAt(), adjoint or Discrete()
+    task = replace(task, breaks=gaps, keep=saveat.dense or saveat.steps)
+    if (task.breaks is not None or task.keep) and not adjoint.broken:
+        raise ValueError(f"{adjoint} takes no events, callbacks, jump_ts or saveat: leave them, or use Discrete()")
+    solution = _solution(task, adjoint.solve(task), saveat)
+    if throw and any(Status(status).failed for status in torch.as_tensor(solution.status).unique().tolist()):
         raise SolveError(solution.message, solution)
     return solution
 
@@ -89,16 +103,18 @@ def _task(f: Callable[..., Tree], y0: Tree, ts: Any, args: Tree, method: Method,
     return Task(problem, y, forward, method, saver)
 
 
-def _solution(task: Task, found: March) -> Solution:
+def _solution(task: Task, found: March, saveat: SaveAt) -> Solution:
     """What came of it, in the user's terms."""
     problem, y, end = task.problem, task.y0, found.y
     inner = [] if task.saver is None else [task.saver.gathered(found.saved, len(y), y)]
-    failed = found.status != 0
+    failed = (found.status != Status.SUCCESS) & (found.t < float(greatest(task.times[-1])))
     reached = end
     if failed.any():
         reached = end.masked_fill(torch.as_tensor(failed, device=end.device)[:, None], float("nan"))
     ys = torch.cat([y[None], *inner, reached[None]])
-    t = found.t * problem.sign
+    t = problem.sign * (tensor(found.t, y) if found.exact is None else found.exact)
+    dense = Dense(problem, task.method.solver, found, y, task.times) if task.keep else None
+    t_events, y_events = ((), ()) if task.breaks is None else task.breaks.found(problem, found)
     lead = (len(ys), len(y)) if problem.batched else (len(ys),)
     return Solution(
         task.times * problem.sign,
@@ -106,8 +122,12 @@ def _solution(task: Task, found: March) -> Solution:
         _stats(found, problem.batched),
         torch.as_tensor(found.status) if problem.batched else Status(found.status[0]),
         _message(found, problem.sign, problem.batched),
-        torch.as_tensor(t) if problem.batched else t[0],
+        t if problem.batched else t[0],
         problem.unravel(end, *lead[1:]),
+        t_events,
+        y_events,
+        dense.accepted() if dense is not None and saveat.steps else None,
+        dense if saveat.dense else None,
     )
 
 
