@@ -5,7 +5,9 @@ from ._backsolve import *
 from ._brownian import BrownianTree
 from ._collocation import *
 from ._controller import PID, Fixed
+from ._dense import SaveAt, Steps
 from ._divergence import *
+from ._events import Callback, Event
 from ._ffjord import *
 from ._field import PerSample, per_sample
 from ._forward import *
