@@ -23,6 +23,7 @@ from torchflux_diffeq import (
     NeuralODE,
     Status,
     SteadyState,
+    _together,
     append_time,
 )
 
@@ -166,6 +167,17 @@ def test_a_linear_model_is_a_matrix_exponential():
     solution = layer.solve(x, controller=PID(1e-3, 1e-3))
     assert (solution.status == Status.SUCCESS).all()
     assert (solution.stats.evaluations < layer.solve(x).stats.evaluations).all()
+
+
+def test_a_heavy_slope_has_the_same_gradient(monkeypatch):
+    """Whether all steps' gradient is made at once depends on how much a slope multiplies."""
+    layer, x = exact(LAYERS["NeuralODE"](**STEPS)), inputs(20)
+    found = []
+    for heavy in (0, 2**30):
+        monkeypatch.setattr(_together, "HEAVY", heavy)
+        loss = layer(x).square().mean()
+        found.append(torch.autograd.grad(loss, list(layer.parameters())))
+    assert all(torch.allclose(g, h, rtol=1e-10) for g, h in zip(*found, strict=True))
 
 
 def test_the_time_goes_in_front():
