@@ -243,7 +243,9 @@ class Kept:
         Kept.numbers -= self.size
 
 
-@pytest.mark.parametrize(("adjoint", "constant"), [(Backsolve(), True), (Discrete("tape", replay=True), False)], ids=str)
+@pytest.mark.parametrize(
+    ("adjoint", "constant"), [(Backsolve(), True), (Discrete("tape", replay=True), False)], ids=str
+)
 def test_memory_of_the_way_back_is_constant(adjoint, constant):
     """No tensor is kept but the states that were asked for; of a tape (the canary) many are."""
     y0 = Y.clone().requires_grad_()

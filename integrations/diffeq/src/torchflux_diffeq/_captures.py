@@ -129,19 +129,17 @@ class Noted:
         return partial(self._noting, lambda t, y: self.problem.on(rows)(t, y))
 
     def _noting(self, slope: Callable[[Tensor, Tensor], Tensor], t: Tensor, y: Tensor) -> Tensor:
-        again = y.requires_grad
         with torch.enable_grad():
-            y = y if again else y.detach().requires_grad_()  # so that what f itself makes a leaf of it is none
             k, complete = self.proved(slope, t, y)
             if not complete:
-                self.note(slope, t.detach().requires_grad_(), y)
+                self.note(slope, t.detach().requires_grad_(), y.detach().requires_grad_())
                 k, complete = self.proved(slope, t, y)
         if not complete:
             raise ValueError(
                 "f uses a tensor that can be differentiated but that no operation shows, so that its gradient would be "
                 f"missed: {self.missed}"
             )
-        return k if again else k.detach()
+        return k if y.requires_grad else k.detach()
 
     def note(self, slope: Callable[[Tensor, Tensor], Tensor], *args: Tensor) -> None:
         """Adds what is used; what an operation that isn't shown makes of the time and the state is none of it."""
@@ -152,6 +150,7 @@ class Noted:
 
     def proved(self, slope: Callable[[Tensor, Tensor], Tensor], t: Tensor, y: Tensor) -> tuple[Tensor, bool]:
         """The slopes, and whether nothing else is used: their tape says so."""
+        y = y if y.requires_grad else y.detach().requires_grad_()  # f itself may make a leaf of it
         k = slope(t, y)
         return k, closed(k, [t, y, *self.used])
 
@@ -162,4 +161,4 @@ class NotedToReplace(Noted):
     def proved(self, slope: Callable[[Tensor, Tensor], Tensor], t: Tensor, y: Tensor) -> tuple[Tensor, bool]:
         """The slopes, and whether they are constant without what is used."""
         k = _constant(slope, self.used, t, y)
-        return slope(t, y), not k.requires_grad
+        return (slope(t, y) if y.requires_grad else k), not k.requires_grad

@@ -1,86 +1,25 @@
 """torchdiffeq's functions and arguments, so that its scripts run with another import."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from ._backsolve import Backsolve
-from ._odeint_event import first_event, linked
-from ._odeint_fixed import FIXED, Grid, by_steps
-from ._odeint_options import ADAPTIVE, adaptive, refuse_rest
-from ._scipy import SciPy
-from ._solve import solve
-from ._torchdiffeq import TorchDiffEq
+from ._odeint_adaptive import ADAPTIVE, Adaptive, OfSciPy
+from ._odeint_event import Way, linked, until
+from ._odeint_fixed import FIXED, Grid
 
 __all__ = ["odeint", "odeint_adjoint", "odeint_event"]
 
 Tree = Any
-OTHERS = ("dopri8", "explicit_adams", "implicit_adams", "fixed_adams")
-METHODS = (*ADAPTIVE, *FIXED, *OTHERS, "scipy_solver")
-
-
-@dataclass(frozen=True)
-class _Call:
-    """What was asked for, whatever the times."""
-
-    func: Callable[[Tensor, Tree], Tree]
-    rtol: Any
-    atol: Any
-    method: str
-    options: Mapping[str, Any]
-    back: "_Call | None" = None
-    using: tuple[Tensor, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise ValueError(f"method={self.method!r}: it is one of {', '.join(METHODS)}")
-        for name in ("callback_step", "callback_accept_step", "callback_reject_step"):
-            if hasattr(self.func, name):
-                raise NotImplementedError(f"func.{name}: callbacks of steps aren't called here; use solve(callbacks=)")
-
-    def __call__(self, y0: Tree, t: Tensor) -> Tree:
-        """The states at the times."""
-        f = lambda t, y, args: self.func(t, y)
-        if len(t) == 1:
-            return tuple(x[None] for x in y0) if isinstance(y0, tuple) else y0[None]
-        if self.method in FIXED:
-            return by_steps(f, y0, t, Grid.of(self.method, self.options), self._backsolve(y0))
-        if self.method in ADAPTIVE:
-            return adaptive(f, y0, t, self.rtol, self.atol, self.method, self.options, self._backsolve(y0))
-        return self._foreign(f, y0, t)
-
-    def _backsolve(self, y0: Tree) -> Backsolve | None:
-        """The continuous adjoint, if it was asked for."""
-        if self.back is None:
-            return None
-        method, options = self.back.method, {k: v for k, v in self.back.options.items() if k != "norm"}
-        if self.back.options.get("norm", "seminorm") != "seminorm":
-            raise NotImplementedError("adjoint_options['norm'] may be 'seminorm', which is the norm here")
-        if method in FIXED:
-            grid = Grid.of(method, options)
-            return Backsolve(grid.solver, grid.controller(), self.using)
-        if method not in ADAPTIVE:
-            raise NotImplementedError(f"adjoint_method={method!r}: it is one of {', '.join((*ADAPTIVE, *FIXED))}")
-        refuse_rest(method, options, "max_num_steps", "first_step")
-        solver = ADAPTIVE[method]
-        return Backsolve(solver, _plain(self.back.rtol, self.back.atol), self.using)
-
-    def _foreign(self, f: Callable[..., Tree], y0: Tree, t: Tensor) -> Tree:
-        """By SciPy, or by torchdiffeq itself."""
-        options, steps = dict(self.options), {}
-        if self.back is not None:
-            raise NotImplementedError(f"odeint_adjoint with method={self.method!r}: use odeint, which has its gradient")
-        solver: Any = SciPy(options.pop("solver", "LSODA")) if self.method == "scipy_solver" else None
-        if solver is None:
-            steps = {"max_steps": options.pop("max_num_steps", 2**31 - 1)}
-            grid = self.method != "dopri8" and not {"step_size", "grid_constructor"} & set(options)
-            solver = TorchDiffEq(self.method, {"grid_constructor": lambda f, y, t: t, **options} if grid else options)
-        else:
-            refuse_rest(self.method, options)
-        return solve(f, y0, t, solver=solver, controller=_plain(self.rtol, self.atol), **steps).ys
+THEIRS = ("dopri8", "explicit_adams", "implicit_adams", "fixed_adams")
+"""The methods that are torchdiffeq's own."""
+CALLBACKS = ("callback_step", "callback_accept_step", "callback_reject_step")
+OF_THE_WAY_THERE = ("norm", "first_step", "max_num_steps", "jump_t", "step_t")
+"""The options that the way back doesn't take over."""
 
 
 def odeint(
@@ -107,10 +46,11 @@ def odeint(
         t: the times, increasing or decreasing, shape (S,).
         rtol, atol: the tolerances, of an adaptive method; for a tuple also a tuple.
         method: by default "dopri5".
-        options: of a fixed method: `step_size`, `grid_constructor`, `interp` ("linear" or "cubic"); of an adaptive one:
-            `first_step`, `max_num_steps` (of the whole), `max_step`, `safety`, `ifactor`, `dfactor`, `norm`, `jump_t`,
-            `step_t`.
-        event_fn: ends the solution where it becomes zero; see `odeint_event`.
+        options: of a fixed method: `step_size`, `grid_constructor`, `perturb`, `interp` ("linear" or "cubic"); of an
+            adaptive one: `first_step`, `max_num_steps` (of the whole), `max_step`, `safety`, `ifactor`, `dfactor`,
+            `norm`, `jump_t`, `step_t`.
+        event_fn: ends the solution where it becomes zero. The gradient is the one at a time that doesn't move; see
+            `odeint_event`. A fixed method takes a `step_size`.
 
     Returns:
         The states, with the times as the first axis; with `event_fn`, the time of the event, and the first and the
@@ -121,9 +61,9 @@ def odeint(
 
     Source: Chen (2018), https://github.com/rtqichen/torchdiffeq.
     """
-    _check_times(t)
-    call = _Call(func, rtol, atol, method or "dopri5", options or {})
-    return call(y0, t) if event_fn is None else first_event(call, y0, t, event_fn)
+    if method in THEIRS:
+        return _theirs().odeint(func, y0, t, rtol=rtol, atol=atol, method=method, options=options, event_fn=event_fn)
+    return _solved(_way(func, method, options, rtol, atol), func, y0, t, event_fn)
 
 
 def odeint_adjoint(
@@ -144,30 +84,43 @@ def odeint_adjoint(
 ) -> Any:
     """torchdiffeq's `odeint_adjoint`: `odeint` with the continuous adjoint's gradient, whose memory is constant.
 
-    See `Backsolve` for what that means. `func` need be no module: the tensors that it uses are found. `adjoint_params`
-    are added to these; the gradient flows to all of them.
+    See `Backsolve` for what that means. `func` need be no module: the tensors that it uses are found. Its parameters,
+    or `adjoint_params`, are added to these; the gradient flows to all of them, and is zero for what isn't used.
 
     Arguments:
         func, y0, t, rtol, atol, method, options, event_fn: as for `odeint`.
         adjoint_rtol, adjoint_atol, adjoint_method, adjoint_options: for the way back, by default the same. The
-            parameters' gradients don't count in the error, as with `norm="seminorm"`.
-        adjoint_params: tensors that `func` uses.
+            parameters' gradients don't count in the error, as with `norm="seminorm"`: they are a quadrature. With
+            `jump_t` or `step_t`, the gradient is that of the numbers that were computed, as `odeint`'s.
+        adjoint_params: tensors that `func` uses (default: its parameters, if it is a module).
 
     >>> rate = torch.tensor(2.0, requires_grad=True)
     >>> y = odeint_adjoint(lambda t, y: -rate * y, torch.ones(1), torch.tensor([0.0, 1.0]))[-1]
     >>> torch.autograd.grad(y.sum(), rate)
     (tensor(-0.1353),)
     """
-    _check_times(t)
-    method = method or "dopri5"
-    if adjoint_method not in (None, method) and options and adjoint_options is None:
+    given = (adjoint_rtol, adjoint_atol, adjoint_method, adjoint_options)
+    if method in THEIRS or adjoint_method in THEIRS:
+        names = ("adjoint_rtol", "adjoint_atol", "adjoint_method", "adjoint_options", "adjoint_params")
+        back = dict(zip(names, (*given, adjoint_params), strict=True))
+        return _theirs().odeint_adjoint(
+            func, y0, t, rtol=rtol, atol=atol, method=method, options=options, event_fn=event_fn, **back
+        )
+    there = _way(func, method, options, rtol, atol)
+    if isinstance(there, OfSciPy):
+        if any(x is not None for x in given):
+            raise NotImplementedError("method='scipy_solver' has a gradient of its own: leave adjoint_... out")
+        return _solved(there, func, y0, t, event_fn)
+    if adjoint_method not in (None, method or "dopri5") and options and adjoint_options is None:
         raise ValueError(f"adjoint_method={adjoint_method!r} and options={options}: pass adjoint_options, too")
-    given = [adjoint_rtol, adjoint_atol, adjoint_method, adjoint_options]
-    usual = [rtol, atol, method, {k: v for k, v in (options or {}).items() if k not in ("norm", "first_step")}]
-    back = _Call(func, *(x if y is None else y for x, y in zip(usual, given, strict=True)))
-    using = tuple(x for x in adjoint_params or () if x.requires_grad)
-    call = _Call(func, rtol, atol, method, options or {}, back, using)
-    return call(y0, t) if event_fn is None else first_event(call, y0, t, event_fn)
+    options = options or {}
+    named = options if adjoint_options is None else adjoint_options
+    own = {name: x for name, x in named.items() if name not in OF_THE_WAY_THERE or options.get(name) is not x}
+    tolerances = (x if y is None else y for x, y in zip((rtol, atol), given, strict=False))
+    way_back = _way(func, adjoint_method or method, own, *tolerances)
+    params = func.parameters() if adjoint_params is None and isinstance(func, torch.nn.Module) else adjoint_params or ()
+    there = replace(there, back=way_back.backsolve(tuple(x for x in params if x.requires_grad)))
+    return _solved(there, func, y0, t, event_fn)
 
 
 def odeint_event(
@@ -203,16 +156,52 @@ def odeint_event(
     return linked(func, event_fn, y0, t0, event_t, states)
 
 
-def _plain(rtol: Any, atol: Any) -> Any:
-    """Tolerances as a controller's."""
-    from ._controller import PID
+def _way(func: Any, method: str | None, options: Mapping[str, Any] | None, rtol: Any, atol: Any) -> Grid | Adaptive:
+    """How it is solved, from torchdiffeq's arguments."""
+    method, options = method or "dopri5", options or {}
+    for name in CALLBACKS:
+        if hasattr(func, name):
+            raise NotImplementedError(f"func.{name}: what is called at steps isn't here; see solve(callbacks=)")
+    if method in FIXED:
+        return Grid(method, options)
+    if method in ADAPTIVE:
+        return Adaptive(method, options, rtol, atol)
+    if method == "scipy_solver":
+        return OfSciPy(method, options, rtol, atol)
+    known = ", ".join((*ADAPTIVE, *FIXED, "scipy_solver", *THEIRS))
+    raise ValueError(f"method={method!r}: it is one of {known}")
 
-    if any(isinstance(x, tuple | list) or (isinstance(x, Tensor) and x.dim()) for x in (rtol, atol)):
-        raise NotImplementedError("tolerances for each part of the state, in the adjoint or a foreign method: pass one")
-    return PID(float(rtol), float(atol))
+
+def _solved(way: Way, func: Callable[[Tensor, Tree], Tree], y0: Tree, t: Tensor, event_fn: Any) -> Any:
+    """The states, up to an event if there is one."""
+    _check_times(t)
+    f = lambda t, y, args: func(t, y)
+    if event_fn is not None:
+        return until(way, f, y0, t, event_fn)
+    if len(t) == 1:
+        return tuple(x[None] for x in y0) if isinstance(y0, tuple) else y0[None]
+    return way.states(f, y0, t)
 
 
 def _check_times(t: Any) -> None:
-    """Refuses what isn't a row of floating-point times."""
+    """Refuses what isn't a row of times, or in no order."""
     if not isinstance(t, Tensor) or not t.is_floating_point() or t.dim() != 1 or not len(t):
         raise TypeError(f"t is {t!r}: pass a tensor of floating-point times, shape (S,)")
+    numbers = t.detach().cpu().double().numpy()
+    steps = np.diff(numbers)
+    wrong = np.flatnonzero(~(steps * steps[:1] > 0))
+    if len(wrong):
+        here, following = numbers[wrong[0] : wrong[0] + 2]
+        raise ValueError(
+            f"t[{wrong[0]}] = {here:g} is followed by {following:g}: the times increase, or decrease, strictly"
+        )
+
+
+def _theirs() -> Any:
+    """torchdiffeq itself, or how to get it."""
+    try:
+        import torchdiffeq
+    except ImportError:
+        methods = ", ".join(THEIRS)
+        raise ImportError(f'{methods} are torchdiffeq\'s own: pip install "torchdiffeq>=0.2.5"') from None
+    return torchdiffeq

@@ -1,93 +1,63 @@
 """torchdiffeq's events: the first zero of a function along a solution whose end isn't known."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from scipy.optimize import brentq
 from torch import Tensor
 
-__all__ = ["first_event", "linked"]
+__all__ = ["Way", "linked", "until"]
 
 Tree = Any
-POINTS = 33
-"""The times at which a stretch of the solution is looked at."""
-STRETCHES = 24
-"""How often the next stretch is twice as long as the last."""
 
 
-def first_event(call: Callable[[Tree, Tensor], Tree], y0: Tree, t: Tensor, event_fn: Any) -> tuple[Tensor, Tree]:
-    """The event's time, a constant, and the differentiable states at the first time and at the event."""
+class Way(Protocol):
+    """How it is solved."""
+
+    def states(self, f: Callable[..., Tree], y0: Tree, t: Tensor, beyond: bool = False) -> Tree:
+        """The states at the times; the last step may end `beyond` them."""
+
+    def event(self, f: Callable[..., Tree], y0: Tree, t: Tensor, value: Callable[[Tensor, Tree], Tensor]) -> Tensor:
+        """The time at which a value that is positive at first becomes zero, shape ()."""
+
+
+def until(way: Way, f: Callable[..., Tree], y0: Tree, t: Tensor, event_fn: Any) -> tuple[Tensor, Tree]:
+    """The event's time, a constant, and the differentiable states at the first time and at that one."""
     if len(t) != 2:
         raise ValueError(f"t has {len(t)} times: with event_fn, pass the start and another, for the direction")
     with torch.no_grad():
-        start, ahead = t.detach()
-        event = _found(call, y0, start, ahead - start, event_fn)
-    if float(event) == float(start):
-        return event, _map(lambda x: torch.stack([x, x]), y0)
-    return event, call(y0, torch.stack([t[0], event]))
-
-
-def _found(call: Callable[[Tree, Tensor], Tree], y: Tree, t: Tensor, length: Tensor, event_fn: Any) -> Tensor:
-    """Where the event function first changes its sign, in stretches that become longer."""
-    signs = torch.sign(event_fn(t, y))
-    value = lambda t, y: float(torch.min(event_fn(t, y) * signs))  # positive up to the event
-    if value(t, y) == 0.0:
-        return t
-    for _ in range(STRETCHES):
-        times = t + length * torch.linspace(0.0, 1.0, POINTS, dtype=t.dtype, device=t.device)
-        states = call(y, times)
-        at = lambda i, states=states: _map(lambda x: x[i], states)
-        for i in range(1, POINTS):
-            if value(times[i], at(i)) <= 0.0:
-                return _root(call, at(i - 1), times[i - 1], times[i], value)
-        t, y, length = times[-1], at(-1), 2 * length
-    raise RuntimeError(f"event_fn didn't change its sign up to t = {float(t):g}: is it sure to?")
-
-
-def _root(call: Callable[[Tree, Tensor], Tree], y: Tree, t: Tensor, end: Tensor, value: Any) -> Tensor:
-    """The zero between two times of which the state at the first is `y`."""
-
-    def at(θ: float) -> float:
-        if θ == 0.0:
-            return float(value(t, y))
-        time = t + θ * (end - t)
-        return float(value(time, _map(lambda x: x[-1], call(y, torch.stack([t, time])))))
-
-    if at(1.0) > 0.0:  # to rounding, it is the end
-        return end
-    return t + brentq(at, 0.0, 1.0, xtol=4 * torch.finfo(t.dtype).eps) * (end - t)
+        value = _positive(event_fn, t[0], y0)
+        if value(t[0], y0) == 0.0:
+            return t[0].detach(), _map(lambda x: torch.stack([x, x]), y0)
+        event = way.event(f, y0, t.detach(), value).to(t)
+    return event, way.states(f, y0, torch.stack([t[0], event]), beyond=True)
 
 
 def linked(func: Any, event_fn: Any, y0: Tree, t0: Tensor, event: Tensor, states: Tree) -> tuple[Tensor, Tree]:
     """The event's time and states, whose gradients know how the time moves, by the implicit function theorem."""
-    end = _map(lambda x: x[-1], states)
-    at = event.detach()
-    if float(at) == float(t0.detach()):
+    t, y = event.detach(), _map(lambda x: x[-1], states)
+    if t == t0.detach():
         return t0.reshape(()), states
-    if not torch.is_grad_enabled():
-        return at.to(t0), states
-    slope = _map(lambda x: x.detach(), func(at, _map(lambda x: x.detach(), end)))
+    value = _positive(event_fn, t0, y0)
+    slope = _map(lambda x: x.detach(), func(t, _map(lambda x: x.detach(), y)))
+    c = value(t, y)
+    if not c.requires_grad:
+        return t, states
+    shift = torch.zeros_like(t, requires_grad=True)
+    ahead = value(t + shift, _map(lambda x, k: x.detach() + shift.to(x.real) * k, y, slope))
+    (rate,) = torch.autograd.grad(ahead, shift)
+    if rate == 0.0:
+        raise ValueError(f"event_fn doesn't change at t = {float(t):g}: the time of the event has no derivative")
+    moved = _Once.apply((c.detach() - c) / rate)  # zero, but with the derivative of the time
+    last = _map(lambda x, k: x + moved.to(x.real) * k, y, slope)
+    return t + moved, _map(lambda x, end: torch.cat([x[:-1], end[None]]), states, last)
+
+
+def _positive(event_fn: Any, t0: Tensor, y0: Tree) -> Callable[[Tensor, Tree], Tensor]:
+    """A number that is positive until the first of the event function's numbers changes its sign."""
     with torch.no_grad():
-        signs = torch.sign(event_fn(t0.detach(), y0))
-    combined = lambda t, y: torch.min(event_fn(t, y) * signs)
-    leaf_t, leaf_y = at.clone().requires_grad_(), _map(lambda x: x.detach().requires_grad_(), end)
-    rate = _rate(combined(leaf_t, leaf_y), leaf_t, leaf_y, slope)
-    if float(rate.abs()) == 0.0:
-        raise ValueError(f"event_fn doesn't change at t = {float(at):g}: the time of the event has no derivative")
-    c = combined(at, end)
-    moved = -(c - c.detach()) / rate
-    moved = _Once.apply(moved) if moved.requires_grad else moved
-    last = _map(lambda x, k: x + k * moved, end, slope)
-    return (at + moved).to(t0), _map(lambda x, y: torch.cat([x[:-1], y[None]]), states, last)
-
-
-def _rate(c: Tensor, t: Tensor, y: Tree, slope: Tree) -> Tensor:
-    """How fast the event function changes along the solution."""
-    parts, slopes = (y, slope) if isinstance(y, tuple) else ((y,), (slope,))
-    of_t, *of_y = torch.autograd.grad(c, (t, *parts), allow_unused=True)
-    total = c.new_zeros(()) if of_t is None else of_t
-    return total + sum((g.conj() * k).sum().real for g, k in zip(of_y, slopes, strict=True) if g is not None)
+        signs = event_fn(t0, y0).sign()
+    return lambda t, y: (event_fn(t, y) * signs).min()
 
 
 class _Once(torch.autograd.Function):
