@@ -33,6 +33,7 @@ from ._steady_state import *
 from ._stochastic import *
 from ._tableau import *
 from ._torchdiffeq import *
+from ._unreached import UnreachedWarning, unreached
 
 __version__ = "0.1.0"
 __all__ = [name for name in dir() if not name.startswith("_")]

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from torchflux import modules
 
-__all__ = ["held"]
+__all__ = ["bare", "held"]
 
 Places = list[tuple[dict[str, Any], str, Tensor | None]]
 
@@ -27,6 +27,11 @@ def held(f: Callable[..., Any]) -> Callable[..., Any]:
     """
     places: Places = [(m._parameters, name, x) for m in modules(f) for name, x in m._parameters.items()]
     return _Held(f, places) if places else f
+
+
+def bare(f: Callable[..., Any]) -> Callable[..., Any]:
+    """The function that `held` was given."""
+    return f.f if isinstance(f, _Held) else f
 
 
 class _Held:

@@ -11,6 +11,7 @@ from torchflux import fmap, leaves, treelike
 
 from ._solution import Solution
 from ._solve import solve
+from ._unreached import warn_unreached
 
 __all__ = ["AugmentedNeuralODE", "NeuralODE", "append_time"]
 
@@ -53,7 +54,12 @@ class Flow:
         options = {"batched": True, **self.options, **options}
         if options["batched"]:
             check_batch(type(self).__name__, x)
-        return solve(self.slope, x, self.ts if ts is None else ts, **options)
+        solution = solve(self.slope, x, self.ts if ts is None else ts, **options)
+        if (
+            type(self).slope is Flow.slope
+        ):  # of a slope that is a derivative of the model, a constant counts for nothing
+            warn_unreached(self.model, solution.ys)
+        return solution
 
     def trajectory(self, x: Tree, ts: Times | None = None) -> Tree:
         """The states at all times, which are the first axis, before the samples."""
