@@ -19,6 +19,7 @@ from ._solution import *
 from ._solve import *
 from ._solver import *
 from ._stochastic import *
+from ._symplectic import *
 from ._tableau import *
 
 __version__ = "0.1.0"
