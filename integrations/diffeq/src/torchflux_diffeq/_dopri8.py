@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.polynomial import Polynomial
 from numpy.typing import NDArray
-from scipy.integrate._ivp import dop853_coefficients as coefficients
+from scipy.integrate import DOP853
 from torch import Tensor
 
 from ._runge_kutta import ExplicitRungeKutta
@@ -16,15 +16,15 @@ from ._tableau import Tableau, hermite
 __all__ = ["Dopri8"]
 
 Matrix = NDArray[np.float64]
-STAGES = coefficients.N_STAGES + 1
+STAGES = DOP853.n_stages + 1
 """Those of a step; three more are for the dense output alone."""
 
 
 class _Inner(ExplicitRungeKutta):
     """A step's twelve slopes and the one at its end, with the fifth-order estimate of its error."""
 
-    a = coefficients.A[:STAGES, :STAGES]
-    tableau = Tableau(8, a, coefficients.C[:STAGES], coefficients.E5, hermite(a))
+    a = np.pad(np.vstack((DOP853.A, DOP853.B)), ((0, 0), (0, 1)))
+    tableau = Tableau(8, a, np.append(DOP853.C, 1.0), DOP853.E5, hermite(a))
 
 
 def _dense() -> Matrix:
@@ -32,8 +32,8 @@ def _dense() -> Matrix:
 
     Its terms are `θ, θ (1 - θ), θ² (1 - θ), θ² (1 - θ)², ...`, the first three of which make Hermite's cubic.
     """
-    first, last, whole = np.eye(16)[0], np.eye(16)[STAGES - 1], np.append(coefficients.B, np.zeros(4))
-    terms = [whole, first - whole, 2 * whole - first - last, *coefficients.D]
+    first, last, whole = np.eye(16)[0], np.eye(16)[STAGES - 1], np.append(DOP853.B, np.zeros(4))
+    terms = [whole, first - whole, 2 * whole - first - last, *DOP853.D]
     θ = Polynomial([0.0, 1.0])
     powers = [θ ** (i // 2 + 1) * (1 - θ) ** ((i + 1) // 2) for i in range(len(terms))]
     dense = np.zeros((16, len(terms)))
@@ -68,7 +68,7 @@ class Dopri8(Solver):
         step = self.inner.step(slope, t, dt, y, k, error)
         if step.error is None:
             return step
-        third = dt[:, None] * _sum(coefficients.E3, torch.stack(tuple(step.slopes)))
+        third = dt[:, None] * _sum(DOP853.E3, torch.stack(tuple(step.slopes)))
         size = step.error.abs()
         part = size / torch.hypot(size, third.abs() / 10).clamp(min=torch.finfo(y.dtype).tiny)
         return step._replace(error=step.error * part)
@@ -76,7 +76,7 @@ class Dopri8(Solver):
     def dense(self, slope: Slope, t: Tensor, dt: Tensor, y: Tensor, k: Tensor, step: Step) -> Sequence[Tensor]:
         """All sixteen slopes."""
         slopes = list(step.slopes)
-        for row, c in zip(coefficients.A[STAGES:], coefficients.C[STAGES:].tolist(), strict=True):
+        for row, c in zip(DOP853.A_EXTRA, DOP853.C_EXTRA.tolist(), strict=True):
             slopes.append(slope(t + c * dt, y + dt[:, None] * _sum(row[: len(slopes)], torch.stack(slopes))))
         return slopes
 
