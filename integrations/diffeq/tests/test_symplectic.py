@@ -8,7 +8,20 @@ from diffeq_problems import DTYPE, tensor
 from torch.autograd import gradcheck, gradgradcheck
 from torch.func import grad, jvp, vmap
 
-from torchflux_diffeq import PID, RK4, Fixed, SemiImplicitEuler, Verlet, Yoshida4, per_sample, solve
+from torchflux_diffeq import (
+    PID,
+    RK4,
+    SDE,
+    Backsolve,
+    Fixed,
+    Forward,
+    SemiImplicitEuler,
+    Tsit5,
+    Verlet,
+    Yoshida4,
+    per_sample,
+    solve,
+)
 
 METHODS = [SemiImplicitEuler(), Verlet(), Yoshida4()]
 START = tensor(1.0, 0.0), tensor(0.0, 1.2)
@@ -108,8 +121,8 @@ def test_back_by_the_same_way(method):
     assert not torch.allclose(back[0][-1], START[0], atol=1e-3)  # which is not reversible
 
 
-def loss(rate, q, p, method=None):
-    ys = solve(driven, (q, p), TS, rate, solver=method, controller=Fixed(0.4)).ys
+def loss(rate, q, p, method, dt=0.4, **options):
+    ys = solve(driven, (q, p), TS, rate, solver=method, controller=Fixed(dt), **options).ys
     return sum((x**2).sum() for x in ys)
 
 
@@ -143,15 +156,72 @@ def test_a_batch_is_its_samples(method):
         assert whole.stats.evaluations[i] == alone.stats.evaluations
 
 
+def test_a_pair_of_trees():
+    """Two springs side by side are two springs, as one tensor or as trees."""
+    springs = lambda t, state, args: (dict(state[1]), {name: -x for name, x in state[0].items()})
+    start = {"a": tensor(1.0), "b": tensor(0.5)}, {"a": tensor(0.0), "b": tensor(-1.0)}
+    options = {"solver": Yoshida4(), "controller": Fixed(0.25)}
+    q, p = solve(springs, start, TS, **options).ys
+    alone = solve(lambda t, y, args: (y[1], -y[0]), (tensor(1.0, 0.5), tensor(0.0, -1.0)), TS, **options).ys
+    assert torch.equal(torch.cat((q["a"], q["b"]), 1), alone[0])
+    assert torch.equal(torch.cat((p["a"], p["b"]), 1), alone[1])
+
+
+@pytest.mark.parametrize("adjoint", [Forward(), Backsolve(solver=Tsit5(), controller=PID(1e-10, 1e-12))], ids=repr)
+def test_other_adjoints(adjoint):
+    """Forward sensitivities are those of the same numbers; the adjoint equation's gradient is the exact solution's."""
+    rate = tensor(1.3).requires_grad_()
+    due = [torch.autograd.grad(loss(rate, tensor(0.7), tensor(0.2), Yoshida4(), dt), rate)[0] for dt in (0.4, 0.02)]
+    dt, due = (0.4, due[0]) if isinstance(adjoint, Forward) else (0.02, due[1])
+    found = torch.autograd.grad(loss(rate, tensor(0.7), tensor(0.2), Yoshida4(), dt, adjoint=adjoint), rate)[0]
+    assert torch.allclose(found, due, rtol=1e-11 if isinstance(adjoint, Forward) else 1e-6)
+
+
+@pytest.mark.parametrize("method", METHODS, ids=repr)
+def test_float32_stays_float32(method):
+    q, p = solve(kepler, [x.float() for x in START], (0.0, 1.0), 1.0, solver=method, controller=Fixed(0.1)).ys
+    assert q.dtype == p.dtype == torch.float32
+
+
 @pytest.mark.parametrize("method", METHODS, ids=repr)
 def test_what_is_refused(method):
     options = {"solver": method, "controller": Fixed(0.1)}
-    for state in (torch.ones(4), (torch.ones(2), torch.ones(3)), (torch.ones(2),) * 3, {"q": torch.ones(2)}):
-        with pytest.raises(ValueError, match=r"state \(q, p\)"):
+    pair = torch.ones(2), torch.ones(2)
+    for state in (torch.ones(4), (torch.ones(2), torch.ones(3)), (*pair, *pair), {"q": pair[0]}, (pair[0], pair)):
+        with pytest.raises(ValueError, match=r"takes a state \(q, p\)"):
             solve(lambda t, y, args: y, state, (0.0, 1.0), **options)
-    with pytest.raises(ValueError, match=r"second part .* choose another"):
-        solve(lambda t, y, args: (y[1], -y[0] - 0.1 * y[1]), START, (0.0, 1.0), **options)
-    with pytest.raises(ValueError, match=r"first part .* choose another"):
-        solve(lambda t, y, args: (y[1] * y[0], -y[0]), START, (0.0, 1.0), **options)
     with pytest.raises(ValueError, match="Fixed"):
         solve(kepler, START, (0.0, 1.0), 1.0, solver=method)
+    with pytest.raises(TypeError, match="solves ordinary equations"):
+        solve(SDE(kepler, lambda t, y, args: y), START, (0.0, 1.0), 1.0, **options)
+    with pytest.raises(ValueError, match=r"states and cotangents in one tensor.*pass Backsolve\(solver=") as refused:
+        loss(tensor(1.3).requires_grad_(), tensor(0.7), tensor(0.2), method, adjoint=Backsolve())
+    assert "takes a state (q, p)" in str(refused.value.__cause__)
+
+
+@pytest.mark.parametrize("method", METHODS, ids=repr)
+@pytest.mark.parametrize(
+    ("part", "f"),
+    [
+        ("second", lambda t, y, args: (y[1], -y[0] - 1e-7 * y[1])),
+        ("second", lambda t, y, args: (y[1], 1e4 - 0.1 * y[1].abs() * y[1])),
+        ("second", lambda t, y, args: (1e6 * y[1], -y[0] - 1e-7 * y[1])),
+        ("first", lambda t, y, args: (y[1] * (1 + y[0]), -y[0])),
+        ("first", lambda t, y, args: (y[1] * (y[0] - y[0].flip(-1)), -y[0])),
+    ],
+)
+def test_systems_that_are_not_separable_are_refused(method, part, f):
+    """Friction, weak and beside large numbers, and masses that depend on the place; also of one sample alone."""
+    options = {"solver": method, "controller": Fixed(0.1)}
+    start = tensor(1.0, 0.0), tensor(0.0, 0.0)
+    with pytest.raises(ValueError, match=f"the {part} part .* choose another"):
+        solve(f, start, (0.0, 1.0), **options)
+    of_one = lambda t, y, which: tuple(
+        torch.where(which, a, b) for a, b in zip(f(t, y, None), (y[1], -y[0]), strict=True)
+    )
+    which = per_sample(torch.tensor([[False], [True]]))
+    with pytest.raises(ValueError, match=f"the {part} part .* choose another"):
+        solve(of_one, [x.expand(2, 2) for x in start], (0.0, 1.0), which, batched=True, **options)
+    alone = vmap(lambda which: solve(of_one, start, (0.0, 1.0), which, **options).ys[0])
+    with pytest.raises(ValueError, match=f"the {part} part .* choose another"):
+        alone(torch.tensor([False, True]))
