@@ -99,7 +99,7 @@ def error(problem, solver, rtol, **options):
 
 @pytest.mark.parametrize("name", PROBLEMS)
 @pytest.mark.parametrize(
-    ("solver", "rtol", "bound"), [(Rodas5P(), 1e-5, 1e-4), (Rosenbrock23(), 1e-3, 1e-1)], ids=lambda x: f"{x}"
+    ("solver", "rtol", "bound"), [(Rodas5P(), 1e-5, 2e-5), (Rosenbrock23(), 3e-4, 6e-2)], ids=lambda x: f"{x}"
 )
 def test_published_solutions(name, solver, rtol, bound):
     assert error(PROBLEMS[name], solver, rtol) < bound
@@ -112,7 +112,7 @@ def test_eulers_method_backward():
 def test_a_wrong_problem_is_noticed():
     """The canary: a coefficient that is off by 1 in 10,000."""
     wrong = PROBLEMS["HIRES"]._replace(f=lambda t, y, args: hires(t, y, args) * (1 + 1e-4))
-    assert error(wrong, Rodas5P(), 1e-5) > 1e-4
+    assert error(wrong, Rodas5P(), 1e-5) > 100 * 2e-5
 
 
 def test_tighter_tolerances_give_smaller_errors():
@@ -127,6 +127,7 @@ def test_it_takes_a_stiff_method():
     options = {"controller": PID(1e-4, 1e-6), "max_steps": 1000}
     explicit = solve(problem.f, problem.start, (0.0, 60.0), problem.args, solver=Tsit5(), throw=False, **options)
     assert explicit.status is Status.MAX_STEPS
+    assert "a stiff problem" in explicit.message
     assert explicit.t < 10.0
     stats = solve(problem.f, problem.start, (0.0, 60.0), problem.args, solver=Rodas5P(), **options).stats
     assert stats.steps < 40
