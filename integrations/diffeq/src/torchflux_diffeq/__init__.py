@@ -7,6 +7,7 @@ from ._collocation import *
 from ._controller import PID, Fixed
 from ._dense import SaveAt, Steps
 from ._divergence import *
+from ._dopri8 import *
 from ._events import Callback, Event
 from ._ffjord import *
 from ._field import PerSample, per_sample
@@ -30,6 +31,7 @@ from ._solve import *
 from ._solver import *
 from ._steady_state import *
 from ._stochastic import *
+from ._symplectic import *
 from ._tableau import *
 from ._torchdiffeq import *
 
