@@ -21,6 +21,7 @@ from ._native_args import *
 from ._native_route import *
 from ._neural_ode import *
 from ._neural_sde import *
+from ._odeint import *
 from ._rosenbrock import *
 from ._runge_kutta import *
 from ._scipy import *
