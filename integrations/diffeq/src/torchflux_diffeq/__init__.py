@@ -15,6 +15,7 @@ from ._march import *
 from ._mechanics import *
 from ._methods import *
 from ._native_args import *
+from ._native_chain import *
 from ._native_route import *
 from ._neural_ode import *
 from ._neural_sde import *
