@@ -3,14 +3,16 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from ._breaks import Breaks
 from ._field import Field
 from ._lanes import transformed
 from ._march import March, Method, march
-from ._replay import replay
+from ._replay import replay, replayed
 from ._runge_kutta import ExplicitRungeKutta
 from ._save import Saved, Saver
 from ._together import together, worthwhile
@@ -28,6 +30,8 @@ class Task:
         times: the first time, those between at which the state is wanted, and the last, shape (S,).
         method: how the steps are made.
         saver: takes the states at the times between, if there are any.
+        breaks: what interrupts the steps, if anything does.
+        keep: whether all steps are wanted.
     """
 
     problem: Field
@@ -35,10 +39,12 @@ class Task:
     times: Tensor
     method: Method
     saver: Saver | None
+    breaks: Breaks | None = None
+    keep: bool = False
 
     def march(self, watch: bool) -> March:
         """The solution without a tape; `watch` asks to find out whether the slopes would have one."""
-        return march(self.problem, self.y0, self.times, self.method, self.saver, watch)
+        return march(self.problem, self.y0, self.times, self.method, self.saver, watch, self.breaks, self.keep)
 
     def states(self, found: March) -> Tensor:
         """The states at the times between and at the end, shape (S - 1, rows, n)."""
@@ -54,7 +60,13 @@ class Task:
 
 
 class Adjoint(ABC):
-    """How the gradient of a solution is computed."""
+    """How the gradient of a solution is computed.
+
+    Arguments:
+        broken: whether it takes tasks with events, callbacks, jumps, or all of whose steps are wanted.
+    """
+
+    broken: ClassVar[bool] = False
 
     @abstractmethod
     def solve(self, task: Task) -> March:
@@ -74,6 +86,7 @@ class Discrete(Adjoint):
     Source: Griewank & Walther (2000), doi:10.1145/347837.347846.
     """
 
+    broken = True
     memory: str = "checkpoints"
     replay: bool = False
 
@@ -87,6 +100,8 @@ class Discrete(Adjoint):
         found = task.march(watch)
         if not (transformed() or found.needs_gradient or (watch and task.times.requires_grad)):
             return found
+        if task.breaks is not None or task.keep:
+            return self._replayed(task, found)
         problem, y0, times, solver = task.problem, task.y0, task.times, task.method.solver
         again = lambda y0, checkpoints: replay(problem, y0, times, solver, found, task.saver, checkpoints)
         stepwise = self.replay or transformed() or times.requires_grad or y0.is_complex()
@@ -95,3 +110,13 @@ class Discrete(Adjoint):
             whole = together(problem, y0, solver, found, task.saver, partial(again, checkpoints=False))
         end, saved = whole or again(y0, self.memory == "checkpoints")
         return replace(found, y=end, saved=saved)
+
+    def _replayed(self, task: Task, found: March) -> March:
+        """The solution with all that interrupted it, made again step by step."""
+        solver, checkpoints = task.method.solver, self.memory == "checkpoints"
+        last = replayed(
+            task.problem, task.y0, task.times, solver, found, task.saver, checkpoints, task.breaks, task.keep
+        )
+        return replace(
+            found, y=last.y, saved=last.saved, exact=last.t, crossed=last.crossed, between=next(iter(last.steps), None)
+        )

@@ -1,6 +1,7 @@
 """How long the steps are. What decides about them are a few numbers for each sample, in NumPy arrays."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,9 +18,14 @@ Numbers = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Fixed:
-    """Steps of one length; the last one is shorter where the time doesn't divide by it."""
+    """Steps of one length; the last one is shorter where the time doesn't divide by it.
+
+    Arguments:
+        jump_ts: as for `PID`; steps of the full length begin anew at each.
+    """
 
     dt: float
+    jump_ts: Any = None
 
     def __post_init__(self) -> None:
         if not self.dt > 0.0:
@@ -37,6 +43,9 @@ class PID:
             solver's order.
         safety, factor_min, factor_max: the factor's own factor, and its bounds.
         dtmin, dtmax: bounds of the steps; a step that would have to be shorter than `dtmin` ends the solution.
+        jump_ts: times at which `f` or a derivative of it jumps, as a sequence or tensor: a step ends at each, and the
+            next one begins with a slope and a length of its own. No step looks across: at a jump, `f` gets the time
+            next to it on the step's side. Differentiable.
 
     Source: Hairer, Nørsett & Wanner (1993), II.4; Söderlind (2003), doi:10.1145/641876.641877.
     """
@@ -51,6 +60,7 @@ class PID:
     factor_max: float = 10.0
     dtmin: float = 0.0
     dtmax: float = float("inf")
+    jump_ts: Any = None
 
     def __post_init__(self) -> None:
         for name in ("rtol", "atol"):

@@ -12,6 +12,7 @@ from torch.func import vmap
 
 from torchflux import fmap, leaves
 
+from ._held import held
 from ._solver import Slope
 
 __all__ = ["Field", "PerSample", "per_sample"]
@@ -39,7 +40,7 @@ class Field:
     """`f(t, y, args)` as slopes of rows: states become (rows, n), and time that runs backward that of `-f` forward."""
 
     def __init__(self, f: Callable[..., Tree], y0: Tree, args: Tree, batched: bool, backward: bool) -> None:
-        self.f, self.y0, self.args, self.batched = f, y0, args, batched
+        self.f, self.y0, self.args, self.batched = held(f), y0, args, batched
         self.sign = -1 if backward else 1
         self.parts = [(path, x) for path, x in leaves(y0) if isinstance(x, Tensor)]
         self.sizes = [x[0].numel() if batched else x.numel() for _, x in self.parts]
@@ -61,11 +62,25 @@ class Field:
 
     def on(self, rows: NDArray[np.int64] | None) -> Slope:
         """The slopes of some samples."""
-        args = self.args
-        if self.marked:
-            pick = (lambda x: x.value) if rows is None else (lambda x: x.value[rows])
-            args = fmap(pick, args, leaf=lambda x: isinstance(x, PerSample), ties=False)
-        return partial(self._slope, args)
+        return partial(self._slope, self.picked(rows))
+
+    def picked(self, rows: NDArray[np.int64] | None) -> Tree:
+        """`args` for some samples."""
+        if not self.marked:
+            return self.args
+        pick = (lambda x: x.value) if rows is None else (lambda x: x.value[rows])
+        return fmap(pick, self.args, leaf=lambda x: isinstance(x, PerSample), ties=False)
+
+    def called(self, f: Callable[..., Any], rows: NDArray[np.int64], t: Tensor, y: Tensor) -> Any:
+        """Another function of `(t, y, args)`: at times (rows,) and states (rows, n), without a batch at () and (n,)."""
+        state = self.unravel(y, len(y)) if self.batched else self.unravel(y)
+        return f(t if self.sign > 0 else -t, state, self.picked(rows if self.batched else None))
+
+    def changed(self, f: Callable[..., Tree], name: str, rows: NDArray[np.int64], t: Tensor, y: Tensor) -> Tensor:
+        """The states (rows, n) that a function returns for others."""
+        state = self.called(f, rows, *((t, y) if self.batched else (t[0], y[0])))
+        self.check(state, len(y), name, "state")
+        return self.ravel(state, len(y))
 
     def over(self, rows: NDArray[np.int64], t: NDArray[np.float64], ends: NDArray[np.float64]) -> Slope:
         """The slopes of some samples for steps from `t` to `ends` (rows,)."""
@@ -84,25 +99,25 @@ class Field:
         slope = self.f(when if self.sign > 0 else -when, state, args)
         if not self.checked:
             self.check(slope, rows)
+            self.checked = True
         k = self.ravel(slope, rows)
         return k if self.sign > 0 else -k
 
-    def check(self, slope: Tree, rows: int) -> None:
-        """Compares what the function gave with the state that it is the slope of."""
-        found = [(path, x) for path, x in leaves(slope) if isinstance(x, Tensor)]
+    def check(self, given: Tree, rows: int, f: str = "f", what: str = "slope") -> None:
+        """Compares what a function gave with the state that it is the slope of, or a change of."""
+        found = [(path, x) for path, x in leaves(given) if isinstance(x, Tensor)]
         if [path for path, _ in found] != [path for path, _ in self.parts]:
             raise TypeError(
-                f"f returned {_described(slope)} for a state that is {_described(self.y0)}: return the slope of every "
-                "part of the state, nested in the same way"
+                f"{f} returned {_described(given)} for a state that is {_described(self.y0)}: return the {what} of "
+                "every part of the state, nested in the same way"
             )
         for (path, k), (_, y) in zip(found, self.parts, strict=True):
             due = (rows, *y.shape[1:]) if self.batched else tuple(y.shape)
-            name = f"f's slope{f' of {path!r}' if path else ''}"
+            name = f"{f}'s {what}{f' of {path!r}' if path else ''}"
             if tuple(k.shape) != due:
                 raise ValueError(f"{name} has the shape {tuple(k.shape)}, its state {due}: return one number for each")
             if k.dtype != y.dtype:
                 raise TypeError(f"{name} is {k.dtype}, its state {y.dtype}: convert one of them")
-        self.checked = True
 
 
 def _described(tree: Tree) -> str:

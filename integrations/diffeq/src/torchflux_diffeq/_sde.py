@@ -147,7 +147,7 @@ class _Matrix(Field):
         """Shape (rows, n, motions)."""
         return tree.reshape(rows, -1, tree.shape[-1])
 
-    def check(self, slope: Tree, rows: int) -> None:
+    def check(self, slope: Tree, rows: int, f: str = "f", what: str = "slope") -> None:
         """Compares what the function gave with the state."""
         due = (rows, *self.y0.shape[1:]) if self.batched else tuple(self.y0.shape)
         if not isinstance(slope, Tensor) or slope.dim() != len(due) + 1 or tuple(slope.shape[:-1]) != due:

@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ._dense import Dense, Steps
 from ._march import Status
 
 __all__ = ["Solution", "SolveError", "Stats"]
@@ -14,8 +15,11 @@ MESSAGES = {
     Status.MAX_STEPS: "more steps than max_steps: allow more, or loosen the tolerances; a stiff problem takes many",
     Status.STALLED: "the steps became too short for the time to move on: the solution may have a singularity or a jump "
     "there, or the tolerances are below what the dtype can hold",
-    Status.NOT_FINITE: "the state or its slope is not finite there: the solution may blow up, f be undefined, or "
-    "an implicit step have no solution",
+    Status.NOT_FINITE: "the state, its slope or an event's value is not finite: the solution may blow up, f be "
+    "undefined (it has to be defined behind an event, too), or an implicit step have no solution",
+    Status.EVENT: "ended at an event",
+    Status.ZENO: "a callback follows itself without end, as the bounces of a ball that comes to rest: end the solution "
+    "there with an event, or with terminal=",
     Status.NOT_STEADY: "the state still changes there: solve for longer, or see whether it oscillates",
 }
 
@@ -55,11 +59,16 @@ class Solution:
     Arguments:
         ts: the times, shape (S,).
         ys: the states, with the times as the first axis, the samples (of a batch) as the second; NaN behind the time at
-            which a sample's solution failed.
+            which a sample's solution failed, or ended at an event.
         stats: what it cost.
         status: how it ended: a `Status`, or one for each sample as a tensor of integers.
         message: the same in words, with what to try.
-        t, y: the last time and state of each sample, also of one that failed.
+        t, y: the last time and state of each sample, also of one that failed, or ended at an event.
+        t_events, y_events: the times and states of the crossings of each event, and then of each callback with a
+            condition (before its change): shape (crossings,), or (samples, most crossings) with NaN where a sample has
+            fewer; states have that in front.
+        steps: the accepted steps, with `saveat=SaveAt(steps=True)`.
+        dense: what `evaluate` looks into, with `saveat=SaveAt(dense=True)`.
         route: what solved: "torch", or "native" code.
     """
 
@@ -70,4 +79,34 @@ class Solution:
     message: str
     t: Tensor
     y: Any
+    t_events: tuple[Tensor, ...] = ()
+    y_events: tuple[Any, ...] = ()
+    steps: Steps | None = None
+    dense: Dense | None = None
     route: str = "torch"
+
+    def evaluate(self, t: Tensor | float) -> Any:
+        """The state at any time between the first and the last, by the solver's dense output; differentiable.
+
+        Arguments:
+            t: one time, or several: any shape, which comes before the state's own. For a batch shape (), or (times,)
+                for the same times of all samples, or (times, samples); the state has the times first and the samples
+                second. At a time at which a callback changed the state, it is the state before.
+
+        Returns:
+            The state; NaN behind the end of a sample that ended early.
+
+        Raises:
+            ValueError: a time is outside of the interval, or the solution was made without `SaveAt(dense=True)`.
+        """
+        return self._dense().evaluate(t)
+
+    def derivative(self, t: Tensor | float) -> Any:
+        """The time derivative of `evaluate`, shaped like that."""
+        return self._dense().evaluate(t, slope=True)
+
+    def _dense(self) -> Dense:
+        """The dense output, if it was kept."""
+        if self.dense is None:
+            raise ValueError("the solution has no dense output: pass saveat=SaveAt(dense=True) to solve")
+        return self.dense

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from torchflux import leaves
@@ -12,9 +13,12 @@ from torchflux import leaves
 from ._adjoint import Adjoint, Discrete, Task
 from ._brownian import BrownianTree
 from ._controller import PID, Fixed
+from ._dense import Dense, SaveAt
 from ._field import Field
+from ._interrupted import interrupted
 from ._lanes import greatest, has_lanes
-from ._march import March, Method, Status
+from ._march import March, Method, Status, tensor
+from ._native_args import NotNative
 from ._native_route import native_route, on_tensors
 from ._save import Saver
 from ._sde import SDE
@@ -28,14 +32,17 @@ Tree = Any
 
 
 def solve(
-    f: Callable[..., Tree],
+    f: Callable[..., Tree] | SDE,
     y0: Tree,
-    ts: Tensor | Sequence[float | Tensor],
+    ts: Tensor | Sequence[float | Tensor] | NDArray[np.floating],
     args: Tree = None,
     *,
     solver: Solver | None = None,
     controller: PID | Fixed | None = None,
+    saveat: SaveAt | None = None,
     adjoint: Adjoint | None = None,
+    events: Any = (),
+    callbacks: Any = (),
     dt0: float | None = None,
     max_steps: int = 4096,
     batched: bool = False,
@@ -56,14 +63,17 @@ def solve(
         solver: the method (default `Tsit5()`; of an `SDE`, `EulerMaruyama()` or `StochasticHeun()`, by its calculus).
         controller: how the steps are chosen (default `PID()`), or `Fixed(dt)`.
         adjoint: how the gradient is computed (default `Discrete()`). It flows to `y0`, `ts`, `args` and what `f` uses.
+        saveat: what else is kept: `SaveAt(dense=True)` for `evaluate`, `SaveAt(steps=True)` for the steps.
+        events: an `Event` or a function, or several: where they change their sign is found and noted, or ends it.
+        callbacks: a `Callback`, or several: changes of the state at events, or at times.
         dt0: the first step's length; by default it is estimated.
         max_steps: for each sample, rejected steps included.
         batched: solves each sample of `y0`'s leading axis with steps of its own.
         generator: where an `SDE` gets its noise from: a seed is drawn from it. Or the `BrownianTree` itself. Each
             sample of a batch has a path of its own; the lanes of a `vmap` share it.
         throw: whether a failure is an error; otherwise see `status` and `message`.
-        route: "native" is machine code, step control included, for an `f` that is `@native` (see `torchflux_zygote`) or
-            `autonomous`; "torch" is PyTorch; "auto" takes the native one where it can, and `Solution.route` says which.
+        route: "native" is machine code, step control included, for an `f` that is `@native` (see `torchflux_zygote`);
+            "torch" is PyTorch; "auto" takes the native one where it can, and `Solution.route` says which.
 
     Raises:
         SolveError: a sample failed and `throw` is true; the error holds the solution as far as it goes.
@@ -74,23 +84,48 @@ def solve(
     tensor([0.1353])
     """
     if torch.compiler.is_dynamo_compiling():
-        options: Any = (solver, controller, adjoint, dt0, max_steps, batched, generator, throw, route)
-        return _between_graphs(f, y0, ts, args, *options)
+        given: Any = (solver, controller, saveat, adjoint, events, callbacks, dt0, max_steps, batched, generator)
+        return _between_graphs(f, y0, ts, args, *given, throw, route)
     method, adjoint = Method(solver or usual(f), controller or PID(), dt0, max_steps), adjoint or Discrete()
     refuse(f, method.solver, adjoint, generator)
-    solution = native_route(route, f, y0, ts, args, method, adjoint, batched)
+    saveat = saveat or SaveAt()
+    plain = not (events or callbacks or saveat.dense or saveat.steps or method.controller.jump_ts is not None)
+    if route == "native" and not plain:
+        raise NotNative("route='native': events, callbacks, jump_ts and saveat are PyTorch's; or choose route='torch'")
+    solution = native_route(route, f, y0, ts, args, method, adjoint, batched) if plain else None
     if solution is None:
         task = _task(on_tensors(f, args, batched), y0, ts, args, method, batched, generator)
-        solution = _solution(task, adjoint.solve(task))
-    if throw and (solution.status if isinstance(solution.status, int) else solution.status.any()):
+        task = interrupted(task, adjoint, saveat, events, callbacks)
+        solution = _solution(task, adjoint.solve(task), saveat)
+    if throw and _failed(solution.status):
         raise SolveError(solution.message, solution)
     return solution
+
+
+def _failed(status: Any) -> bool:
+    """Whether a sample didn't come to its end."""
+    if isinstance(status, int):
+        return Status(status).failed
+    return bool(status.any()) and any(Status(one).failed for one in status.unique().tolist())
 
 
 @torch.compiler.disable
 def _between_graphs(*args: Any) -> Solution:
     """`solve` in a program that is compiled: as it is, between two graphs."""
-    names = ("solver", "controller", "adjoint", "dt0", "max_steps", "batched", "generator", "throw", "route")
+    names = [
+        "solver",
+        "controller",
+        "saveat",
+        "adjoint",
+        "events",
+        "callbacks",
+        "dt0",
+        "max_steps",
+        "batched",
+        "generator",
+        "throw",
+        "route",
+    ]
     return solve(*args[:4], **dict(zip(names, args[4:], strict=True)))
 
 
@@ -112,16 +147,20 @@ def _task(f: Any, y0: Tree, ts: Any, args: Tree, method: Method, batched: bool, 
     return Task(problem, y, forward, method, saver)
 
 
-def _solution(task: Task, found: March) -> Solution:
+def _solution(task: Task, found: March, saveat: SaveAt) -> Solution:
     """What came of it, in the user's terms."""
     problem, y, end = task.problem, task.y0, found.y
     inner = [] if task.saver is None else [task.saver.gathered(found.saved, len(y), y)]
-    failed = found.status != 0
+    early = (found.status != Status.SUCCESS) & (
+        (found.status != Status.EVENT) | (found.t < float(greatest(task.times[-1])))
+    )
     reached = end
-    if failed.any():
-        reached = end.masked_fill(torch.as_tensor(failed, device=end.device)[:, None], float("nan"))
+    if early.any():
+        reached = end.masked_fill(torch.as_tensor(early, device=end.device)[:, None], float("nan"))
     ys = torch.cat([y[None], *inner, reached[None]])
-    t = found.t * problem.sign
+    t = problem.sign * (tensor(found.t, y) if found.exact is None else found.exact)
+    dense = Dense(problem, task.method.solver, found, y, task.times) if task.keep else None
+    t_events, y_events = ((), ()) if task.breaks is None else task.breaks.found(problem, found)
     lead = (len(ys), len(y)) if problem.batched else (len(ys),)
     return Solution(
         task.times * problem.sign,
@@ -129,8 +168,12 @@ def _solution(task: Task, found: March) -> Solution:
         _stats(found, problem.batched),
         torch.as_tensor(found.status) if problem.batched else Status(found.status[0]),
         _message(found, problem.sign, problem.batched),
-        torch.as_tensor(t) if problem.batched else t[0],
+        t if problem.batched else t[0],
         problem.unravel(end, *lead[1:]),
+        t_events,
+        y_events,
+        dense.accepted() if dense is not None and saveat.steps else None,
+        dense if saveat.dense else None,
     )
 
 

@@ -1,0 +1,163 @@
+"""What is written down of a solution while it is made: how to make it, its steps, and how it ended."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from enum import IntEnum
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ._controller import PID, Fixed, Numbers
+from ._save import Indices, Saved, Saver
+from ._solver import Slope, Solver, Step
+
+__all__ = ["RUNNING", "Live", "Made", "March", "Method", "Status", "Trial", "joined", "tensor"]
+
+
+class Status(IntEnum):
+    """How a sample's solution ended."""
+
+    SUCCESS = 0
+    MAX_STEPS = 1
+    STALLED = 2
+    NOT_FINITE = 3
+    NOT_STEADY = 4
+    EVENT = 5
+    ZENO = 6
+
+    @property
+    def failed(self) -> bool:
+        """Whether it isn't what was asked for."""
+        return self not in (Status.SUCCESS, Status.EVENT)
+
+
+RUNNING = -1
+
+
+@dataclass(frozen=True)
+class Method:
+    """How to solve: all of `solve`'s options that the steps depend on.
+
+    `arrived` says of the states and slopes (rows, n) at steps' ends, which samples need go no further.
+    """
+
+    solver: Solver
+    controller: PID | Fixed
+    dt0: float | None
+    max_steps: int
+    arrived: Callable[[Tensor, Tensor], NDArray[np.bool_]] | None = None
+
+
+@dataclass
+class Live:
+    """The samples that are under way; everything has one row for each."""
+
+    rows: Indices
+    t: Numbers
+    dt: Numbers
+    e1: Numbers
+    e2: Numbers
+    steps: Indices
+    rejected: Indices
+    y: Tensor
+    k: Tensor
+
+    def keep(self, which: NDArray[np.bool_]) -> "Live":
+        """Some of them."""
+        index = torch.as_tensor(which, device=self.y.device)
+        parts: Any = (getattr(self, part.name) for part in fields(self))
+        kept: Any = (part[index] if isinstance(part, Tensor) else part[which] for part in parts)
+        return Live(*kept)
+
+
+@dataclass
+class Trial:
+    """A step of all samples that were under way, from where `live` is, and which of them accept it."""
+
+    live: Live
+    dt: Numbers
+    ends: Numbers
+    accepted: NDArray[np.bool_]
+    step: Step
+    slope: Slope
+    solver: Solver
+
+    @cached_property
+    def dense(self) -> Tensor:
+        """What the solver's `inside` needs, shape (any, rows, n)."""
+        live = self.live
+        t, dt = tensor(live.t, live.y), tensor(self.dt, live.y)
+        return torch.stack(tuple(self.solver.dense(self.slope, t, dt, live.y, live.k, self.step)))
+
+    def made(self, ends: Numbers, slopes: Tensor) -> "Made":
+        """The steps that were accepted, of which only what comes before `ends` may count."""
+        live, accepted = self.live, self.accepted
+        if accepted.all():
+            return Made(live.rows, live.t, ends, self.dt, live.y, slopes)
+        which = torch.as_tensor(accepted, device=slopes.device)
+        rows, t = live.rows[accepted], live.t[accepted]
+        return Made(rows, t, ends[accepted], self.dt[accepted], live.y[which], slopes[:, which])
+
+
+@dataclass(frozen=True)
+class Made:
+    """Accepted steps: whose, when, from which states (rows, n), and with which slopes (stages, rows, n)."""
+
+    rows: Indices
+    t: Numbers
+    ends: Numbers
+    dt: Numbers
+    y: Tensor
+    slopes: Tensor
+
+
+def joined(made: list[Made]) -> Made:
+    """Several steps, or several samples' steps, as one."""
+    rows, t, ends, dt = (np.concatenate([getattr(x, name) for x in made]) for name in ("rows", "t", "ends", "dt"))
+    return Made(rows, t, ends, dt, torch.cat([x.y for x in made]), torch.cat([x.slopes for x in made], 1))
+
+
+@dataclass
+class March:
+    """What came of a solution, by sample: the last state and its time, how it ended, the steps, and what they cost.
+
+    `rows` and `ends` are the accepted steps in the order in which they were made: which samples, and up to where;
+    `made` are those of which more is known, and `happened` is what interrupted them. Differentiable, if that was asked
+    for, are `y`, `saved`, the last times `exact`, what was `crossed`, and the steps `between`.
+    """
+
+    y: Tensor
+    t: Numbers
+    status: Indices
+    steps: Indices
+    rejected: Indices
+    evaluations: Indices
+    wasted: Indices
+    jacobians: Indices
+    rows: list[Indices] = field(default_factory=list)
+    ends: list[Numbers] = field(default_factory=list)
+    saved: list[Saved] = field(default_factory=list)
+    made: list[Made] = field(default_factory=list)
+    happened: list[Any] = field(default_factory=list)
+    exact: Tensor | None = None
+    crossed: Any = None
+    between: Any = None
+    needs_gradient: bool = False
+
+    def save(self, saver: Saver, keep: bool = False) -> None:
+        """The states at the times that the steps noted so far have passed, which are then forgotten, or kept as one."""
+        steps = joined(self.made)
+        self.made = [steps] if keep else []
+        passed = saver.passed(steps.t, steps.ends)
+        if passed is not None:
+            t, dt = tensor(steps.t, steps.y), tensor(steps.dt, steps.y)
+            self.saved.append(saver.states(passed, steps.rows, t, dt, steps.y, steps.slopes))
+
+
+def tensor(numbers: Numbers, like: Tensor) -> Tensor:
+    """Numbers as a tensor of the state's real dtype and device."""
+    return torch.as_tensor(numbers, dtype=like.dtype.to_real(), device=like.device)
