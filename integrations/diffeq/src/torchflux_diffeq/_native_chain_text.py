@@ -4,7 +4,7 @@ What comes out of a hidden layer is an array, the state's numbers are variables.
 last, along which the loops run: those of hidden layers are transposed.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -16,8 +16,6 @@ from ._native_slope import SlopeCode, exact, specialised
 from ._native_text import Layout
 
 __all__ = ["chain_leaves", "chain_slope"]
-
-Step = Affine | Each
 
 
 def chain_leaves(chain: Lowered, dtype: torch.dtype) -> list[Leaf]:
@@ -89,7 +87,10 @@ def _read(f: Any, name: str, dtype: Any) -> Any:
 
     one = dtype(0.5) if dtype is np.float32 else 0.5
     result = "np.float32(f(x))" if dtype is np.float32 else "float(f(x))"
-    special = specialised(native(f), f"def {name}(x):\n    return {result}\n", [one])
+    try:
+        special = specialised(native(f), f"def {name}(x):\n    return {result}\n", [one])
+    except Exception as error:  # whatever it is, PyTorch can call the function
+        raise NotNative(f"{f.__name__} can't be read as a function of a number: {error}") from error
     if special.constants or special.form != "scalar":
         raise NotNative(f"{f.__name__} is more than a function of each number")
     x = torch.linspace(-1.3, 1.7, 7, dtype=torch.float64)
@@ -101,6 +102,14 @@ def _read(f: Any, name: str, dtype: Any) -> Any:
     if not isinstance(expected, torch.Tensor) or not torch.equal(expected, torch.cat(rows)):
         raise NotNative(f"{f.__name__} is more than a function of each number")
     return special
+
+
+class Stage(NamedTuple):
+    """A dense layer by number (`None`: what is before the first), what it is given, and the slopes behind it."""
+
+    layer: int | None
+    before: str | list[str]
+    derivatives: list[list[str]]
 
 
 class _Text:
@@ -144,22 +153,21 @@ class _Text:
         self.add(f"return {', '.join(x)}")
         return "\n".join(self.lines)
 
-    def forward(self, slopes: bool) -> tuple[list[str], list[Any]]:
+    def forward(self, slopes: bool) -> tuple[list[str], list[Stage]]:
         """From the state's numbers to the slope's; with the functions' own slopes, for the way back."""
-        x, track, array = [f"y_{i}" for i in range(self.n)], [], ""
+        x, array, stages = [f"y_{i}" for i in range(self.n)], "", []
         for k, each in self.groups():
-            before = array or x
+            before: str | list[str] = array or x
             if k is not None and k < self.last:
                 self.hidden(k, array, x, each, slopes)
                 array = f"hidden{k}"
-            else:
-                if k is not None:
-                    x, array = self.final(k, array, x), ""
-                x, derivatives = self.numbers(x, each, slopes)
-                track.append((k, before, derivatives))
+                stages.append(Stage(k, before, []))
                 continue
-            track.append((k, before, None))
-        return x, track
+            if k is not None:
+                x, array = self.final(k, array, x), ""
+            x, derivatives = self.numbers(x, each, slopes)
+            stages.append(Stage(k, before, derivatives))
+        return x, stages
 
     def numbers(self, x: list[str], each: list[int], slopes: bool) -> tuple[list[str], list[list[str]]]:
         """Functions of numbers in variables."""
@@ -207,10 +215,10 @@ class _Text:
     def pull(self) -> str:
         """The body of `slope_reverse`."""
         self.lines = []
-        _, track = self.forward(True)
+        _, stages = self.forward(True)
         c = [f"g_{i}" for i in range(self.n)]
-        for k, before, derivatives in reversed(track):
-            for number, d in enumerate(reversed(derivatives or [])):
+        for k, before, derivatives in reversed(stages):
+            for number, d in enumerate(reversed(derivatives)):
                 made = [f"c{'' if k is None else k}_{number}_{i}" for i in range(self.n)]
                 self.add(*(f"{a} = {b} * {s}" for a, b, s in zip(made, c, d, strict=True)))
                 c = made

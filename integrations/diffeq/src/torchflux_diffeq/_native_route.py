@@ -47,7 +47,7 @@ def native_route(
         if adjoint != _DISCRETE:
             raise NotNative(f"the adjoint is {adjoint}")
         times = _times(ts, y0)
-        problem = _Problem(f, y0, times, args, method, batched)
+        problem = _Problem(f, y0, times, args, method, batched, any_size=route == "native")
         job = problem.job(y0, method)
         return _solution(job, times, *solved(job, y0, problem.slope.params), problem.sign, method, batched)
     except NotNative as reason:
@@ -104,12 +104,15 @@ class _Problem:
         NotNative: it can't be done in this way; the message says why.
     """
 
-    def __init__(self, f: Any, y0: Tensor, times: Tensor, args: Any, method: Method, batched: bool) -> None:
+    def __init__(
+        self, f: Any, y0: Tensor, times: Tensor, args: Any, method: Method, batched: bool, any_size: bool = True
+    ) -> None:
         _check(y0, times, method, batched)
         self.times, self.batched = times, batched
         self.samples = len(y0) if batched else 1
         self.n = 1 if y0.dim() == batched else y0.shape[-1]
-        self.slope = of_chain(f, y0, batched) if type(f) is autonomous else of_function(f, y0, args, batched)
+        chain = type(f) is autonomous
+        self.slope = of_chain(f, y0, batched, any_size) if chain else of_function(f, y0, args, batched)
         self.sign = -1 if times[0].item() > times[-1].item() else 1
         self.program = self._program(y0.dtype, method)
 

@@ -1,6 +1,7 @@
 """Where a native program's slope comes from: a function that is `@native`, or a chain of layers."""
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ from ._native_slope import FEW, SlopeCode, native_slope
 __all__ = ["DTYPES", "NativeSource", "is_native", "of_chain", "of_function"]
 
 DTYPES: dict[torch.dtype, Any] = {torch.float64: np.float64, torch.float32: np.float32}
+LARGEST = 2**17
+"""The weights up to which a chain is native by itself: beyond, PyTorch's matrix products win."""
 Slopes = Callable[[Any, Tensor, Tensor], Tensor]
 
 
@@ -78,13 +81,17 @@ def _is_leaf(x: Any) -> bool:
     return not isinstance(x, tuple | list)
 
 
-def of_chain(f: autonomous, y0: Tensor, batched: bool) -> NativeSource:
-    """A chain of layers, whose parameters are arguments."""
+def of_chain(f: autonomous, y0: Tensor, batched: bool, any_size: bool = True) -> NativeSource:
+    """A chain of layers, whose parameters are arguments; of `any_size`, or only where that is worth while."""
     if y0.dim() == batched or y0.shape[-1] > FEW:
         raise NotNative(f"the state has the shape {tuple(y0.shape[batched:])}, not one axis of up to {FEW} numbers")
+    if find_spec("torchflux_zygote") is None:
+        raise NotNative("torchflux_zygote, which makes machine code, is not installed")
     chain, n, dtype = lowered(f.model), y0.shape[-1], y0.dtype
     chain.check(n, dtype)
     weights = chain.weights
+    if not any_size and sum(x.numel() for x in weights) > LARGEST:
+        raise NotNative(f"the chain has more than {LARGEST} weights: PyTorch is faster")
     code = lambda backward: chain_slope(chain, n, DTYPES[dtype], backward)
     return NativeSource(f.model, chain.key, chain_leaves(chain, dtype), weights, code, _by_torch(chain))
 
