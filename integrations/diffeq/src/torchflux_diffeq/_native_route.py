@@ -190,7 +190,8 @@ def _solution(
             return None
         stats = Stats(steps, steps - rejected, rejected, started + each * steps, each * rejected, 0)
         message = _message(job, sign, batched) if status else MESSAGES[Status.SUCCESS]
-        return Solution(times, ys, stats, Status(status), message, sign * job.last[0], end, route="native")
+        t = torch.scalar_tensor(sign * job.last[0], dtype=times.dtype)
+        return Solution(times, ys, stats, Status(status), message, t, end, route="native")
     counts = torch.from_numpy(job.counts)
     status, steps, rejected = counts[:, 0], counts[:, 1], counts[:, 2]
     if (job.counts[:, 0] == REFUSED).any():
@@ -198,7 +199,8 @@ def _solution(
     wasted = each * rejected
     stats = Stats(steps, steps - rejected, rejected, started + each * steps, wasted, torch.zeros_like(wasted))
     message = _message(job, sign, batched)
-    return Solution(times, ys, stats, status, message, torch.from_numpy(sign * job.last), end, route="native")
+    t = torch.from_numpy(sign * job.last).to(times.dtype)
+    return Solution(times, ys, stats, status, message, t, end, route="native")
 
 
 def _message(job: Job, sign: int, batched: bool) -> str:
