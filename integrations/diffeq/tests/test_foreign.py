@@ -103,8 +103,9 @@ def test_a_batch_is_its_samples(solver):
     assert all(torch.allclose(a, b, rtol=1e-9) for a, b in zip(found, due, strict=True))
 
 
-@pytest.mark.parametrize("solver", [SciPy("BDF"), SciPy("DOP853"), TorchDiffEq("dopri8")], ids=repr)
+@pytest.mark.parametrize("solver", [SciPy("BDF"), SciPy("DOP853"), TorchDiffEq("dopri5")], ids=repr)
 def test_trees_closures_and_hidden_parameters(solver):
+    torch.manual_seed(0)
     net = torch.nn.Linear(2, 2, dtype=DTYPE)
     y0 = {"x": needing(Y)[0], "n": torch.zeros((), dtype=DTYPE)}
     f = lambda t, y, args: {"x": torch.tanh(net(y["x"])), "n": y["x"].sum()}
