@@ -1,6 +1,7 @@
 """Chains of dense layers as machine code: every layer and activation against the module itself."""
 
 import math
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 from diffeq_problems import DTYPE
 from test_native import FINE, TIMES, compared, leaf, plain, same_solution  # noqa: F401 - a fixture
 from torch import nn
+from torch.nn.utils import prune
 
 import torchflux
 from torchflux import Chain, Dense
@@ -106,6 +108,35 @@ def test_machine_code():
     torch.testing.assert_close(grads[0], grads[1], rtol=1e-4, atol=1e-5)
 
 
+def test_finite_differences(plain):  # noqa: F811
+    """By every weight: of fixed steps, so that the computed function is smooth."""
+    model, y0 = chain(2, 3, 3, 2), states(2)
+    weights = tuple(p.detach().clone().requires_grad_() for p in model.parameters())
+    names = [name for name, _ in model.named_parameters()]
+
+    def run(y0, *weights):
+        for name, p in zip(names, weights, strict=True):
+            layer, _, kind = name.rpartition(".")
+            model.get_submodule(layer)._parameters[kind] = p
+        options = {"controller": Fixed(0.25), "solver": Heun(), "batched": True}
+        return solve(autonomous(model), y0, TIMES[:3], route="native", **options).ys
+
+    assert torch.autograd.gradcheck(run, (y0, *weights), eps=1e-6, rtol=1e-6)
+
+
+def test_gradients_do_not_depend_on_the_threads(plain, monkeypatch):  # noqa: F811
+    monkeypatch.setattr("torchflux_diffeq._native_operation.WORTH_THREADS", 0.0)
+    model, y0, threads, found = chain(2, 3, 2), states(70), torch.get_num_threads(), []
+    try:
+        for count in (1, 3):
+            torch.set_num_threads(count)
+            ys = solve(autonomous(model), y0, TIMES[:2], batched=True, route="native").ys
+            found.append((ys, *torch.autograd.grad(ys.square().sum(), [y0, *model.parameters()])))
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+
+
 def test_second_derivatives(plain):  # noqa: F811
     model, y0, found = chain(2, 3, 2), states(3), []
     for route in ("native", "torch"):
@@ -158,38 +189,146 @@ def fill(x, a, b, c):
 # The choice.
 
 
-def test_what_is_not_lowered_goes_by_torch(plain):  # noqa: F811
-    hooked = chain(2, 3, 2)
-    hooked[0].register_forward_hook(lambda module, args, y: 2.0 * y)
-    cases = [
-        (Chain(nn.Linear(2, 2), nn.BatchNorm1d(2).eval()).to(DTYPE), "BatchNorm1d"),
-        (Chain(lambda y: y - y.sum(), *chain(2, 3, 2)), None),
-        (Chain(lambda y: y * y.shape[-1], *chain(2, 3, 2)), None),
-        (hooked, "hooks"),
-        (lambda y: -y.flip(-1) * y, None),
-    ]
-    for model, why in cases:
-        y0 = states(2)
-        assert solve(autonomous(model), y0, (0.0, 0.1), batched=True).route == "torch"
-        with pytest.raises(TypeError, match=why):
-            solve(autonomous(model), y0, (0.0, 0.1), batched=True, route="native")
+class Doubled(nn.Linear):
+    def forward(self, x):
+        return 2.0 * super().forward(x)
+
+
+class Scaled:
+    def __init__(self, scale):
+        self.scale = scale
+
+    def activation(self, x):
+        return self.scale * x * x
+
+
+def hooked(register):
+    model = chain(2, 3, 2)
+    getattr(model[0], register)(lambda module, *args: None)
+    return model
+
+
+def patched():
+    model = chain(2, 3, 2)
+    given = model[1].forward
+    model[1].forward = lambda x: 2.0 * given(x)
+    return model
+
+
+def parametrized(wrap):
+    return nn.Sequential(wrap(nn.Linear(2, 3)), nn.Tanh(), nn.Linear(3, 2)).to(DTYPE)
+
+
+REFUSED = {
+    "no layer of the table": (Chain(nn.Linear(2, 2), nn.BatchNorm1d(2).eval()).to(DTYPE), "BatchNorm1d"),
+    "dropout": (Chain(*chain(2, 3, 2), nn.Dropout(0.5)), "Dropout"),
+    "a sum": (Chain(lambda y: y - y.sum(), *chain(2, 3, 2)), "function of a number"),
+    "a shape": (Chain(lambda y: y * y.shape[-1], *chain(2, 3, 2)), "function of a number"),
+    "another of tensors": (Chain(lambda y: 2.0 * y if isinstance(y, torch.Tensor) else y, *chain(2, 3, 2)), "another"),
+    "a tensor within": (Chain(partial(torch.add, torch.ones(2)), *chain(2, 3, 2)), "no dense layer"),
+    "forward hook": (hooked("register_forward_hook"), "hooks"),
+    "forward pre-hook": (hooked("register_forward_pre_hook"), "hooks"),
+    "backward hook": (hooked("register_full_backward_hook"), "hooks"),
+    "backward pre-hook": (hooked("register_full_backward_pre_hook"), "hooks"),
+    "a forward of its own": (patched(), "forward of its own"),
+    "a subclass": (Chain(Doubled(2, 3), nn.Linear(3, 2)).to(DTYPE), "Doubled"),
+    "weight norm": (parametrized(nn.utils.parametrizations.weight_norm), "ParametrizedLinear"),
+    "pruned": (parametrized(lambda layer: prune.l1_unstructured(layer, "weight", 0.5)), "hooks"),
+    "no module": (lambda y: -y.flip(-1) * y, "function of a number"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_not_lowered_goes_by_torch(name, plain):  # noqa: F811
+    """What a layer computes may be more than its class says: then it is PyTorch's, and the refusal says why."""
+    model, why = REFUSED[name]
+    y0, options, found = states(2), {"controller": Fixed(0.05), "batched": True}, []
+    for f in (autonomous(model), lambda t, y, args: model(y)):
+        torch.manual_seed(3)
+        found.append(solve(f, y0, (0.0, 0.1), **options))
+        assert found[-1].route == "torch"
+    torch.testing.assert_close(found[0].ys, found[1].ys)
+    with pytest.raises(NotNative, match=why):
+        solve(autonomous(model), y0, (0.0, 0.1), route="native", **options)
+
+
+def test_a_hook_of_all_modules(plain):  # noqa: F811
+    handle = nn.modules.module.register_module_forward_hook(lambda module, args, y: 2.0 * y)
+    try:
+        assert solve(autonomous(chain(2, 3, 2)), states(2), (0.0, 0.1), batched=True).route == "torch"
+    finally:
+        handle.remove()
+
+
+def test_states_that_do_not_fit(plain):  # noqa: F811
+    run = lambda model, y0: solve(autonomous(model), y0, (0.0, 1.0), batched=True, route="native")
     with pytest.raises(NotNative, match="up to 8 numbers"):
-        solve(autonomous(chain(9, 3, 9)), states(1, 9), (0.0, 1.0), batched=True, route="native")
+        run(chain(9, 3, 9), states(1, 9))
     with pytest.raises(NotNative, match="gets 3"):
-        solve(autonomous(chain(2, 3, 3)), states(1, 3), (0.0, 1.0), batched=True, route="native")
+        run(chain(2, 3, 3), states(1, 3))
+    with pytest.raises(NotNative, match="on the CPU, a weight is"):
+        run(chain(2, 3, 2).float(), states(1))
+    with pytest.raises(NotNative, match="one axis"):
+        run(Chain(lambda y: y if y > 0.0 else 2.0 * y, *chain(2, 3, 2)), states(1))
+    with pytest.raises(NotNative, match="autocast"), torch.autocast("cpu"):
+        run(chain(2, 3, 2), states(1))
+
+
+def test_weights_of_any_form(plain):  # noqa: F811
+    """Shared by two layers, frozen, and not in a row."""
+    model = chain(2, 3, 3, 3, 2)
+    model[2].weight, model[2].bias = model[1].weight, model[1].bias
+    by_both(model)
+    model[0].weight.requires_grad_(False)
+    y0, model[3].weight = states(2), nn.Parameter(torch.randn(3, 2, dtype=DTYPE).t())
+    wanted = (y0, *(p for p in model.parameters() if p.requires_grad))
+    compared(autonomous(model), y0, TIMES[:3], None, wanted, controller=Fixed(0.2), batched=True)
+
+
+def test_weights_that_are_lent(plain):  # noqa: F811
+    """`functional_call` puts other tensors in the parameters' places for the length of a call."""
+    layer = NeuralODE(chain(2, 3, 2), controller=Fixed(0.2))
+    lent = {name: (2.0 * p).detach().requires_grad_() for name, p in layer.named_parameters()}
+    x, found = states(3), []
+    for route in ("native", "torch"):
+        layer.options = {**layer.options, "route": route}
+        y = torch.func.functional_call(layer, lent, (x,))
+        found.append((y, *torch.autograd.grad(y.square().sum(), [x, *lent.values()])))
+    torch.testing.assert_close(found[0], found[1], rtol=1e-10, atol=1e-11)
+
+
+def test_weights_changed_before_the_gradient(plain):  # noqa: F811
+    model = chain(2, 3, 2)
+    y = solve(autonomous(model), states(2), (0.0, 0.5), batched=True, route="native").ys
+    with torch.no_grad():
+        model[0].weight.mul_(2.0)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()
 
 
 def test_a_chain_that_changes_is_read_again(plain):  # noqa: F811
-    model, y0, scale = chain(2, 3, 2), states(2), 1.0
-    model = Chain(lambda y: scale * y, *model)
+    scale, own = 1.0, Scaled(2.0)
+    model, y0 = Chain(lambda y: scale * y, own.activation, *chain(2, 3, 2)), states(2)
     f = autonomous(model)
-    run = lambda route: solve(f, y0, (0.0, 0.5), controller=Fixed(0.25), batched=True, route=route).ys
-    torch.testing.assert_close(run("native"), run("torch"))
+
+    def agree():
+        run = lambda route: solve(f, y0, (0.0, 0.5), controller=Fixed(0.25), batched=True, route=route).ys
+        torch.testing.assert_close(run("auto"), run("torch"))
+
+    agree()
     scale = 3.0
-    torch.testing.assert_close(run("native"), run("torch"))
+    agree()
+    own.scale = -1.0
+    agree()
     with torch.no_grad():
-        model[1].weight.mul_(2.0)
-    torch.testing.assert_close(run("native"), run("torch"))
+        model[2].weight.mul_(2.0)
+    agree()
+    model[2].weight = nn.Parameter(-model[2].weight.detach())
+    agree()
+    model[2].activation = torch.sigmoid
+    agree()
+    model[2].register_forward_hook(lambda module, args, y: 2.0 * y)
+    agree()
 
 
 def test_neural_ode_layer(plain):  # noqa: F811

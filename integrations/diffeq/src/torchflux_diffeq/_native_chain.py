@@ -81,8 +81,13 @@ class Lowered:
             size = weight.shape[0]
         if size != n:
             raise NotNative(f"the chain gives {size} numbers for a state of {n}")
-        if any(x.dtype != dtype or x.device.type != "cpu" for x in self.weights):
-            raise NotNative(f"the state is {dtype} on the CPU, but a weight isn't")
+        for x in self.weights:
+            if x.dtype != dtype or x.device.type != "cpu":
+                raise NotNative(f"the state is {dtype} on the CPU, a weight is {x.dtype} on {x.device}")
+            if type(x) not in (Tensor, nn.Parameter) or x.layout != torch.strided:
+                raise NotNative(f"a weight is a {type(x).__name__} of layout {x.layout}, not a plain tensor")
+        if torch.is_autocast_enabled("cpu"):
+            raise NotNative("autocast is on, which changes what layers compute")
 
 
 class autonomous:
@@ -123,11 +128,23 @@ def lowered(model: Any) -> Lowered:
     return Lowered(layers)
 
 
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+
+def _plain(layer: nn.Module) -> None:
+    """Refuses a module that computes something else than its class says."""
+    shared = vars(nn.modules.module)
+    if any(vars(layer)[name] or shared[f"_global{name}"] for name in HOOKS):
+        raise NotNative(f"{type(layer).__name__} has hooks")
+    if "forward" in vars(layer):
+        raise NotNative(f"{type(layer).__name__} has a forward of its own")
+
+
 def _collect(layer: Any, layers: list[Affine | Each]) -> None:
     """The layers of a layer."""
     kind = type(layer)
-    if isinstance(layer, nn.Module) and (layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks):
-        raise NotNative(f"{kind.__name__} has hooks")
+    if isinstance(layer, nn.Module):
+        _plain(layer)
     if kind is Chain or kind is nn.Sequential:
         for part in layer.values() if kind is Chain else layer:
             _collect(part, layers)
