@@ -14,7 +14,7 @@ import warnings
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
 
 import torch
-from diffeq_peers import of_jax, of_torch
+from diffeq_peers import by_hand, of_jax, of_torch
 from diffeq_peers.native_slopes import lotka_volterra as native_lotka_volterra
 from diffeq_peers.native_slopes import van_der_pol as native_van_der_pol
 from diffeq_peers.workloads import ATOL, RTOL, lotka_volterra, neural_ode, stiff_batch
@@ -62,7 +62,7 @@ def workloads():
     """Each with its peers."""
     for samples in (1, 256):
         w = lotka_volterra(samples)
-        peers = of_torch.peers(w) | of_jax.peers(w, forward=True)
+        peers = of_torch.peers(w) | of_jax.peers(w, forward=True) | by_hand.peers(w)
         peers["torchflux, shared steps"] = ours(w, batched=False)
         if w.batched:
             peers["torchflux"] = ours(w, batched=True)

@@ -18,6 +18,8 @@ from ._march import Status
 from ._mechanics import *
 from ._methods import *
 from ._native_args import *
+from ._native_chain import *
+from ._native_network import *
 from ._native_route import *
 from ._neural_ode import *
 from ._neural_sde import *

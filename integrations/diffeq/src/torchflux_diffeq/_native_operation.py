@@ -141,7 +141,7 @@ class _Solved(torch.autograd.Function):
         grads: list[Any] = [None, torch.from_numpy(begin).view(y0.shape)]
         for x, leaf, total in zip(params, ctx.job.leaves, sums, strict=True):
             whole = total if total is None or leaf.own else total.sum(0) if len(total) > 1 else total[0]
-            grads.append(None if whole is None else torch.from_numpy(whole).view(x.shape))
+            grads.append(None if whole is None else _like(torch.from_numpy(whole), x, leaf))
         return tuple(grads)
 
 
@@ -173,8 +173,13 @@ def _array(x: Tensor) -> Array:
 
 def _given(x: Tensor, leaf: Leaf) -> Array:
     """An argument as programs take it."""
-    numbers = _array(x)
+    numbers = _array(x.detach().t() if leaf.turned else x)
     return numbers if leaf.ndim else numbers.reshape(*numbers.shape, 1)
+
+
+def _like(grad: Tensor, x: Tensor, leaf: Leaf) -> Tensor:
+    """The gradient of an argument, in its shape."""
+    return grad.t().contiguous() if leaf.turned else grad.view(x.shape)
 
 
 def _share_out(run: Callable[[int, int], None], blocks: int) -> None:
