@@ -1,0 +1,132 @@
+"""A neural ODE learns a spiral: torchdiffeq's demonstration, trained by both libraries side by side.
+
+The spiral is y' = A y³ from (2, 0). A network of y³ is to be that slope. It never sees the slope, and no more of the
+spiral at once than 20 pieces of 10 neighbouring points: from the first point of each, the other nine are to be met.
+Both libraries start with the same weights, see the same pieces and solve to the same tolerances, in turns.
+"""
+
+import math
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from picture import draw
+from tqdm import tqdm
+
+from torchflux import Adam, Chain, Dense, adjust, back, tanh, trainables
+from torchflux_diffeq import PID, Dopri5, solve
+
+try:
+    from torchdiffeq import odeint
+except ImportError:  # then there is nothing to compare with
+    odeint = None
+
+
+@dataclass
+class Parameters:
+    seed: int = field(default=0, metadata={"help": "of the weights and of the pieces"})
+    steps: int = field(default=2000, metadata={"help": "of the optimiser"})
+    pieces: int = field(default=20, metadata={"help": "in a batch"})
+    length: int = field(default=10, metadata={"help": "points in a piece"})
+    points: int = field(default=1000, metadata={"help": "of the whole spiral"})
+    end: float = field(default=25.0, metadata={"help": "the last time"})
+    hidden: int = 50
+    rate: float = 0.03
+    rtol: float = 1e-6
+    atol: float = 1e-8
+    every: int = field(default=100, metadata={"help": "steps between looks at the whole spiral"})
+
+
+A = torch.tensor([[-0.1, 2.0], [-2.0, -0.1]], dtype=torch.float64)
+
+
+def make_model(p):
+    torch.manual_seed(p.seed)
+    small = lambda *shape: 0.1 * torch.randn(*shape)
+    return Chain(lambda y: y**3, Dense(2, p.hidden, tanh, init=small), Dense(p.hidden, 2, init=small)).double()
+
+
+# One solution, by either library: states y0 (n, 2) at the times ts (t,) become (t, n, 2).
+
+
+def by_torchflux(net, y0, ts, p):
+    slope = lambda t, y, args: net(y)
+    return solve(slope, y0, ts, solver=Dopri5(), controller=PID(p.rtol, p.atol), batched=True).ys
+
+
+def by_torchdiffeq(net, y0, ts, p):
+    return odeint(lambda t, y: net(y), y0, ts, rtol=p.rtol, atol=p.atol, method="dopri5")
+
+
+class Run:
+    """The training by one of the libraries."""
+
+    def __init__(self, solution, truth, ts, p):
+        self.solution, self.truth, self.ts, self.p = solution, truth, ts, p
+        self.net = make_model(p)
+        self.opt, self.steps = Adam(trainables(self.net), p.rate), 0
+        self.rng = torch.Generator().manual_seed(p.seed)
+        self.seconds = self.processor = 0.0
+        self.errors = [self.error()]
+
+    def train(self, steps):
+        clock, processor = time.perf_counter(), time.process_time()
+        for _ in range(steps):
+            first = torch.randint(len(self.truth) - self.p.length, (self.p.pieces,), generator=self.rng)
+            piece = torch.stack([self.truth[first + i] for i in range(self.p.length)])  # (length, pieces, 2)
+            ys = self.solution(self.net, piece[0], self.ts[: self.p.length], self.p)
+            back((ys - piece).square().mean())
+            adjust(self.opt, self.p.rate * (1 + math.cos(math.pi * self.steps / self.p.steps)) / 2)
+            self.opt()
+            self.steps += 1
+        self.seconds += time.perf_counter() - clock
+        self.processor += time.process_time() - processor
+        self.errors.append(self.error())
+
+    def whole(self):
+        """The spiral as the network has it, from its first point alone, (points, 2)."""
+        with torch.no_grad():
+            return self.solution(self.net, self.truth[:1], self.ts, self.p)[:, 0]
+
+    def error(self):
+        return (self.whole() - self.truth).abs().mean().item()
+
+
+def main(parameters: Parameters, out: Path) -> dict:
+    p, torch_threads = parameters, torch.get_num_threads()
+    torch.set_num_threads(1)  # the arrays are small
+    ts = torch.linspace(0.0, p.end, p.points, dtype=torch.float64)
+    start = torch.tensor([2.0, 0.0], dtype=torch.float64)
+    truth = solve(lambda t, y, args: y**3 @ A, start, ts, controller=PID(1e-9, 1e-11)).ys  # (points, 2)
+    runs = {"torchflux": Run(by_torchflux, truth, ts, p)}
+    if odeint is not None:
+        runs["torchdiffeq"] = Run(by_torchdiffeq, truth, ts, p)
+    untrained = runs["torchflux"].whole()
+    with tqdm(total=p.steps, unit="step") as bar:
+        while bar.n < p.steps:
+            steps = min(p.every, p.steps - bar.n)
+            for run in runs.values():
+                run.train(steps)
+            bar.update(steps)
+            bar.set_postfix(error=f"{runs['torchflux'].errors[-1]:.4f}")
+    torch.set_num_threads(torch_threads)
+    draw(ts, truth, untrained, runs, p, out / "spiral.png")
+    return {name: summary(run) for name, run in runs.items()}
+
+
+def summary(run):
+    return {
+        "steps": run.p.steps,
+        "seconds": round(run.seconds, 2),
+        "processor_seconds": round(run.processor, 2),
+        "error": round(run.errors[-1], 5),
+        "best_error": round(min(run.errors), 5),
+        "errors": run.errors,
+    }
+
+
+if __name__ == "__main__":
+    for name, row in main(Parameters(), Path(__file__).parent).items():
+        print(f"{name:12} {row['steps']} steps in {row['seconds']:.1f} s ({row['processor_seconds']:.1f} s of processor)")
+        print(f"{'':12} mean error of the whole spiral {row['error']:.4f}, at best {row['best_error']:.4f}")
