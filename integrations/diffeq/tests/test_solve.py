@@ -106,8 +106,9 @@ def test_fixed_steps_end_at_the_end():
     assert solution.t == 1.0
 
 
-def test_nothing_moves_the_first_step():
-    assert torch.equal(solve(lambda t, y, args: 0 * y, Y[0], (0.0, 1e6)).ys[-1], Y[0])
+@pytest.mark.parametrize("start", [Y[0], Y[0].float(), torch.zeros(2)], ids=["float64", "float32", "zero"])
+def test_nothing_moves_the_first_step(start):
+    assert torch.equal(solve(lambda t, y, args: 0 * y, start, (0.0, 1e6)).ys[-1], start)
 
 
 @pytest.mark.parametrize(

@@ -11,16 +11,15 @@ from torch import Tensor
 
 from ._controller import Numbers
 from ._crossings import Crossings
-from ._events import Condition, changes, conditions
+from ._events import Condition
 from ._field import Field
-from ._lanes import greatest
 from ._record import Entry, Happened, Kind, tables
 from ._save import Indices
-from ._stops import JUMP, LANDING, Jumps, Stops, times
+from ._stops import Jumps, Stops
 from ._track import RUNNING, Live, March, Status, Trial, tensor
 from ._watched import Watched, Within
 
-__all__ = ["Breaks", "breaks"]
+__all__ = ["Breaks"]
 
 
 @dataclass
@@ -228,8 +227,8 @@ class Breaks:
             number = self.stops.at[rows]
             what = self.stops.what[rows, number]
             self.stops.at[rows] += 1
-            scene.fresh[due] |= what != LANDING
-            for i, k in zip(due[what != LANDING], number[what != LANDING], strict=True):
+            scene.fresh[due] = True
+            for i, k in zip(due, number, strict=True):
                 scene.enter(int(i), int(k), Kind.STOP, float(scene.t[i]))
             for c in np.unique(what[what >= 0]):
                 self._change(scene, self.changes[c], due[what == c], out)
@@ -250,23 +249,3 @@ class Breaks:
 def _put(y: Tensor, rows: Indices, new: Tensor) -> Tensor:
     """States of which some rows are new."""
     return y.index_copy(0, torch.as_tensor(rows, device=y.device), new)
-
-
-def breaks(problem: Field, y0: Tensor, interval: Tensor, controller: Any, events: Any, callbacks: Any) -> Breaks | None:
-    """What interrupts the steps from `interval[0]` to `interval[-1]`, if there is anything."""
-    watched, known = conditions(problem, events, callbacks), changes(problem, callbacks)
-    samples, (begin, end) = len(y0), (float(t) for t in greatest(interval[[0, -1]]))
-    of_each = samples if problem.batched else None
-    stops = [
-        (times(when, f"{change.name}'s times", interval, problem.sign, of_each), i)
-        for i, (change, when) in enumerate(known)
-    ]
-    jumps = None
-    if controller.jump_ts is not None:
-        exact = times(controller.jump_ts, "jump_ts", interval, problem.sign, None).sort().values
-        jumps = Jumps(exact)
-        stops.append((exact, JUMP))
-    if not watched and not stops:
-        return None
-    every = Stops.of(stops, samples, begin, end) if stops else None
-    return Breaks(watched, [change for change, _ in known], every, jumps, end, samples)

@@ -164,6 +164,10 @@ class Path:
             if not (same and first in self.known and last in self.known):
                 self._look_up(rows, first, last, dimensions)
             return self.known[last] - self.known[first]
+        return self.apart(rows, t, ends, dimensions)
+
+    def apart(self, rows: Indices, t: Numbers, ends: Numbers, dimensions: int) -> Numbers:
+        """The same for steps that don't follow each other."""
         return self.tree.paired(ends, rows, dimensions) - self.tree.paired(t, rows, dimensions)
 
     def _look_up(self, rows: Indices, first: float, last: float, dimensions: int) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 from torch import Tensor
 from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_leaves
+from torch.utils._pytree import tree_leaves, tree_map_only
 
-__all__ = ["captured"]
+__all__ = ["captured", "closed", "replaced"]
 
 
 class _Seen(TorchFunctionMode):
@@ -38,7 +38,7 @@ def captured(f: Callable[..., Tensor], *args: Tensor) -> tuple[Tensor, list[Tens
         result = f(*args)
     ends = [*args, *seen.found.values()]
     found = [x for x in seen.found.values() if not _made_of(x, ends)]
-    return (result, found) if _leads_only_to(result, [*args, *found]) else None
+    return (result, found) if closed(result, [*args, *found]) else None
 
 
 def _made_of(x: Tensor, ends: list[Tensor]) -> bool:
@@ -47,7 +47,19 @@ def _made_of(x: Tensor, ends: list[Tensor]) -> bool:
     return x.grad_fn is not None and any(node in stops for node in _tape(x.grad_fn.next_functions, stops))
 
 
-def _leads_only_to(result: Tensor, ends: list[Tensor]) -> bool:
+class replaced(TorchFunctionMode):
+    """While it is active, operations get other tensors in place of some."""
+
+    def __init__(self, originals: list[Tensor], others: list[Tensor]) -> None:
+        super().__init__()
+        self.others = {id(x): other for x, other in zip(originals, others, strict=True)}
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        args, kwargs = tree_map_only(Tensor, lambda x: self.others.get(id(x), x), (args, kwargs or {}))
+        return func(*args, **kwargs)
+
+
+def closed(result: Tensor, ends: list[Tensor]) -> bool:
     """Whether every path of the tape ends at one of these tensors."""
     stops = {_origin(x) for x in ends if x.requires_grad}
     return all(node in stops for node in _tape([(result.grad_fn, 0)], stops) if isinstance(node, Tensor))

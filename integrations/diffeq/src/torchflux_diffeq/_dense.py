@@ -30,8 +30,8 @@ class SaveAt:
 
     >>> from torchflux_diffeq import solve
     >>> solution = solve(lambda t, y, args: -y, torch.ones(1), (0.0, 1.0), saveat=SaveAt(dense=True))
-    >>> solution.evaluate(0.5), solution.derivative(0.5)
-    (tensor([0.6065]), tensor([-0.6065]))
+    >>> solution.evaluate(0.5), solution.derivative(0.0)
+    (tensor([0.6065]), tensor([-1.]))
     """
 
     dense: bool = False

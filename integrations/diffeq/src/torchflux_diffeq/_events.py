@@ -38,7 +38,7 @@ class Event:
     >>> ground = Event(lambda t, y, args: y[0])
     >>> solution = solve(fall, torch.tensor([0.0, 3.0]), (0.0, 10.0), events=ground)
     >>> solution.t, solution.t_events[0]
-    (tensor(3.), tensor([3.]))
+    (tensor(3.0000), tensor([3.0000]))
     """
 
     f: Callable[..., Tensor]

@@ -81,6 +81,10 @@ class Field:
         self.check(state, len(y), name, "state")
         return self.ravel(state, len(y))
 
+    def over(self, rows: NDArray[np.int64], t: NDArray[np.float64], ends: NDArray[np.float64]) -> Slope:
+        """The slopes of some samples for steps from `t` to `ends` (rows,)."""
+        return self.on(rows)
+
     def everywhere(self, rows: NDArray[np.int64], t: Tensor, y: Tensor) -> Tensor:
         """The slopes at many times and states at once, which may be of the same samples."""
         if self.batched:

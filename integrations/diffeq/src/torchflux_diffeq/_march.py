@@ -1,5 +1,6 @@
 """The solution with steps that adapt, each sample's by themselves; finished samples are dropped from the work."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from ._field import Field
 from ._lanes import greatest
 from ._runge_kutta import ExplicitRungeKutta
 from ._save import Indices, Saver
+from ._sde import StochasticField, StochasticSlope
 from ._solver import Slope
 from ._stops import Jumps
 from ._track import RUNNING, Live, Made, March, Method, Status, Trial, joined, tensor
@@ -26,32 +28,32 @@ MANY = 1024
 
 
 class _Watch:
-    """The slopes of some samples without a tape; counts them, and notices whether there would have been a tape.
+    """The slopes of some samples without a tape; counts them, and notices whether there would have been a tape."""
 
-    Where there are jumps, the steps' beginnings `t` (rows,) say between which of them the slopes are.
-    """
-
-    def __init__(
-        self, problem: Field, rows: Indices | None, out: March, watching: bool, jumps: Jumps | None, t: Numbers
-    ) -> None:
-        self.of_f, self.out, self.watching, self.jumps = problem.on(rows), out, watching, jumps
+    def __init__(self, problem: Field, rows: Indices | None, out: March, watching: bool, jumps: Jumps | None) -> None:
+        self.slope = self.of_f = problem.on(rows)
+        self.out, self.watching, self.jumps = out, watching, jumps
         self.rows: Any = slice(None) if rows is None else rows
         self.calls = 0
-        self.begin(t)
-
-    def begin(self, t: Numbers) -> None:
-        """Steps begin at other times."""
-        self.slope = self.of_f if self.jumps is None else self.jumps.between(self.of_f, t)
 
     def __call__(self, t: Tensor, y: Tensor) -> Tensor:
         self.calls += 1
         self.out.evaluations[self.rows] += 1
+        return self.noticed(self.slope, t, y)
+
+    def noticed(self, slope: Slope, t: Tensor, y: Tensor) -> Tensor:
+        """A slope, or what else the equation has of that kind."""
         if not self.watching or self.out.needs_gradient:
-            return self.slope(t, y)
+            return slope(t, y)
         with torch.enable_grad():
-            k = self.slope(t, y)
+            k = slope(t, y)
         self.out.needs_gradient = k.requires_grad
         return k.detach()
+
+    def over(self, t: Numbers, ends: Numbers) -> None:
+        """The slopes are those for steps from `t` to `ends` (rows,) now."""
+        if self.jumps is not None:
+            self.slope = self.jumps.between(self.of_f, t)
 
     def taped(self, t: Tensor, y: Tensor) -> Tensor:
         """The slopes with their tape, for a Jacobian."""
@@ -59,6 +61,37 @@ class _Watch:
         self.out.evaluations[self.rows] += 1
         self.out.jacobians[self.rows] += 1
         return self.slope(t, y)
+
+
+class _StochasticWatch(_Watch):
+    """The same for a drift, whose diffusion has to be noticed as well."""
+
+    slope: StochasticSlope
+
+    @property
+    def kind(self) -> str:
+        """Of noise."""
+        return self.slope.kind
+
+    def over(self, t: Numbers, ends: Numbers) -> None:
+        """The slopes and the noise are those for steps from `t` to `ends` (rows,) now."""
+        self.slope.over(t, ends)
+
+    def diffusion(self, t: Tensor, y: Tensor) -> Tensor:
+        """The diffusion without a tape."""
+        return self.noticed(self.slope.diffusion, t, y)
+
+    def along(self, t: Tensor, y: Tensor) -> Tensor:
+        """The diffusion and its derivative along itself, without a tape."""
+        return self.noticed(self.slope.along, t, y)
+
+    def noise(self, g: Tensor) -> Tensor:
+        """The increments of the motions."""
+        return self.slope.noise(g)
+
+    def mixes(self, t: Tensor, y: Tensor) -> bool:
+        """Whether the diffusion mixes the numbers of the state."""
+        return self.slope.mixes(t, y)
 
 
 @torch.compiler.disable
@@ -90,7 +123,9 @@ def march(
         y = breaks.begin(y, out, watch)
     jumps = None if breaks is None else breaks.jumps
     live = Live(np.arange(m), out.t.copy(), out.t, np.ones(m), np.ones(m), count, count, y, y)
-    slope = _Watch(problem, None, out, watch, jumps, live.t)
+    watched = partial(_StochasticWatch if isinstance(problem, StochasticField) else _Watch, problem)
+    slope = watched(None, out, watch, jumps)
+    slope.over(live.t, live.t)
     live.k = slope(times.detach()[0].expand(m), y)
     method.solver.begin(slope, tensor(live.t, y), y, live.k)
     live.dt = _first_steps(slope, live, method)
@@ -101,7 +136,8 @@ def march(
         if breaks is not None:
             ends, live, status, fresh = breaks.settle(trial, live, status, method.max_steps, out)
             if fresh.any():
-                live = _restarted(problem, live, fresh, method, out, watch, jumps)
+                part = live.keep(fresh)
+                live = _restarted(live, part, fresh, watched(part.rows, out, watch, jumps), method)
         _note(trial, ends, out, saver, keep)
         leaving = status != RUNNING
         if leaving.any():
@@ -110,9 +146,7 @@ def march(
             out.t[gone], out.status[gone] = live.t[leaving], status[leaving]
             out.steps[gone], out.rejected[gone] = live.steps[leaving], live.rejected[leaving]
             live = live.keep(~leaving)
-            slope = _Watch(problem, live.rows, out, watch, jumps, live.t)
-        elif jumps is not None:
-            slope.begin(live.t)
+            slope = watched(live.rows, out, watch, jumps)
     if saver is not None and out.made and not out.needs_gradient:
         out.save(saver, keep)
     order = np.argsort(np.concatenate([rows for rows, _ in ended]))
@@ -130,12 +164,9 @@ def _first_steps(slope: Slope, live: Live, method: Method) -> Numbers:
     return np.minimum(np.where(np.isfinite(first), first, 1e-6), method.controller.dtmax)
 
 
-def _restarted(
-    problem: Field, live: Live, fresh: NDArray[np.bool_], method: Method, out: March, watch: bool, jumps: Jumps | None
-) -> Live:
-    """The samples with a slope and a first step anew, where they go on from a break."""
-    part = live.keep(fresh)
-    slope = _Watch(problem, part.rows, out, watch, jumps, part.t)
+def _restarted(live: Live, part: Live, fresh: NDArray[np.bool_], slope: _Watch, method: Method) -> Live:
+    """The samples with a slope and a first step anew for those that go on from a break."""
+    slope.over(part.t, part.t)
     part.k = slope(tensor(part.t, part.y), part.y)
     dt, e1, e2, k = live.dt.copy(), live.e1.copy(), live.e2.copy(), live.k.clone()
     dt[fresh] = _first_steps(slope, part, method)
@@ -150,10 +181,10 @@ def _advance(live: Live, slope: _Watch, target: Any, method: Method, out: March)
     left = target - live.t
     last = live.dt >= left * (1 - 1e-9)
     dt = np.where(last, left, live.dt)
-    calls = slope.calls
+    calls, ends = slope.calls, np.where(last, target, live.t + dt)
+    slope.over(live.t, ends)
     step = solver.step(slope, tensor(live.t, live.y), tensor(dt, live.y), live.y, live.k, isinstance(controller, PID))
     calls = slope.calls - calls
-    ends = np.where(last, target, live.t + dt)
     if isinstance(controller, PID):
         assert step.error is not None
         e0 = controller.ratio(step.error, live.y, step.y)
@@ -166,7 +197,8 @@ def _advance(live: Live, slope: _Watch, target: Any, method: Method, out: March)
         accepted = _finite(step.y)
         stalled = ~accepted
     steps = live.steps + 1
-    status = np.where(accepted & last, int(Status.SUCCESS), RUNNING)
+    there = last if method.arrived is None else last | method.arrived(step.y, step.slope)
+    status = np.where(accepted & there, int(Status.SUCCESS), RUNNING)
     status[(status == RUNNING) & (steps >= method.max_steps)] = Status.MAX_STEPS
     if stalled.any():
         status[stalled] = np.where(_finite(step.y), int(Status.STALLED), int(Status.NOT_FINITE))[stalled]

@@ -132,9 +132,9 @@ class _Run:
     checkpoints: bool
     keep: bool
 
-    def slope(self, rows: Indices, t: NDArray[np.float64]) -> Slope:
-        """The slopes of some samples, in steps that begin at `t`."""
-        slope, again = self.problem.on(rows), self.plan.again
+    def slope(self, rows: Indices, t: NDArray[np.float64], ends: NDArray[np.float64]) -> Slope:
+        """The slopes of some samples, for steps from `t` to `ends`."""
+        slope, again = self.problem.over(rows, t, ends), self.plan.again
         return slope if again is None or again.breaks.jumps is None else again.breaks.jumps.between(slope, t)
 
     def start(self, y0: Tensor) -> Replayed:
@@ -142,7 +142,7 @@ class _Run:
         t, y, order = self.plan.ends[0], y0[self.plan.order], self.plan.order
         if self.plan.again is not None and 0 in self.plan.again.due:
             t, y, _, _ = self.plan.again.after(0, t, y, None)
-        return Replayed(t, y, self.slope(order, self.plan.numbers[0])(t, y))
+        return Replayed(t, y, self.slope(order, self.plan.numbers[0], self.plan.numbers[0])(t, y))
 
     def stretch(self, start: int, stop: int, now: Replayed) -> Replayed:
         """The steps from `start` to `stop`: in parts that are computed again for the gradient, if they are many."""
@@ -167,7 +167,7 @@ class _Run:
         m = len(ends)
         y, k, t = now.y[:m], now.k[:m], now.t[:m]
         begins, stops = plan.numbers[number][:m], plan.numbers[number + 1]
-        slope, dt = self.slope(plan.order[:m], begins), ends - t
+        slope, dt = self.slope(plan.order[:m], begins, stops), ends - t
         step = self.solver.step(slope, t, dt, y, k)
         end = Replayed(ends, step.y, step.slope, now.ended, *_noted(now)[1:])
         if m < len(now.y):
@@ -191,7 +191,8 @@ class _Run:
         k = end.k
         if len(fresh):
             at = torch.as_tensor(fresh, device=y.device)
-            slope = self.slope(self.plan.order[fresh], self.plan.numbers[number][fresh])
+            when = self.plan.numbers[number][fresh]
+            slope = self.slope(self.plan.order[fresh], when, when)
             k = k.index_copy(0, at, slope(t[at], y[at]))
         return Replayed(t, y, k, end.ended, end.saved, end.crossed + crossed, end.steps)
 

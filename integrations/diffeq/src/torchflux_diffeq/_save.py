@@ -17,10 +17,11 @@ Indices = NDArray[np.int64]
 
 
 class Passed(NamedTuple):
-    """Which of the steps pass which of the times: pairs, shape (points,) each."""
+    """Which of the steps pass which of the times: pairs, shape (points,) each; and when those steps begin."""
 
     steps: Indices
     times: Indices
+    begins: NDArray[np.float64]
 
 
 class Saved(NamedTuple):
@@ -50,11 +51,11 @@ class Saver:
         if not total:
             return None
         steps = np.repeat(np.arange(len(t)), counts)
-        return Passed(steps, np.arange(total) + (first - counts.cumsum() + counts)[steps])
+        return Passed(steps, np.arange(total) + (first - counts.cumsum() + counts)[steps], t[steps])
 
     def states(self, passed: Passed, rows: Indices, t: Tensor, dt: Tensor, y: Tensor, slopes: Tensor) -> Saved:
         """The states at the times that steps of `rows` (m,) pass, from `y` (m, n) with `slopes` (stages, m, n)."""
-        steps, times = (torch.as_tensor(index, device=y.device) for index in passed)
+        steps, times = (torch.as_tensor(index, device=y.device) for index in passed[:2])
         places = torch.as_tensor(passed.times + rows[passed.steps] * len(self.inner), device=y.device)
         dt = dt[steps]
         θ = (self.inner[times] - t[steps]) / dt
@@ -63,7 +64,7 @@ class Saver:
     def weights(self, passed: Passed, t: Tensor, dt: Tensor) -> Tensor:
         """What the slopes of an explicit Runge-Kutta method count in those states, shape (stages, points)."""
         assert isinstance(self.solver, ExplicitRungeKutta)
-        steps, times = (torch.as_tensor(index, device=t.device) for index in passed)
+        steps, times = (torch.as_tensor(index, device=t.device) for index in passed[:2])
         return self.solver.weights((self.inner[times] - t[steps]) / dt[steps], dt[steps]).detach()
 
     def gathered(self, saved: list[Saved], samples: int, like: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ MESSAGES = {
     Status.EVENT: "ended at an event",
     Status.ZENO: "a callback follows itself without end, as the bounces of a ball that comes to rest: end the solution "
     "there with an event, or with terminal=",
+    Status.NOT_STEADY: "the state still changes there: solve for longer, or see whether it oscillates",
 }
 
 

@@ -1,7 +1,6 @@
 """`solve`: an initial value problem, and the gradient of its solution."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,16 +10,18 @@ from torch import Tensor
 from torchflux import leaves
 
 from ._adjoint import Adjoint, Discrete, Task
-from ._breaks import breaks
+from ._brownian import BrownianTree
 from ._controller import PID, Fixed
 from ._dense import Dense, SaveAt
 from ._field import Field
+from ._interrupted import interrupted
 from ._lanes import greatest, has_lanes
 from ._march import March, Method, Status, tensor
-from ._methods import Tsit5
 from ._save import Saver
+from ._sde import SDE
 from ._solution import MESSAGES, Solution, SolveError, Stats
 from ._solver import Solver
+from ._stochastic_task import refuse, stochastic, usual
 
 __all__ = ["solve"]
 
@@ -43,6 +44,7 @@ def solve(
     dt0: float | None = None,
     max_steps: int = 4096,
     batched: bool = False,
+    generator: torch.Generator | BrownianTree | None = None,
     throw: bool = True,
 ) -> Solution:
     """Solves `dy/dt = f(t, y, args)` from `y(ts[0]) = y0`.
@@ -51,11 +53,11 @@ def solve(
         f: the slope, shaped and nested as the state. It gets the time as a tensor of shape (), or (samples,) with
             `batched=True`, where every tensor of the state has the samples in front and `f` treats them one by one. It
             is called with the samples that are under way, which may be fewer than `y0` has: mark what `args` holds for
-            each sample by `per_sample`.
+            each sample by `per_sample`. Or an `SDE`.
         y0: the state at the start: a tensor, or a tree of tensors of one dtype.
         ts: the times at which the state is wanted, increasing or decreasing; the first is `y0`'s, the last is the end.
         args: anything; handed to `f`.
-        solver: the method (default `Tsit5()`).
+        solver: the method (default `Tsit5()`; of an `SDE`, `EulerMaruyama()` or `StochasticHeun()`, by its calculus).
         controller: how the steps are chosen (default `PID()`), or `Fixed(dt)`.
         adjoint: how the gradient is computed (default `Discrete()`). It flows to `y0`, `ts`, `args` and what `f` uses.
         saveat: what else is kept: `SaveAt(dense=True)` for `evaluate`, `SaveAt(steps=True)` for the steps.
@@ -64,6 +66,7 @@ def solve(
         dt0: the first step's length; by default it is estimated.
         max_steps: for each sample, rejected steps included.
         batched: solves each sample of `y0`'s leading axis with steps of its own.
+        generator: where an `SDE` gets its noise from: a random seed is drawn from it. Or the `BrownianTree` itself.
         throw: whether a failure is an error; otherwise see `status` and `message`.
 
     Raises:
@@ -74,20 +77,17 @@ def solve(
     >>> solution.ys[-1]
     tensor([0.1353])
     """
-    method = Method(solver or Tsit5(), controller or PID(), dt0, max_steps)
-    task = _task(f, y0, ts, args, method, batched)
-    gaps = breaks(task.problem, task.y0, task.times, method.controller, events, callbacks)
-    saveat, adjoint = saveat or SaveAt(), adjoint or Discrete()
-    task = replace(task, breaks=gaps, keep=saveat.dense or saveat.steps)
-    if (task.breaks is not None or task.keep) and not adjoint.broken:
-        raise ValueError(f"{adjoint} takes no events, callbacks, jump_ts or saveat: leave them, or use Discrete()")
+    method, adjoint = Method(solver or usual(f), controller or PID(), dt0, max_steps), adjoint or Discrete()
+    refuse(f, method.solver, adjoint, generator)
+    saveat = saveat or SaveAt()
+    task = interrupted(_task(f, y0, ts, args, method, batched, generator), adjoint, saveat, events, callbacks)
     solution = _solution(task, adjoint.solve(task), saveat)
     if throw and any(Status(status).failed for status in torch.as_tensor(solution.status).unique().tolist()):
         raise SolveError(solution.message, solution)
     return solution
 
 
-def _task(f: Callable[..., Tree], y0: Tree, ts: Any, args: Tree, method: Method, batched: bool) -> Task:
+def _task(f: Any, y0: Tree, ts: Any, args: Tree, method: Method, batched: bool, generator: Any) -> Task:
     """The problem in rows of numbers, checked."""
     solver, controller = method.solver, method.controller
     _check_state(y0, batched)
@@ -100,6 +100,8 @@ def _task(f: Callable[..., Tree], y0: Tree, ts: Any, args: Tree, method: Method,
     forward = -times if backward else times
     y = problem.ravel(y0, len(next(x for _, x in leaves(y0))) if batched else 1)
     saver = Saver(forward, solver) if len(times) > 2 else None
+    if isinstance(f, SDE):
+        problem, saver = stochastic(f, y0, args, times, solver, controller, batched, generator)
     return Task(problem, y, forward, method, saver)
 
 
@@ -107,10 +109,12 @@ def _solution(task: Task, found: March, saveat: SaveAt) -> Solution:
     """What came of it, in the user's terms."""
     problem, y, end = task.problem, task.y0, found.y
     inner = [] if task.saver is None else [task.saver.gathered(found.saved, len(y), y)]
-    failed = (found.status != Status.SUCCESS) & (found.t < float(greatest(task.times[-1])))
+    early = (found.status != Status.SUCCESS) & (
+        (found.status != Status.EVENT) | (found.t < float(greatest(task.times[-1])))
+    )
     reached = end
-    if failed.any():
-        reached = end.masked_fill(torch.as_tensor(failed, device=end.device)[:, None], float("nan"))
+    if early.any():
+        reached = end.masked_fill(torch.as_tensor(early, device=end.device)[:, None], float("nan"))
     ys = torch.cat([y[None], *inner, reached[None]])
     t = problem.sign * (tensor(found.t, y) if found.exact is None else found.exact)
     dense = Dense(problem, task.method.solver, found, y, task.times) if task.keep else None

@@ -1,4 +1,4 @@
-"""Times at which steps have to end: jumps of `f`, changes of the state at times that are known, and landings."""
+"""Times at which steps have to end: jumps of `f`, and changes of the state at times that are known."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ from ._lanes import greatest, has_lanes
 from ._save import Indices
 from ._solver import Slope
 
-__all__ = ["JUMP", "LANDING", "Jumps", "Stops", "times"]
+__all__ = ["JUMP", "Jumps", "Stops", "times"]
 
-JUMP, LANDING = -1, -2
-"""What is due at a stop, if it isn't a change's number: a new slope; nothing."""
+JUMP = -1
+"""What is due at a stop, if it isn't a change's number: only a new slope."""
 
 
 class Jumps:

@@ -1,5 +1,6 @@
 """What is written down of a solution while it is made: how to make it, its steps, and how it ended."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from functools import cached_property
@@ -24,8 +25,9 @@ class Status(IntEnum):
     MAX_STEPS = 1
     STALLED = 2
     NOT_FINITE = 3
-    EVENT = 4
-    ZENO = 5
+    NOT_STEADY = 4
+    EVENT = 5
+    ZENO = 6
 
     @property
     def failed(self) -> bool:
@@ -38,12 +40,16 @@ RUNNING = -1
 
 @dataclass(frozen=True)
 class Method:
-    """How to solve: all of `solve`'s options that the steps depend on."""
+    """How to solve: all of `solve`'s options that the steps depend on.
+
+    `arrived` says of the states and slopes (rows, n) at steps' ends, which samples need go no further.
+    """
 
     solver: Solver
     controller: PID | Fixed
     dt0: float | None
     max_steps: int
+    arrived: Callable[[Tensor, Tensor], NDArray[np.bool_]] | None = None
 
 
 @dataclass
