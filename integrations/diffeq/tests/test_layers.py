@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 from diffeq_problems import DTYPE, tensor
-from torch.autograd import gradcheck
+from torch.autograd import gradcheck, gradgradcheck
 from torch.func import functional_call, grad, vmap
 
 from torchflux import Chain, Dense, load, save
@@ -14,11 +14,16 @@ from torchflux_diffeq import (
     PID,
     RK4,
     AugmentedNeuralODE,
+    Backsolve,
+    Discrete,
     Fixed,
     HamiltonianNN,
+    Implicit,
     LagrangianNN,
     NeuralODE,
     Status,
+    SteadyState,
+    _together,
     append_time,
 )
 
@@ -35,6 +40,11 @@ def lagrangian(**options):
     return LagrangianNN(Chain(lambda x: (x[:, 2:] ** 2).sum(1, keepdim=True) + 0.2 * model(x)), **options)
 
 
+def equilibrium(**options):
+    model = net(8, 4, lambda z, x: torch.cat([0.3 * z, x], 1))
+    return SteadyState(model, **options)
+
+
 LAYERS = {
     "NeuralODE": lambda **options: NeuralODE(net(4, 4), **options),
     "NeuralODE of time": lambda **options: NeuralODE(net(5, 4, append_time), time=True, **options),
@@ -42,12 +52,20 @@ LAYERS = {
     "FFJORD": lambda **options: FFJORD(net(4, 4), 4, **options),
     "HamiltonianNN": lambda **options: HamiltonianNN(net(4, 1), **options),
     "LagrangianNN": lagrangian,
+    "SteadyState": equilibrium,
 }
 every_layer = pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
 
 
 def inputs(n=3, dtype=DTYPE):
     return torch.randn(n, 4, generator=torch.Generator().manual_seed(0), dtype=dtype)
+
+
+def exact(layer):
+    """In float64, and as near to its own derivative as finite differences are."""
+    if isinstance(layer, SteadyState):
+        layer.options["adjoint"] = Implicit(1e-13, 1e-13)
+    return layer.double()
 
 
 def state(y):
@@ -57,16 +75,36 @@ def state(y):
 
 @every_layer
 def test_gradients(make):
-    layer = make(**STEPS).double()
+    layer = exact(make(**STEPS))
     parameters = dict(layer.named_parameters())
     f = lambda x, *values: functional_call(layer, dict(zip(parameters, values, strict=True)), x)
     leaves = [x.detach().clone().requires_grad_() for x in (inputs(), *parameters.values())]
     assert gradcheck(f, leaves, fast_mode=True)
 
 
+@pytest.mark.parametrize("adjoint", [Discrete(), Discrete(replay=True), Backsolve()], ids=str)
+def test_parameters_that_functional_call_has_put_back(adjoint):
+    """A gradient that calls the model again calls it with the parameters that the solution had."""
+    layer = exact(LAYERS["NeuralODE"](solver=RK4(), controller=Fixed(1 / 300), adjoint=adjoint))  # several stretches
+    changed = {name: (1.3 * x.detach()).requires_grad_() for name, x in layer.named_parameters()}
+    loss = functional_call(layer, changed, inputs()).square().sum()
+    found = torch.autograd.grad(loss, list(changed.values()))
+    layer.load_state_dict(changed)
+    due = torch.autograd.grad(layer(inputs()).square().sum(), list(layer.parameters()))
+    assert all(torch.allclose(g, h, rtol=1e-8) for g, h in zip(found, due, strict=True))
+
+
+@pytest.mark.parametrize("adjoint", [Discrete(), Discrete(replay=True)], ids=str)
+def test_their_second_derivatives(adjoint):
+    layer = exact(LAYERS["NeuralODE"](**STEPS, adjoint=adjoint))
+    names = [name for name, _ in layer.named_parameters()]
+    f = lambda *values: functional_call(layer, dict(zip(names, values, strict=True)), inputs()).square()
+    assert gradgradcheck(f, [(1.3 * x.detach()).requires_grad_() for x in layer.parameters()], fast_mode=True)
+
+
 @every_layer
 def test_torch_func(make):
-    layer = make(**STEPS).double()
+    layer = exact(make(**STEPS))
     parameters = {name: x.detach() for name, x in layer.named_parameters()}
     loss = lambda parameters, x: (state(functional_call(layer, parameters, x)) ** 2).sum()
     found = grad(loss)(parameters, inputs())
@@ -78,7 +116,7 @@ def test_torch_func(make):
 
 @every_layer
 def test_second_derivatives(make):
-    layer = make(**STEPS).double()
+    layer = exact(make(**STEPS))
     x, v = inputs(2).requires_grad_(), inputs(4)[2:]
     gradient = lambda x: torch.autograd.grad(state(layer(x)).sin().sum(), x, create_graph=True)[0]
     found = torch.autograd.grad((gradient(x) * v).sum(), x)[0]
@@ -129,6 +167,17 @@ def test_a_linear_model_is_a_matrix_exponential():
     solution = layer.solve(x, controller=PID(1e-3, 1e-3))
     assert (solution.status == Status.SUCCESS).all()
     assert (solution.stats.evaluations < layer.solve(x).stats.evaluations).all()
+
+
+def test_a_heavy_slope_has_the_same_gradient(monkeypatch):
+    """Whether all steps' gradient is made at once depends on how much a slope multiplies."""
+    layer, x = exact(LAYERS["NeuralODE"](**STEPS)), inputs(20)
+    found = []
+    for heavy in (0, 2**30):
+        monkeypatch.setattr(_together, "HEAVY", heavy)
+        loss = layer(x).square().mean()
+        found.append(torch.autograd.grad(loss, list(layer.parameters())))
+    assert all(torch.allclose(g, h, rtol=1e-10) for g, h in zip(*found, strict=True))
 
 
 def test_the_time_goes_in_front():

@@ -6,7 +6,7 @@ from diffeq_problems import DTYPE, tensor
 from torch.autograd.functional import hessian, jacobian
 
 from torchflux import Chain, Dense
-from torchflux_diffeq import PID, HamiltonianNN, LagrangianNN, Separable, Status
+from torchflux_diffeq import PID, Fixed, HamiltonianNN, LagrangianNN, Midpoint, Separable, Solver, Status, Step
 
 G = 9.81
 
@@ -59,6 +59,36 @@ def test_the_energy_is_conserved():
         values = energy(path)[..., 0]
         assert (path[-1] - path[0]).norm(dim=-1).min() > 0.1
         assert (values - values[0]).abs().max() < 1e-7
+
+
+class StoermerVerlet(Solver):
+    """Half a kick, a drift, half a kick: for pairs, whose halves have slopes of each other."""
+
+    order = 2
+
+    def check(self, y0):
+        if not isinstance(y0, tuple):
+            raise TypeError("no pair")
+
+    def step(self, slope, t, dt, y, k, error=False):
+        n, h = y.shape[1] // 2, dt[:, None]
+        half = torch.cat([y[:, :n], y[:, n:] + h / 2 * k[:, n:]], 1)
+        drifted = torch.cat([y[:, :n] + h * slope(t, half)[:, :n], half[:, n:]], 1)
+        end = torch.cat([drifted[:, :n], half[:, n:] + h / 2 * slope(t + dt, drifted)[:, n:]], 1)
+        return Step(end, slope(t + dt, end))
+
+
+def test_a_separable_energy_takes_a_symplectic_solver():
+    energy = Separable(lambda p: p.square().sum(1, keepdim=True) / 2, lambda q: (1 - torch.cos(q)).sum(1))
+    x = tensor(1.0, 0.0).reshape(1, 2)
+    ts = torch.linspace(0.0, 100.0, 51)
+    drift = lambda solver: (
+        energy(HamiltonianNN(energy, ts, solver=solver, controller=Fixed(0.2)).trajectory(x)[:, 0]).sub(energy(x)).abs()
+    )
+    assert drift(StoermerVerlet()).max() < 0.01
+    assert drift(Midpoint())[-1] > 0.05
+    with pytest.raises(TypeError, match="no pair"):
+        HamiltonianNN(lambda x: energy(x), solver=StoermerVerlet(), controller=Fixed(0.2))(x)
 
 
 def test_hamiltons_equations():

@@ -3,7 +3,8 @@
 import pytest
 import torch
 from diffeq_problems import DTYPE, tensor
-from sde_problems import SAMPLES, A, grown, growth, ones, reverted, reverting, slope, tree
+from sde_problems import SAMPLES, A, B, grown, growth, ones, reverted, reverting, slope, tree
+from torch import view_as_real as view_real
 
 from torchflux_diffeq import (
     SDE,
@@ -15,7 +16,6 @@ from torchflux_diffeq import (
     StochasticHeun,
     StochasticSolver,
     StratonovichMilstein,
-    Tsit5,
     per_sample,
     solve,
 )
@@ -66,8 +66,10 @@ def test_weak_order(solver):
     """Of the mean, by the mean difference from the solution on the same paths, which has less chance in it."""
     n, dts = 20_000, [1 / 4, 1 / 8, 1 / 16]
     due = grown(ones(n), 1.0, tree()([1.0], n)[0], solver.calculus)
-    errors = [(end(growth(solver.calculus), solver, dt, y0=ones(n)) - due).mean().abs() for dt in dts]
-    assert 0.75 < slope(dts, errors) < 1.6
+    ends = [end(growth(solver.calculus), solver, dt, y0=ones(n)) for dt in dts]
+    assert 0.75 < slope(dts, [(y - due).mean().abs() for y in ends]) < 1.6
+    other = due * torch.exp(tensor(B * B / 2 if solver.calculus == "ito" else -B * B / 2))
+    assert slope(dts, [(y - other).mean().abs() for y in ends]) < 0.5  # the canary: the other calculus' mean
 
 
 def test_moments():
@@ -199,6 +201,19 @@ def test_trees_of_state():
         assert torch.allclose(ys["b"][0][1:].reshape(2, 4, 6), due.expand(2, 4, 6), rtol=1e-12)
 
 
+@pytest.mark.parametrize("solver", [Milstein(), StratonovichMilstein()], ids=repr)
+def test_complex_states(solver):
+    """One motion turns a complex number: a diffusion that is no holomorphic function, the same with real numbers."""
+    y0 = torch.tensor([[1.0 + 0.5j]], dtype=torch.complex128).expand(5, 1)
+    options = {"solver": solver, "y0": y0, "path": tree(levels=20)}
+    complex_ = SDE(lambda t, y, args: -y, lambda t, y, args: 1j * y * y.abs(), calculus=solver.calculus)
+    real = SDE(lambda t, y, args: -y, lambda t, y, args: y.norm(dim=-1)[:, None] * turning(t, y, args) / 0.9, "scalar")
+    due = end(
+        SDE(real.drift, real.diffusion, "scalar", solver.calculus), dt=0.1, **options | {"y0": view_real(y0[:, 0])}
+    )
+    assert torch.allclose(view_real(end(complex_, dt=0.1, **options)[:, 0]), due, rtol=1e-12)
+
+
 def test_generators():
     y0 = ones(3)
     generator = torch.Generator().manual_seed(1)
@@ -238,53 +253,3 @@ def test_what_it_costs():
         assert stats.steps == 10
         assert stats.evaluations == calls.count(0) == drifts
         assert calls.count(1) == diffusions
-
-
-f = lambda t, y, args: -y
-PLAIN = SDE(f, f)
-GENERAL = SDE(f, lambda t, y, args: y[..., None], "general")
-MIXED = SDE(f, lambda t, y, args: y.flip(-1))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "error", "message"),
-    [
-        ({"generator": None}, TypeError, "takes its noise from a torch.Generator"),
-        ({"generator": 3}, TypeError, "generator=3"),
-        ({"controller": None}, ValueError, r"Fixed\(dt\)"),
-        ({"solver": Tsit5()}, TypeError, r"ordinary equations.*EulerMaruyama\(\)"),
-        ({"solver": StochasticHeun()}, ValueError, r"is read as ito: pass EulerMaruyama.*calculus='stratonovich'"),
-        ({"f": SDE(f, f, calculus="stratonovich"), "solver": Milstein()}, ValueError, "pass StochasticHeun"),
-        ({"f": f, "solver": Milstein()}, TypeError, r"pass f as SDE\(drift, diffusion\)"),
-        ({"f": f}, TypeError, "nothing is random"),
-        ({"f": GENERAL, "solver": Milstein()}, ValueError, "diagonal or scalar noise, not general"),
-        ({"f": MIXED, "solver": Milstein()}, ValueError, "depends on another number"),
-        ({"f": GENERAL, "y0": {"a": tensor(1.0)}}, TypeError, "one tensor"),
-        ({"f": SDE(f, lambda t, y, args: y[:1])}, ValueError, r"shape \(1,\), its state \(2,\)"),
-        ({"f": SDE(f, lambda t, y, args: y.float())}, TypeError, "float32"),
-        ({"f": SDE(f, f, "general")}, ValueError, "one more, last axis"),
-        ({"f": SDE(f, lambda t, y, args: (y,), "general")}, ValueError, "diffusion is tuple"),
-        ({"f": SDE(f, lambda t, y, args: y[..., None].float(), "general")}, TypeError, "float32"),
-        ({"ts": (1.0, 0.0)}, ValueError, "increase"),
-        ({"ts": tensor(0.0, 1.0).requires_grad_()}, ValueError, "no derivative by the time"),
-        ({"generator": BrownianTree(0, 0.0, 0.5)}, ValueError, "whole time"),
-        ({"generator": BrownianTree(0, 0.0, 1.0, tol=0.1)}, ValueError, "smaller tol"),
-        ({"generator": BrownianTree(0, -0.05, 1.55, tol=0.1)}, ValueError, "smaller tol"),
-    ],
-)
-def test_bad_input(arguments, error, message):
-    generator = torch.Generator().manual_seed(0)
-    given = {"f": PLAIN, "y0": tensor(1.0, 2.0), "ts": (0.0, 1.0), "controller": Fixed(0.1), "generator": generator}
-    with pytest.raises(error, match=message):
-        solve(**{**given, **arguments})
-
-
-def test_bad_equations():
-    with pytest.raises(TypeError, match="diffusion=2"):
-        SDE(f, 2)
-    with pytest.raises(ValueError, match=r"noise='additive'.*'diagonal', 'scalar', 'general'"):
-        SDE(f, f, "additive")
-    with pytest.raises(ValueError, match="calculus='Itô'"):
-        SDE(f, f, calculus="Itô")
-    with pytest.raises(ValueError, match="can't interpolate"):
-        EulerMaruyama().inside(*[torch.zeros(1)] * 4)

@@ -34,7 +34,7 @@ def needing(*xs):
 
 def hidden(monkeypatch):
     """What `f` uses can't be proved to be known."""
-    monkeypatch.setattr(module, "captured", lambda *args: None)
+    monkeypatch.setattr(module, "replaceable", lambda *args: None)
 
 
 @pytest.mark.parametrize("options", [TIGHT, KRYLOV], ids=["dense", "krylov"])
@@ -94,6 +94,15 @@ def test_what_f_closes_over_and_what_y0_gets():
     assert found[0] is None
     due = torch.autograd.grad(rest(net.weight, net.bias).sum(), [*net.parameters()])
     assert all(torch.allclose(a, b, rtol=1e-7) for a, b in zip(found[1:], due, strict=True))
+
+
+@pytest.mark.parametrize("options", [TIGHT, KRYLOV], ids=["dense", "krylov"])
+def test_a_tensor_that_is_made_of_another_counts_once(options):
+    """The state at rest is `b exp b`, and `f` uses both factors."""
+    b = needing(B)[0]
+    q = b.exp()
+    y = steady_state(lambda t, y, args: b * q - y, START, **options).y
+    assert torch.allclose(torch.autograd.grad(y.sum(), b)[0], (B + 1) * B.exp())
 
 
 def test_a_batch_stops_sample_by_sample():

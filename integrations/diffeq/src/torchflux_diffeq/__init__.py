@@ -1,23 +1,33 @@
 """Differential equations inside models: each sample with steps of its own, and the gradient of the whole."""
 
-from ._adjoint import *
-from ._brownian import *
-from ._controller import *
+from ._adjoint import Adjoint, Discrete
+from ._backsolve import *
+from ._brownian import BrownianTree
+from ._collocation import *
+from ._controller import PID, Fixed
 from ._dense import SaveAt, Steps
 from ._divergence import *
 from ._events import Callback, Event
 from ._ffjord import *
-from ._field import *
+from ._field import PerSample, per_sample
+from ._forward import *
 from ._implicit import *
-from ._march import *
+from ._implicit_euler import *
+from ._march import Status
 from ._mechanics import *
 from ._methods import *
+from ._native_args import *
+from ._native_route import *
 from ._neural_ode import *
+from ._neural_sde import *
+from ._rosenbrock import *
 from ._runge_kutta import *
-from ._sde import *
+from ._sde import SDE
+from ._shooting import *
 from ._solution import *
 from ._solve import *
 from ._solver import *
+from ._steady_state import *
 from ._stochastic import *
 from ._tableau import *
 

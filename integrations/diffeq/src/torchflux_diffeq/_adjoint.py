@@ -14,7 +14,7 @@ from ._lanes import transformed
 from ._march import March, Method, march
 from ._replay import replay, replayed
 from ._runge_kutta import ExplicitRungeKutta
-from ._save import Saver
+from ._save import Saved, Saver
 from ._together import together, worthwhile
 
 __all__ = ["Adjoint", "Discrete", "Task"]
@@ -45,6 +45,18 @@ class Task:
     def march(self, watch: bool) -> March:
         """The solution without a tape; `watch` asks to find out whether the slopes would have one."""
         return march(self.problem, self.y0, self.times, self.method, self.saver, watch, self.breaks, self.keep)
+
+    def states(self, found: March) -> Tensor:
+        """The states at the times between and at the end, shape (S - 1, rows, n)."""
+        if self.saver is None:
+            return found.y[None]
+        return torch.cat([self.saver.gathered(found.saved, len(found.y), found.y), found.y[None]])
+
+    def having(self, states: Tensor, found: March) -> March:
+        """The same with other states, shape (S - 1, rows, n)."""
+        inner = states[:-1].transpose(0, 1).flatten(0, 1)
+        places = torch.arange(len(inner), device=inner.device)
+        return replace(found, y=states[-1], saved=[Saved(places, inner)] if len(inner) else [])
 
 
 class Adjoint(ABC):
@@ -92,7 +104,7 @@ class Discrete(Adjoint):
             return self._replayed(task, found)
         problem, y0, times, solver = task.problem, task.y0, task.times, task.method.solver
         again = lambda y0, checkpoints: replay(problem, y0, times, solver, found, task.saver, checkpoints)
-        stepwise = self.replay or transformed() or times.requires_grad
+        stepwise = self.replay or transformed() or times.requires_grad or y0.is_complex()
         whole = None
         if not stepwise and isinstance(solver, ExplicitRungeKutta) and worthwhile(found, solver.tableau.stages):
             whole = together(problem, y0, solver, found, task.saver, partial(again, checkpoints=False))

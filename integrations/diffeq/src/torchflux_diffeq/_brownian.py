@@ -19,6 +19,8 @@ LEVELS = 30
 """How often the time is halved by default."""
 MOST = 31
 """How often it may be, for nodes that are numbered by 32 bits."""
+HELD = 2**22
+"""The values of a path that are held at most, in case that the steps are made again for a gradient."""
 
 
 class BrownianTree:
@@ -161,8 +163,10 @@ class Path:
         if (t == t[0]).all() and (ends == ends[0]).all():
             first, last = float(t[0]), float(ends[0])
             same = dimensions == self.dimensions and np.array_equal(rows, self.rows)
-            if not (same and first in self.known and last in self.known):
-                self._look_up(rows, first, last, dimensions)
+            if not same:
+                self.rows, self.dimensions, self.known = rows, dimensions, {}
+            if not (first in self.known and last in self.known):
+                self._look_up(first, last)
             return self.known[last] - self.known[first]
         return self.apart(rows, t, ends, dimensions)
 
@@ -170,11 +174,11 @@ class Path:
         """The same for steps that don't follow each other."""
         return self.tree.paired(ends, rows, dimensions) - self.tree.paired(t, rows, dimensions)
 
-    def _look_up(self, rows: Indices, first: float, last: float, dimensions: int) -> None:
+    def _look_up(self, first: float, last: float) -> None:
         """The values at the beginning and the end of a step, and at the ends of those that follow."""
-        ahead = max(8, min(256, 2**14 // (len(rows) * dimensions)))
-        following = np.add.accumulate(np.array([last, *[self.dt] * ahead]))
+        motions = len(self.rows) * self.dimensions
+        following = np.add.accumulate(np.array([last, *[self.dt] * max(8, min(256, 2**15 // motions))]))
         times = np.unique(np.minimum([first, *following], max(self.end, last)))
-        self.rows, self.dimensions = rows, dimensions
-        values = self.tree.outer(times, rows, dimensions)
-        self.known = dict(zip(times.tolist(), values, strict=True))
+        if (len(self.known) + len(times)) * max(motions, 64) > HELD:
+            self.known = {}
+        self.known.update(zip(times.tolist(), self.tree.outer(times, self.rows, self.dimensions), strict=True))

@@ -1,14 +1,20 @@
-"""The tensors that a function uses beside its arguments."""
+"""The tensors that a function uses beside its arguments.
 
-from collections.abc import Callable, Iterable, Iterator
+An adjoint that isn't made of PyTorch's tape has to know them all. An operation shows what goes into it, and the tape of
+a slope proves that nothing else was used.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-__all__ = ["captured", "closed", "replaced"]
+__all__ = ["Noted", "NotedToReplace", "captured", "closed", "independent", "replaceable", "replaced"]
 
 
 class _Seen(TorchFunctionMode):
@@ -21,11 +27,12 @@ class _Seen(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        for x in tree_leaves((args, kwargs)):
+        made = [x for x in tree_leaves(result) if isinstance(x, Tensor)]
+        for x in tree_leaves((args, kwargs)) if made else []:  # a shape that is looked up uses nothing
             inside = not isinstance(x, Tensor) or id(x) in self.made or is_functorch_wrapped_tensor(x)
             if not inside and x.requires_grad:
                 self.found[id(x)] = x
-        self.made.update((id(x), x) for x in tree_leaves(result) if isinstance(x, Tensor))
+        self.made.update((id(x), x) for x in made)
         return result
 
 
@@ -36,21 +43,36 @@ def captured(f: Callable[..., Tensor], *args: Tensor) -> tuple[Tensor, list[Tens
     """
     with _Seen(args) as seen:
         result = f(*args)
-    ends = [*args, *seen.found.values()]
-    found = [x for x in seen.found.values() if not _made_of(x, ends)]
+    found = independent(list(seen.found.values()), args)
     return (result, found) if closed(result, [*args, *found]) else None
 
 
-def _made_of(x: Tensor, ends: list[Tensor]) -> bool:
-    """Whether a tensor's tape leads to one of these others."""
-    stops = {_origin(y) for y in ends if y.requires_grad and y is not x}
-    return x.grad_fn is not None and any(node in stops for node in _tape(x.grad_fn.next_functions, stops))
+def replaceable(f: Callable[..., Tensor], *args: Tensor) -> list[Tensor] | None:
+    """What `f` uses and can be differentiated by, where others could be put in its place; `None` if not everywhere.
+
+    These may be made of each other: each derivative by one of them is with the others held.
+    """
+    with _Seen(args) as seen, torch.enable_grad():
+        f(*args)
+    found = list(seen.found.values())
+    return None if _constant(f, found, *args).requires_grad else found
+
+
+def _constant(f: Callable[..., Tensor], used: Sequence[Tensor], *args: Tensor) -> Tensor:
+    """`f(*args)` with constants in place of what it uses: if that can still be differentiated, there is more."""
+    with replaced(used, [x.detach() for x in used]), torch.enable_grad():
+        return f(*(x.detach() for x in args))
+
+
+def independent(found: Sequence[Tensor], args: Sequence[Tensor] = ()) -> list[Tensor]:
+    """Those that aren't made of others."""
+    return [x for x in found if not _made_of(x, [*args, *found])]
 
 
 class replaced(TorchFunctionMode):
     """While it is active, operations get other tensors in place of some."""
 
-    def __init__(self, originals: list[Tensor], others: list[Tensor]) -> None:
+    def __init__(self, originals: Sequence[Tensor], others: Sequence[Tensor]) -> None:
         super().__init__()
         self.others = {id(x): other for x, other in zip(originals, others, strict=True)}
 
@@ -59,7 +81,13 @@ class replaced(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def closed(result: Tensor, ends: list[Tensor]) -> bool:
+def _made_of(x: Tensor, ends: Sequence[Tensor]) -> bool:
+    """Whether a tensor's tape leads to one of these others."""
+    stops = {_origin(y) for y in ends if y.requires_grad and y is not x}
+    return x.grad_fn is not None and any(node in stops for node in _tape(x.grad_fn.next_functions, stops))
+
+
+def closed(result: Tensor, ends: Sequence[Tensor]) -> bool:
     """Whether every path of the tape ends at one of these tensors."""
     stops = {_origin(x) for x in ends if x.requires_grad}
     return all(node in stops for node in _tape([(result.grad_fn, 0)], stops) if isinstance(node, Tensor))
@@ -82,3 +110,54 @@ def _tape(edges: Iterable[tuple[Any, int]], stops: set[Any]) -> Iterator[Any]:
             yield origin
             if origin not in stops:
                 waiting += [following for following, _ in node.next_functions]
+
+
+class Noted:
+    """The slopes of a problem without a tape; what they use is noted in `used`, at every one.
+
+    Arguments:
+        problem: the slopes, by samples.
+        used: what is known to be used.
+        missed: the error's words, where something else is used.
+    """
+
+    def __init__(self, problem: Any, used: Sequence[Tensor], missed: str) -> None:
+        self.problem, self.used, self.missed = problem, list(used), missed
+
+    def on(self, rows: Any) -> Callable[[Tensor, Tensor], Tensor]:
+        """The slopes of some samples."""
+        return partial(self._noting, lambda t, y: self.problem.on(rows)(t, y))
+
+    def _noting(self, slope: Callable[[Tensor, Tensor], Tensor], t: Tensor, y: Tensor) -> Tensor:
+        with torch.enable_grad():
+            k, complete = self.proved(slope, t, y)
+            if not complete:
+                self.note(slope, t.detach().requires_grad_(), y.detach().requires_grad_())
+                k, complete = self.proved(slope, t, y)
+        if not complete:
+            raise ValueError(
+                "f uses a tensor that can be differentiated but that no operation shows, so that its gradient would be "
+                f"missed: {self.missed}"
+            )
+        return k if y.requires_grad else k.detach()
+
+    def note(self, slope: Callable[[Tensor, Tensor], Tensor], *args: Tensor) -> None:
+        """Adds what is used; what an operation that isn't shown makes of the time and the state is none of it."""
+        with _Seen(args) as seen:
+            slope(*args)
+        known = {id(x) for x in self.used}
+        self.used += [x for x in seen.found.values() if id(x) not in known and not _made_of(x, args)]
+
+    def proved(self, slope: Callable[[Tensor, Tensor], Tensor], t: Tensor, y: Tensor) -> tuple[Tensor, bool]:
+        """The slopes, and whether nothing else is used: their tape says so."""
+        k = slope(t, y)
+        return k, closed(k, [t, y, *self.used])
+
+
+class NotedToReplace(Noted):
+    """The same for an adjoint that puts others in the place of what is used."""
+
+    def proved(self, slope: Callable[[Tensor, Tensor], Tensor], t: Tensor, y: Tensor) -> tuple[Tensor, bool]:
+        """The slopes, and whether they are constant without what is used."""
+        k = _constant(slope, self.used, t, y)
+        return (slope(t, y) if y.requires_grad else k), not k.requires_grad

@@ -12,6 +12,7 @@ from torch.func import vmap
 
 from torchflux import fmap, leaves
 
+from ._held import held
 from ._solver import Slope
 
 __all__ = ["Field", "PerSample", "per_sample"]
@@ -39,7 +40,7 @@ class Field:
     """`f(t, y, args)` as slopes of rows: states become (rows, n), and time that runs backward that of `-f` forward."""
 
     def __init__(self, f: Callable[..., Tree], y0: Tree, args: Tree, batched: bool, backward: bool) -> None:
-        self.f, self.y0, self.args, self.batched = f, y0, args, batched
+        self.f, self.y0, self.args, self.batched = held(f), y0, args, batched
         self.sign = -1 if backward else 1
         self.parts = [(path, x) for path, x in leaves(y0) if isinstance(x, Tensor)]
         self.sizes = [x[0].numel() if batched else x.numel() for _, x in self.parts]
@@ -55,9 +56,9 @@ class Field:
     def unravel(self, y: Tensor, *lead: int) -> Tree:
         """Rows of numbers (..., n) as states, whose tensors have `lead` in front of a sample's shape."""
         if isinstance(self.y0, Tensor):
-            return y.reshape(*lead, *self.y0.shape[self.batched :])
+            return y.reshape((*lead, *self.y0.shape[self.batched :]))
         parts = iter(y.split(self.sizes, -1))
-        return fmap(lambda x: next(parts).reshape(*lead, *x.shape[self.batched :]), self.y0, ties=False)
+        return fmap(lambda x: next(parts).reshape((*lead, *x.shape[self.batched :])), self.y0, ties=False)
 
     def on(self, rows: NDArray[np.int64] | None) -> Slope:
         """The slopes of some samples."""

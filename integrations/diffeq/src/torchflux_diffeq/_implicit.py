@@ -12,7 +12,7 @@ from torch import Tensor
 from torchflux import leaves
 
 from ._adjoint import Adjoint, Task
-from ._captures import captured, replaced
+from ._captures import replaceable, replaced
 from ._controller import PID, Fixed
 from ._field import Field
 from ._lanes import greatest, transformed
@@ -80,10 +80,9 @@ class Implicit(Adjoint):
         slope = lambda y: problem.on(rows)(t, y)
         if transformed():
             return _by_newton(slope, y)
-        with torch.enable_grad():
-            seen = captured(slope, y.clone().requires_grad_())
-        if seen is not None:
-            return _Steady.apply(y, slope, seen[1], self.largest, *seen[1]) if seen[1] else y
+        used = replaceable(slope, y)
+        if used is not None:
+            return _Steady.apply(y, slope, used, self.largest, *used) if used else y
         if y.shape[-1] > self.largest:
             raise ValueError(
                 "Implicit: f uses a tensor that can be differentiated but that no operation shows, so its gradient "

@@ -9,9 +9,13 @@ from torch import Tensor
 from torchflux import treelike
 
 from ._divergence import pullback
-from ._neural_ode import Flow
+from ._neural_ode import Flow, Times
+from ._solution import Solution
 
 __all__ = ["HamiltonianNN", "LagrangianNN", "Separable"]
+
+
+State = Tensor | tuple[Tensor, Tensor]
 
 
 class Motion(Flow):
@@ -23,13 +27,19 @@ class Motion(Flow):
 
     def value(self, t: Tensor, x: Tensor) -> Tensor:
         """The model's number for each state, (B,)."""
-        name = type(self).__name__
-        if x.dim() != 2 or x.shape[1] % 2:
-            raise ValueError(f"{name} got states {tuple(x.shape)}: their shape is (B, 2n), with positions first")
+        self.check(x)
         value = self.model(t, x) if self.time else self.model(x)
         if value.shape not in ((len(x),), (len(x), 1)):
-            raise ValueError(f"the model of {name} gave {tuple(value.shape)} for {len(x)} states: one number for each")
+            raise ValueError(
+                f"the model of {type(self).__name__} gave {tuple(value.shape)} for {len(x)} states: one number for each"
+            )
         return value.reshape(len(x))
+
+    def check(self, x: Tensor) -> None:
+        """Refuses states that don't fall in two halves."""
+        if x.dim() != 2 or x.shape[1] % 2:
+            name = type(self).__name__
+            raise ValueError(f"{name} got states {tuple(x.shape)}: their shape is (B, 2n), with positions first")
 
 
 @treelike
@@ -61,7 +71,8 @@ class HamiltonianNN(Motion):
 
     Arguments:
         model: the energy of states, (B, 2n) → (B,) or (B, 1), with positions first and momenta second; with `time=True`
-            it is called with time and states, and is no longer conserved.
+            it is called with time and states, and is no longer conserved. A `Separable` one is solved as pairs
+            `(q, p)`, which symplectic solvers take; so `layer.solve(x).ys` is a pair.
         ts, time, options: as for `NeuralODE`.
 
     x: (B, 2n) → (B, 2n). `layer.time_derivative(x)` is the slope.
@@ -74,11 +85,29 @@ class HamiltonianNN(Motion):
     Source: Greydanus, Dzamba & Yosinski (2019), arXiv:1906.01563.
     """
 
-    def slope(self, t: Tensor, y: Tensor, args: Any = None) -> Tensor:
+    def slope(self, t: Tensor, y: State, args: Any = None) -> State:
         """The symplectic gradient of the energy."""
-        energy, pull = pullback(lambda y: self.value(t, y), y)
+        energy, pull = pullback(lambda x: self.value(t, x), _joined(y))
         dq, dp = pull(torch.ones_like(energy)).chunk(2, 1)
-        return torch.cat([dp, -dq], 1)
+        return (dp, -dq) if isinstance(y, tuple) else torch.cat([dp, -dq], 1)
+
+    def solve(self, x: Tensor, ts: Times | None = None, **options: Any) -> Solution:
+        """The whole solution, see `NeuralODE`."""
+        self.check(x)
+        return Flow.solve(self, tuple(x.chunk(2, 1)) if isinstance(self.model, Separable) else x, ts, **options)
+
+    def trajectory(self, x: Tensor, ts: Times | None = None) -> Tensor:
+        """The states at all times, (S, B, 2n)."""
+        return _joined(self.solve(x, ts).ys)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """The states at the last time."""
+        return self.trajectory(x, (self.ts[0], self.ts[-1]))[-1]
+
+
+def _joined(state: State) -> Tensor:
+    """Positions and momenta in one tensor."""
+    return torch.cat(state, -1) if isinstance(state, tuple) else state
 
 
 @treelike

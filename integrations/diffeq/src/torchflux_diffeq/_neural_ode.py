@@ -16,7 +16,6 @@ __all__ = ["AugmentedNeuralODE", "NeuralODE", "append_time"]
 
 Tree = Any
 Times = Tensor | Sequence[float | Tensor]
-OPTIONS = {name for name, parameter in signature(solve).parameters.items() if parameter.kind is parameter.KEYWORD_ONLY}
 
 
 class Flow:
@@ -30,11 +29,12 @@ class Flow:
     def __init__(
         self, model: Callable[..., Tree], ts: Times = (0.0, 1.0), *, time: bool = False, **options: Any
     ) -> None:
-        if unknown := sorted(options.keys() - OPTIONS):
-            raise TypeError(
-                f"{type(self).__name__} has no option {', '.join(unknown)}: it takes those of solve, {sorted(OPTIONS)}"
-            )
         self.model = model
+        self._set_up(ts, time, options)
+
+    def _set_up(self, ts: Times, time: bool, options: dict[str, Any]) -> None:
+        """Everything but the model."""
+        check_options(self, options, solve)
         self.ts = ts if isinstance(ts, nn.Parameter) else tuple(float(t) for t in ts)
         self.time, self.options = time, options
 
@@ -67,6 +67,15 @@ class Flow:
 def last(ys: Tree) -> Tree:
     """The states at the last of the times."""
     return fmap(lambda x: x[-1], ys, ties=False)
+
+
+def check_options(layer: Any, options: dict[str, Any], of: Callable[..., Any]) -> None:
+    """Refuses what isn't among the keywords of a function."""
+    known = {name for name, x in signature(of).parameters.items() if x.kind is x.KEYWORD_ONLY}
+    if unknown := sorted(options.keys() - known):
+        raise TypeError(
+            f"{type(layer).__name__} has no option {', '.join(unknown)}: it takes {of.__name__}'s, {sorted(known)}"
+        )
 
 
 def check_batch(name: str, x: Tree) -> None:

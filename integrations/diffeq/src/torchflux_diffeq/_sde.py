@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,10 @@ CALCULI = ("ito", "stratonovich")
 
 @dataclass(frozen=True)
 class SDE:
-    """The equation `dy = drift(t, y, args) dt + diffusion(t, y, args) dW`, to be solved by `solve`.
+    """The equation `dy = drift(t, y, args) dt + diffusion(t, y, args) dW`, to be solved by `solve` with `Fixed(dt)`.
+
+    States at times between the steps come from shorter steps of the same method along the same path: they are as good
+    as those at the steps' ends, and asking for them changes nothing else. Gradients are those along the path.
 
     Arguments:
         drift: shaped and nested as the state.
@@ -86,6 +90,8 @@ class StochasticField(Field):
 class StochasticSlope:
     """The drift of some samples (rows, n), and what moves them besides, over the step that `over` has named last."""
 
+    increments: Callable[[int], Numbers]
+
     def __init__(self, drift: Slope, diffusion: Slope, noise: str, path: Path, rows: Indices | None) -> None:
         self.drift, self.diffusion, self.kind, self.path, self.rows = drift, diffusion, noise, path, rows
 
@@ -96,14 +102,15 @@ class StochasticSlope:
     def over(self, t: Numbers, ends: Numbers, ahead: bool = True) -> "StochasticSlope":
         """The same for steps from `t` to `ends` (rows,), each of them exact; `ahead` says that others will follow."""
         rows = np.arange(len(t)) if self.rows is None else self.rows
-        self.increments = lambda motions: (self.path.increments if ahead else self.path.apart)(rows, t, ends, motions)
+        look_up = self.path.increments if ahead else self.path.apart
+        self.increments = partial(look_up, rows, t, ends)
         return self
 
     def along(self, t: Tensor, y: Tensor) -> Tensor:
         """The diffusion and its derivative along itself, shape (2, rows, n), where each row has one motion for all of
         its numbers, or each number one.
         """
-        if self.kind == "diagonal":  # a diagonal matrix of derivatives is its product with ones
+        if self.kind == "diagonal" and not y.is_complex():  # a diagonal matrix of derivatives is its product with ones
             g, slopes = self._derivative(t, y, torch.ones_like(y))
             return torch.stack((g, slopes * g))
         g = self.diffusion(t, y)
@@ -117,8 +124,10 @@ class StochasticSlope:
         """Whether the diffusion of one number depends on another: then the derivatives are no diagonal matrix, and it
         matters whether they come before another one or behind it.
         """
-        scale = 1 + torch.arange(y.shape[1], dtype=y.dtype, device=y.device) / y.shape[1]
-        for state in (y, y + 0.1 * scale):
+        numbers = torch.arange(y.shape[1], dtype=torch.float64, device=y.device)
+        for shift, irrational in ((0.0, 5**0.5), (0.1, 2**0.5)):  # multiples of which are never alike
+            scale = (1 + numbers * irrational % 1).to(y.dtype)
+            state = y + shift * scale
             ones, scaled = (self._derivative(t, state, x.expand_as(y))[1] for x in (torch.ones_like(scale), scale))
             tolerated = 1e-4 * (ones.abs().amax(1) + scaled.abs().amax(1))
             if greatest(((scaled - scale * ones).abs() > tolerated[:, None]).any().int()):

@@ -15,8 +15,8 @@ MESSAGES = {
     Status.MAX_STEPS: "more steps than max_steps: allow more, or loosen the tolerances; a stiff problem takes many",
     Status.STALLED: "the steps became too short for the time to move on: the solution may have a singularity or a jump "
     "there, or the tolerances are below what the dtype can hold",
-    Status.NOT_FINITE: "the state, its slope or an event's value is not finite: the solution may blow up, or f be "
-    "undefined (it has to be defined behind an event, too)",
+    Status.NOT_FINITE: "the state, its slope or an event's value is not finite: the solution may blow up, f be "
+    "undefined (it has to be defined behind an event, too), or an implicit step have no solution",
     Status.EVENT: "ended at an event",
     Status.ZENO: "a callback follows itself without end, as the bounces of a ball that comes to rest: end the solution "
     "there with an event, or with terminal=",
@@ -69,6 +69,7 @@ class Solution:
             fewer; states have that in front.
         steps: the accepted steps, with `saveat=SaveAt(steps=True)`.
         dense: what `evaluate` looks into, with `saveat=SaveAt(dense=True)`.
+        route: what solved: "torch", or "native" code.
     """
 
     ts: Tensor
@@ -82,6 +83,7 @@ class Solution:
     y_events: tuple[Any, ...] = ()
     steps: Steps | None = None
     dense: Dense | None = None
+    route: str = "torch"
 
     def evaluate(self, t: Tensor | float) -> Any:
         """The state at any time between the first and the last, by the solver's dense output; differentiable.

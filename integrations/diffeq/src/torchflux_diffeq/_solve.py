@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from torchflux import leaves
@@ -17,6 +18,8 @@ from ._field import Field
 from ._interrupted import interrupted
 from ._lanes import greatest, has_lanes
 from ._march import March, Method, Status, tensor
+from ._native_args import NotNative
+from ._native_route import native_route, on_tensors
 from ._save import Saver
 from ._sde import SDE
 from ._solution import MESSAGES, Solution, SolveError, Stats
@@ -28,11 +31,10 @@ __all__ = ["solve"]
 Tree = Any
 
 
-@torch.compiler.disable
 def solve(
-    f: Callable[..., Tree],
+    f: Callable[..., Tree] | SDE,
     y0: Tree,
-    ts: Tensor | Sequence[float | Tensor],
+    ts: Tensor | Sequence[float | Tensor] | NDArray[np.floating],
     args: Tree = None,
     *,
     solver: Solver | None = None,
@@ -46,6 +48,7 @@ def solve(
     batched: bool = False,
     generator: torch.Generator | BrownianTree | None = None,
     throw: bool = True,
+    route: str = "auto",
 ) -> Solution:
     """Solves `dy/dt = f(t, y, args)` from `y(ts[0]) = y0`.
 
@@ -66,8 +69,11 @@ def solve(
         dt0: the first step's length; by default it is estimated.
         max_steps: for each sample, rejected steps included.
         batched: solves each sample of `y0`'s leading axis with steps of its own.
-        generator: where an `SDE` gets its noise from: a random seed is drawn from it. Or the `BrownianTree` itself.
+        generator: where an `SDE` gets its noise from: a seed is drawn from it. Or the `BrownianTree` itself. Each
+            sample of a batch has a path of its own; the lanes of a `vmap` share it.
         throw: whether a failure is an error; otherwise see `status` and `message`.
+        route: "native" is machine code, step control included, for an `f` that is `@native` (see `torchflux_zygote`);
+            "torch" is PyTorch; "auto" takes the native one where it can, and `Solution.route` says which.
 
     Raises:
         SolveError: a sample failed and `throw` is true; the error holds the solution as far as it goes.
@@ -77,14 +83,50 @@ def solve(
     >>> solution.ys[-1]
     tensor([0.1353])
     """
+    if torch.compiler.is_dynamo_compiling():
+        given: Any = (solver, controller, saveat, adjoint, events, callbacks, dt0, max_steps, batched, generator)
+        return _between_graphs(f, y0, ts, args, *given, throw, route)
     method, adjoint = Method(solver or usual(f), controller or PID(), dt0, max_steps), adjoint or Discrete()
     refuse(f, method.solver, adjoint, generator)
     saveat = saveat or SaveAt()
-    task = interrupted(_task(f, y0, ts, args, method, batched, generator), adjoint, saveat, events, callbacks)
-    solution = _solution(task, adjoint.solve(task), saveat)
-    if throw and any(Status(status).failed for status in torch.as_tensor(solution.status).unique().tolist()):
+    plain = not (events or callbacks or saveat.dense or saveat.steps or method.controller.jump_ts is not None)
+    if route == "native" and not plain:
+        raise NotNative("route='native': events, callbacks, jump_ts and saveat are PyTorch's; or choose route='torch'")
+    solution = native_route(route, f, y0, ts, args, method, adjoint, batched) if plain else None
+    if solution is None:
+        task = _task(on_tensors(f, args, batched), y0, ts, args, method, batched, generator)
+        task = interrupted(task, adjoint, saveat, events, callbacks)
+        solution = _solution(task, adjoint.solve(task), saveat)
+    if throw and _failed(solution.status):
         raise SolveError(solution.message, solution)
     return solution
+
+
+def _failed(status: Any) -> bool:
+    """Whether a sample didn't come to its end."""
+    if isinstance(status, int):
+        return Status(status).failed
+    return bool(status.any()) and any(Status(one).failed for one in status.unique().tolist())
+
+
+@torch.compiler.disable
+def _between_graphs(*args: Any) -> Solution:
+    """`solve` in a program that is compiled: as it is, between two graphs."""
+    names = [
+        "solver",
+        "controller",
+        "saveat",
+        "adjoint",
+        "events",
+        "callbacks",
+        "dt0",
+        "max_steps",
+        "batched",
+        "generator",
+        "throw",
+        "route",
+    ]
+    return solve(*args[:4], **dict(zip(names, args[4:], strict=True)))
 
 
 def _task(f: Any, y0: Tree, ts: Any, args: Tree, method: Method, batched: bool, generator: Any) -> Task:

@@ -117,7 +117,7 @@ def _refuse_coarse(tree: BrownianTree, begin: float, end: float, dt: float) -> N
 class StochasticSaver(Saver):
     """The states at times between the steps, by steps of the same method that end there.
 
-    A path has the right law there, and asking for it doesn't change the path.
+    They are as good as those at the steps' ends, and asking for them doesn't change the path.
     """
 
     def __init__(self, times: Tensor, solver: Solver, problem: StochasticField) -> None:

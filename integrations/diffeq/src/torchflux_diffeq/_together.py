@@ -23,6 +23,8 @@ __all__ = ["together", "worthwhile"]
 
 LARGEST = 2**24
 """The most numbers that the slopes' derivatives may take."""
+HEAVY = 2**20
+"""The multiplications from which on a slope of all samples costs what it computes, not that it is called."""
 
 
 def worthwhile(track: March, stages: int) -> bool:
@@ -159,7 +161,10 @@ def together(
     begins, lengths, a = tensor(t, y), tensor(dt, y), torch.as_tensor(solver.tableau.a, dtype=y.dtype)
     states = (y + torch.einsum("ij,jsn->isn", a, k) * lengths[:, None]).flatten(0, 1).requires_grad_()
     when = tensor(t + np.multiply.outer(solver.tableau.c, dt), y).flatten()
-    again = _slopes(problem, np.tile(rows, len(k)), when, states, k.flatten(0, 1))
+    everyone = np.tile(rows, len(k))
+    if _heavy(problem, len(y0), everyone, when, states):
+        return None
+    again = _slopes(problem, everyone, when, states, k.flatten(0, 1))
     if again is None:
         return None
     slopes, used = again
@@ -176,8 +181,22 @@ def together(
     return end, [Saved(saved[0].places, values)] if saved else []
 
 
-def _slopes(problem: Field, rows: Indices, t: Tensor, y: Tensor, known: Tensor) -> tuple[Tensor, list[Tensor]] | None:
-    """The slopes at many states at once, and what they use, if they are those that are known."""
+def _heavy(problem: Field, samples: int, rows: Indices, t: Tensor, y: Tensor) -> bool:
+    """Whether the derivatives by every number of the state cost more than the calls that they save.
+
+    A network multiplies each sample with all of its parameters, which one slope shows.
+    """
+    numbers = samples * y.shape[-1]
+    if numbers < 64:
+        return False
+    one = _slopes(problem, rows[:1], t[:1], y[:1], None)
+    return one is None or numbers * sum(x.numel() for x in one[1]) > HEAVY
+
+
+def _slopes(
+    problem: Field, rows: Indices, t: Tensor, y: Tensor, known: Tensor | None
+) -> tuple[Tensor, list[Tensor]] | None:
+    """The slopes at many states at once, and what they use, if they are those that may be known."""
     try:
         with torch.enable_grad():
             found = captured(lambda t, y: problem.everywhere(rows, t, y), t, y)
@@ -185,6 +204,8 @@ def _slopes(problem: Field, rows: Indices, t: Tensor, y: Tensor, known: Tensor) 
         return None
     if found is None or not found[0].requires_grad:
         return None
+    if known is None:
+        return found
     close = (found[0].detach() - known).abs().max() <= 1e-5 * known.abs().max()
     return found if close else None
 

@@ -393,6 +393,9 @@ _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
 
 
 def _change(old: Any, by: Any, kind: str) -> Any:
+    if isinstance(old, dict):  # `|=`; a KeyError of the table below would be caught by the program
+        old.update(by)
+        return old
     new = _OPERATORS[kind](old, by)
     if isinstance(old, torch.Tensor) and old.ndim:
         old[...] = new

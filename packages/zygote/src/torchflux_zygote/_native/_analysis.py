@@ -117,7 +117,7 @@ class Memory:
         self._unite(block)
         self.mutated = {
             self.group(item.args[0]) for item in walk(block) if isinstance(item, Op) and item.name in STORES
-        }
+        } | {self.group(arg) for item in walk(block) if isinstance(item, Call) for arg, _ in _grown(item)}
 
     def storage(self, value: Value) -> Value:
         """The value whose variable this one is kept in: it differs from it by stores only, or in length."""
@@ -189,7 +189,7 @@ def _shared(block: Block) -> Iterator[tuple[Value, Value]]:
             if item.out is not None and item.out.is_array and item.name in SHARING:
                 yield item.args[0], item.out
         elif isinstance(item, Call):
-            continue  # what a call returns is new
+            yield from _grown(item)  # the rest of what a call returns is new
         elif isinstance(item, If):
             for side in (item.then, item.orelse):
                 yield from _arrays(side.results, item.outs)
@@ -197,6 +197,14 @@ def _shared(block: Block) -> Iterator[tuple[Value, Value]]:
             yield from _arrays(item.inits, item.carry)
             yield from _arrays(item.body.results, item.carry)
             yield from _arrays(item.head.results if isinstance(item, While) else item.carry, item.outs)
+
+
+def _grown(call: Call) -> Iterator[tuple[Value, Value]]:
+    """The stacks to which a call adds, as they are before and behind it."""
+    for param, arg in zip(call.program.params, call.args, strict=False):
+        k = call.program.stacks.get(param)
+        if k is not None:
+            yield arg, call.outs[k]
 
 
 def _arrays(a: list[Value], b: list[Value]) -> Iterator[tuple[Value, Value]]:

@@ -219,6 +219,8 @@ class ArrayReader:
         if not self.bounds:
             return i
         n = self.w.shape(self.array(entry), axis)
+        if i.const is not None and n.const is not None and -n.const <= i.const < n.const:
+            return literal(i.const % n.const)
         if self.caught(IndexError):
             inside = self.w.op("and", self.w.op("ge", i, self.w.op("neg", n)), self.w.op("lt", i, n))
             self.check(inside, "IndexError", f"{self.place()}: index out of bounds")

@@ -67,12 +67,12 @@ def source(program: Program, doc: str = "") -> str:
     return "\n".join([*texts, own])
 
 
-JIT = 'numba.njit(nogil=True, cache=True, error_model="numpy", no_cfunc_wrapper=True)'
+JIT = 'numba.njit(nogil=True, cache=True, error_model="numpy", no_cfunc_wrapper=True, pipeline_class=rt.Generated)'
 
 
 def signed(program: Program) -> str:
     """Numba's decorator, with the types of a program that may call itself."""
-    params = ", ".join(_declared(p.type) for p in program.params)
+    params = ", ".join(_declared(p.type, "::1" if p in program.stacks else "") for p in program.params)
     results = [_declared(r.type, "::1") for r in program.block.results]
     result = results[0] if len(results) == 1 else f"Tuple(({', '.join(results)},))"
     return JIT.replace("(", f'("{result}({params})", ', 1)

@@ -89,7 +89,19 @@ class _Forward:
             self.w.sizes,
             like=like,
             effects=self.original.effects,
+            stacks=self.stacks(),
         )
+
+    def stacks(self) -> dict[Value, int | None]:
+        """The stacks, and those of their tangents."""
+        found, results = dict(self.original.stacks), self.original.block.results
+        floats = [r for r in results if r.floats]
+        for param, k in self.original.stacks.items():
+            for n, tangent in enumerate(self.tangents.get(param, ())):
+                at = None if k is None else len(results) + self.width * floats.index(results[k]) + n
+                if tangent is not None:
+                    found[tangent] = at
+        return found
 
     def tangent(self, value: Value, k: int) -> Value:
         """The tangent, or zeros."""

@@ -154,11 +154,12 @@ class Program:
     block: Block
     place: str = ""
     sizes: dict[Value, tuple[Value, ...]] = field(default_factory=dict)  # the shapes of arrays, where they are known
-    derived: dict[Any, "Program"] = field(default_factory=dict)  # what has been made of it
+    derived: dict[Any, Any] = field(default_factory=dict)  # what has been made of it
     like: dict[Value, Value] = field(default_factory=dict)  # results in the shape of other values
     effects: list[Value] = field(default_factory=list)  # what stores into arrays of the caller leave
     solid: frozenset[Value] = frozenset()  # parameters that are arrays without an axis of length one
     called: bool = False  # by a program, perhaps itself: it is compiled for declared types
+    stacks: dict[Value, int | None] = field(default_factory=dict)  # parameters to which it adds, and as which results
 
 
 def outs(item: Item) -> list[Value]:

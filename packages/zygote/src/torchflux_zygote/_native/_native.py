@@ -12,6 +12,7 @@ import torch
 
 from ._bounds import hoisted
 from ._derivatives import hessian_blocks, hessian_product, jacobian_blocks, pull, push
+from ._elements import elements_known
 from ._emit import source
 from ._entries import Static
 from ._in_graph import in_graph
@@ -242,7 +243,7 @@ class Specialised:
         self.params += [self.reader.firsts[ref] for ref, _ in self.reader.constants]
         self.solid |= {self.reader.firsts[ref] for ref, x in self.reader.constants if 1 not in np.shape(x)}
         program.params, program.solid = self.params, frozenset(self.solid)
-        self.program = hoisted(tidy(program))
+        self.program = tidy(elements_known(hoisted(tidy(program))))
         self.wrt = [k for k, p in enumerate(self.params[:given]) if p.floats]
         self.operation = Operation(self.program, native.checkpoint, given, native.mode)
         self.calls: dict[Mode, Callable[[list[Any]], tuple[Any, tuple[Any, ...]]] | None] = {}

@@ -7,15 +7,20 @@ What the adjoint of a loop's body needs of a trip is taken from a tape, which th
 computed again from what is on the tape: a minimum cut decides which, so that the tape is as narrow as can be. What was
 computed outside of loops is simply still there.
 
+The adjoint of a call runs the call's program again, and backwards. Of a function that calls itself, though, the two
+halves are programs of their own (`halves`), and what the second needs of the first lies on stacks: or every call would
+run all those below it again.
+
 Source: Griewank and Walther (2008), Evaluating Derivatives, doi:10.1137/1.9780898717761, chapters 3 and 5.
 """
 
-from ._at_once import AtOnce
+from ._apart import Apart, ForthAndBack
 from ._halves import Scope, strong
 from ._ir import INT, Block, Call, For, If, Item, Loop, Op, Program, Scalar, Value, While, defined, outs
 from ._ops import DERIVATIVES
 from ._rewrite import fill, tidy
-from ._writer import literal
+from ._stacks import Stacks
+from ._writer import Writer, literal
 
 __all__ = ["reverse"]
 
@@ -34,38 +39,69 @@ def reverse(program: Program, wrt: list[int]) -> Program:
             f"{program.name}_reverse", [], Block(), called=program.called
         )  # it may call itself
         fill(promised, tidy(_Reverse(program, wrt).program()))
-    return program.derived[key]
+    made: Program = program.derived[key]
+    return made
 
 
-class _Reverse(AtOnce):
+def halves(program: Program, wrt: list[int]) -> ForthAndBack:
+    """A program that calls itself in two halves.
+
+    What it needs of its parameters and which stacks it takes depends on what the calls in it do, which are calls of
+    itself: it is written again until nothing is added.
+    """
+    key = ("halves", tuple(wrt))
+    if key not in program.derived:
+        forth, back = (Program(f"{program.name}_{name}", [], Block(), called=True) for name in ("forth", "back"))
+        found = program.derived[key] = ForthAndBack(forth, back)  # it calls itself
+        while True:
+            before = list(found.needed), list(found.kinds)
+            run = _Reverse(program, wrt, apart=True)
+            run.write_apart(found, run.written())
+            if before == (found.needed, found.kinds):
+                break
+    made: ForthAndBack = program.derived[key]
+    return made
+
+
+class _Reverse(Apart):
     """Writes the backward half."""
 
     def program(self) -> Program:
         """The whole program: the forward half, then the backward half."""
-        results = self.original.block.results
-        seeds = [Value(strong(r.type), f"{r.name if r.const is None else 'y'}_bar") for r in results if r.floats]
+        back = self.written()
+        self.forward.items += back.items
+        self.forward.results = [*self.original.block.results, *back.results]
+        kinds = {kind for callee in self.callees for kind in callee.kinds}
+        if kinds:
+            w = Writer()
+            self.threading().through(self.forward, Stacks.new(tuple(sorted(kinds, key=str)), w))
+            self.forward.items[0:0] = w.block.items
+        pairs = zip(back.results, self.wrt, strict=True)
+        return Program(
+            f"{self.original.name}_reverse",
+            [*self.original.params, *self.seeds],
+            self.forward,
+            self.original.place,
+            self.w.sizes,
+            like=self.original.like | {g: self.original.params[k] for g, k in pairs},
+            effects=self.original.effects,
+            stacks=self.original.stacks,
+        )
+
+    def written(self) -> Block:
+        """The backward half, whose results are the gradients."""
+        results = [r for r in self.original.block.results if r.floats]
         self.w.block = self.forward
         scope = Scope(self, None, self.forward, set())
         self.here = scope
         forward_items = list(self.forward.items)
         back = Block()
         with self.w.inside(back):
-            for r, seed in zip([r for r in results if r.floats], seeds, strict=True):
+            for r, seed in zip(results, self.seeds, strict=True):
                 self.accumulate(r, seed)
             self.backward(forward_items, scope)
-            gradients = [self.gradient(self.original.params[k]) for k in self.wrt]
-        self.forward.items += back.items
-        self.forward.results = [*results, *gradients]
-        like = self.original.like | {g: self.original.params[k] for g, k in zip(gradients, self.wrt, strict=True)}
-        return Program(
-            f"{self.original.name}_reverse",
-            [*self.original.params, *seeds],
-            self.forward,
-            self.original.place,
-            self.w.sizes,
-            like=like,
-            effects=self.original.effects,
-        )
+            back.results = [self.gradient(self.original.params[k]) for k in self.wrt]
+        return back
 
     def backward(self, items: list[Item], scope: Scope) -> None:
         """The adjoints of items, from the last to the first."""
@@ -94,12 +130,11 @@ class _Reverse(AtOnce):
             getattr(self, f"pull_{item.name}", self.unknown)(item, g)
 
     def call(self, item: Call) -> None:
-        """A call backwards: its program is run again, and back."""
+        """A call backwards: its program is run again and back, or back alone from what it has left on the stacks."""
         shares = [self.adj.pop(out, None) if out in self.active else None for out in item.outs]
         if all(share is None for share in shares):
             return
         wrt = [n for n, p in enumerate(item.program.params) if p.floats]
-        callee = reverse(item.program, wrt)
         seeds = [
             self.zero(out) if share is None else share
             for out, share in zip(item.outs, shares, strict=True)
@@ -109,9 +144,18 @@ class _Reverse(AtOnce):
             self.w.cast(s, strong(out.type)) if not s.is_array else s
             for s, out in zip(seeds, [o for o in item.outs if o.floats], strict=True)
         ]
-        again = [Value(out.type, out.name) for out in item.outs]
         grads = [Value(strong(item.program.params[n].type), f"{item.args[n].name}_bar") for n in wrt]
-        self.w.add(Call(callee, [*(self.look(arg) for arg in item.args), *seeds], [*again, *grads], item.place))
+        if item.program.called:
+            callee = halves(item.program, wrt)
+            self.callees.append(callee)
+            self.w.add(
+                Call(callee.back, [*(self.look(item.args[n]) for n in callee.needed), *seeds], grads, item.place)
+            )
+            item.program = callee.forth
+        else:
+            again = [Value(out.type, out.name) for out in item.outs]
+            args = [*(self.look(arg) for arg in item.args), *seeds]
+            self.w.add(Call(reverse(item.program, wrt), args, [*again, *grads], item.place))
         for n, grad in zip(wrt, grads, strict=True):
             self.accumulate(item.args[n], grad, True)
 

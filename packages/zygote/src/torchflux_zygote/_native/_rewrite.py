@@ -106,7 +106,7 @@ def _prune_branch(item: If, wanted: set[Value]) -> None:
 
 def fill(promised: Program, made: Program) -> None:
     """Puts a program where it was promised to be."""
-    for name in ("params", "block", "sizes", "place", "effects", "like"):
+    for name in ("params", "block", "sizes", "place", "effects", "like", "stacks"):
         setattr(promised, name, getattr(made, name))
 
 

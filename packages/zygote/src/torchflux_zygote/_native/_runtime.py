@@ -3,7 +3,13 @@
 import numba
 import numpy as np
 
+from torchflux_zygote._native._pipeline import Generated, OutOfLine
+
+__all__ = ["Generated"]  # the rest by name
+
 jit = numba.njit(nogil=True, cache=True, error_model="numpy")
+apart = numba.njit(nogil=True, cache=True, error_model="numpy", pipeline_class=OutOfLine)
+"""For loops over arrays, which LLVM would copy to every call."""
 
 
 @jit
@@ -22,7 +28,7 @@ def outside(start, stop, step, shift, n):  # type: ignore[no-untyped-def]
     return trips > 0 and (min(first, last) < -n or max(first, last) >= n)
 
 
-@jit
+@apart
 def grow(tape, rows):  # type: ignore[no-untyped-def]
     """The tape, or a longer copy with room for so many rows."""
     have = tape.shape[0]
@@ -57,13 +63,13 @@ def minimum(a, b):  # type: ignore[no-untyped-def]
     return a if a <= b or a != a else b
 
 
-@jit
+@apart
 def zeros_1(n):  # type: ignore[no-untyped-def]
     """Zeros of shape (n,)."""
     return np.zeros(n, np.float64)
 
 
-@jit
+@apart
 def zeros_2(n, m):  # type: ignore[no-untyped-def]
     """Zeros of shape (n, m)."""
     return np.zeros((n, m), np.float64)
@@ -72,14 +78,14 @@ def zeros_2(n, m):  # type: ignore[no-untyped-def]
 # What Numba would compile again in every function, for a second each: loops that are compiled once, and kept.
 
 
-@jit
+@apart
 def fill(x, value):  # type: ignore[no-untyped-def]
     """`x[...] = value`, a number."""
     for i in np.ndindex(x.shape):
         x[i] = value
 
 
-@jit
+@apart
 def assign_11(x, y):  # type: ignore[no-untyped-def]
     """`x[:] = y`."""
     _fits(x.shape[0], y.shape[0])
@@ -88,7 +94,7 @@ def assign_11(x, y):  # type: ignore[no-untyped-def]
         x[i] = y[i * step]
 
 
-@jit
+@apart
 def assign_22(x, y):  # type: ignore[no-untyped-def]
     """`x[:, :] = y`."""
     _fits(x.shape[0], y.shape[0])
@@ -99,13 +105,13 @@ def assign_22(x, y):  # type: ignore[no-untyped-def]
             x[i, j] = y[i * down, j * along]
 
 
-@jit
+@apart
 def assign_21(x, y):  # type: ignore[no-untyped-def]
     """`x[:, :] = y` for every row."""
     assign_22(x, y.reshape((1, y.shape[0])) if y.flags.c_contiguous else y.copy().reshape((1, y.shape[0])))
 
 
-@jit
+@apart
 def add_11(x, y):  # type: ignore[no-untyped-def]
     """`x[:] += y`."""
     _fits(x.shape[0], y.shape[0])
@@ -114,7 +120,7 @@ def add_11(x, y):  # type: ignore[no-untyped-def]
         x[i] += y[i * step]
 
 
-@jit
+@apart
 def add_22(x, y):  # type: ignore[no-untyped-def]
     """`x[:, :] += y`."""
     _fits(x.shape[0], y.shape[0])
@@ -148,7 +154,7 @@ def stride(n, whole):  # type: ignore[no-untyped-def]
     return 1 if n == whole else 0
 
 
-@jit
+@apart
 def outer(a, b):  # type: ignore[no-untyped-def]
     """The outer product."""
     out = np.empty((a.shape[0], b.shape[0]), a.dtype)
@@ -158,7 +164,7 @@ def outer(a, b):  # type: ignore[no-untyped-def]
     return out
 
 
-@jit
+@apart
 def total(x):  # type: ignore[no-untyped-def]
     """The sum of all elements."""
     s = x.dtype.type(0)
@@ -167,13 +173,13 @@ def total(x):  # type: ignore[no-untyped-def]
     return s
 
 
-@jit
+@apart
 def zeros_like(x):  # type: ignore[no-untyped-def]
     """Zeros in the shape of `x`, contiguous."""
     return np.zeros(x.shape, x.dtype)
 
 
-@jit
+@apart
 def full_like(x, value):  # type: ignore[no-untyped-def]
     """An array like `x`, filled with what broadcasts to it."""
     out = np.empty(x.shape, x.dtype)
@@ -181,19 +187,19 @@ def full_like(x, value):  # type: ignore[no-untyped-def]
     return out
 
 
-@jit
+@apart
 def matmul(a, b):  # type: ignore[no-untyped-def]
     """`a @ b`, whatever the layout."""
     return np.dot(np.ascontiguousarray(a), np.ascontiguousarray(b))
 
 
-@jit
+@apart
 def ravel(x):  # type: ignore[no-untyped-def]
     """The elements in a row."""
     return np.ascontiguousarray(x).reshape(x.size)
 
 
-@jit
+@apart
 def cumsum(x):  # type: ignore[no-untyped-def]
     """The sums of the first elements."""
     out = x.copy()

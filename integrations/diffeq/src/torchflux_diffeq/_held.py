@@ -1,0 +1,51 @@
+"""Functions that keep the parameters that they had, whatever their modules hold later."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from torchflux import modules
+
+__all__ = ["held"]
+
+Places = list[tuple[dict[str, Any], str, Tensor | None]]
+
+
+def held(f: Callable[..., Any]) -> Callable[..., Any]:
+    """`f`, which may be called again for its gradient when `torch.func.functional_call` has put its parameters back.
+
+    What its modules are (those that it is, is bound to, or closes over) is found as torchflux finds a model's parts.
+
+    >>> import torch
+    >>> net = torch.nn.Linear(1, 1, bias=False)
+    >>> f = held(net)
+    >>> before = f(torch.ones(1))
+    >>> net.weight = torch.nn.Parameter(torch.zeros(1, 1))
+    >>> bool(f(torch.ones(1)) == before), net(torch.ones(1)).item()
+    (True, 0.0)
+    """
+    places: Places = [(m._parameters, name, x) for m in modules(f) for name, x in m._parameters.items()]
+    return _Held(f, places) if places else f
+
+
+class _Held:
+    """Calls a function with these parameters in their places."""
+
+    def __init__(self, f: Callable[..., Any], places: Places) -> None:
+        self.f, self.places = f, places
+
+    def __call__(self, *args: Any) -> Any:
+        changed = [(place, name, place.get(name)) for place, name, x in self.places if place.get(name) is not x]
+        if not changed:
+            return self.f(*args)
+        _put(self.places)
+        try:
+            return self.f(*args)
+        finally:
+            _put(changed)
+
+
+def _put(places: Places) -> None:
+    for place, name, x in places:
+        place[name] = x

@@ -1,0 +1,226 @@
+"""Which solutions are native programs, and what becomes of them."""
+
+from collections.abc import Callable
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from torchflux import fmap
+
+from ._adjoint import Adjoint, Discrete
+from ._controller import PID, Fixed
+from ._field import PerSample
+from ._lanes import transformed
+from ._march import Method, Status
+from ._methods import Tsit5
+from ._native_args import Leaf, NotNative, flattened, rebuilt
+from ._native_march import REFUSED
+from ._native_operation import Job, solved
+from ._native_program import NativeProgram
+from ._native_replay import OnTensors, retraced
+from ._native_slope import native_slope
+from ._runge_kutta import ExplicitRungeKutta
+from ._solution import MESSAGES, Solution, Stats
+from ._solver import Solver
+from ._tableau import Tableau
+
+__all__ = ["native_source"]
+
+_DTYPES: dict[torch.dtype, Any] = {torch.float64: np.float64, torch.float32: np.float32}
+_DISCRETE = Discrete()
+_programs: WeakKeyDictionary[Any, dict[Any, NativeProgram]] = WeakKeyDictionary()
+
+
+def native_route(
+    route: str, f: Any, y0: Any, ts: Any, args: Any, method: Method, adjoint: Adjoint, batched: bool
+) -> Solution | None:
+    """The solution in machine code; `None` where it is PyTorch's turn, if only to say what is wrong."""
+    if route == "torch":
+        return None
+    if route not in ("auto", "native"):
+        raise ValueError(f"route={route!r}: it is 'auto', 'native' or 'torch'")
+    try:
+        if not _is_native(f):
+            raise NotNative(f"f is {f!r}: decorate it by @native of torchflux_zygote")
+        if not isinstance(y0, Tensor):
+            raise NotNative("y0 is a tree: pass a tensor")
+        if adjoint != _DISCRETE:
+            raise NotNative(f"the adjoint is {adjoint}")
+        times = _times(ts, y0)
+        problem = _Problem(f, y0, times, args, method, batched)
+        job = problem.job(y0, method)
+        return _solution(job, times, *solved(job, y0, problem.params), problem.sign, method, batched)
+    except NotNative as reason:
+        if route == "native":
+            raise NotNative(f"route='native': {reason}; or choose route='torch'") from None
+        return None
+
+
+def native_source(
+    f: Any,
+    y0: Tensor,
+    args: Any = None,
+    *,
+    solver: Solver | None = None,
+    controller: PID | Fixed | None = None,
+    batched: bool = False,
+    backward: bool = False,
+    what: str = "march",
+) -> str:
+    """The program that `solve` runs for such arguments on its native route, as generated Python.
+
+    Arguments:
+        backward: of times that decrease.
+        what: "march" makes the steps, "sweep" goes back through them for the gradient.
+
+    Raises:
+        NotNative: the native route can't solve this; the message says why.
+    """
+    if what not in ("march", "sweep"):
+        raise ValueError(f"what={what!r}: it is 'march' or 'sweep'")
+    method = Method(solver or Tsit5(), controller or PID(), None, 0)
+    times = torch.tensor([1.0, 0.0] if backward else [0.0, 1.0], dtype=y0.dtype)
+    return _Problem(f, y0, times, args, method, batched).program.source(what)
+
+
+def on_tensors(f: Any, args: Any, batched: bool) -> Any:
+    """The slope as PyTorch's solvers call it."""
+    return OnTensors(f, args, batched) if _is_native(f) else f
+
+
+def _is_native(f: Any) -> bool:
+    return hasattr(getattr(f, "__native__", None), "specialised")
+
+
+def _times(ts: Any, y0: Tensor) -> Tensor:
+    """The times as a tensor, checked where a native program doesn't."""
+    if isinstance(ts, Tensor) and ts.dtype == y0.dtype and ts.dim() == 1 and len(ts) > 1 and ts.device == y0.device:
+        return ts
+    from ._solve import _times
+
+    return _times(ts, y0)
+
+
+class _Problem:
+    """What is to be solved, as a program takes it.
+
+    Raises:
+        NotNative: it can't be done in this way; the message says why.
+    """
+
+    def __init__(self, f: Any, y0: Tensor, times: Tensor, args: Any, method: Method, batched: bool) -> None:
+        _check(y0, times, method, batched)
+        self.f, self.times, self.batched = f, times, batched
+        self.leaves: list[Leaf] = []
+        self.params: list[Tensor] = []
+        self.form = flattened(args, y0.dtype, self.params, self.leaves)
+        self.whole, self.samples = y0.dim() == batched, len(y0) if batched else 1
+        self.n = 1 if self.whole else y0.shape[-1]
+        if any(leaf.own and len(x) != self.samples for leaf, x in zip(self.leaves, self.params, strict=True)):
+            raise NotNative("what per_sample marks in args has another number of samples than y0")
+        self.sign = -1 if times[0].item() > times[-1].item() else 1
+        self.program = self._program(y0.dtype, method)
+
+    def _program(self, dtype: torch.dtype, method: Method) -> NativeProgram:
+        """The program, read anew if what the slope depends on has changed."""
+        tableau: Tableau = method.solver.tableau  # type: ignore[attr-defined]
+        adaptive = isinstance(method.controller, PID)
+        key = (self.n, self.whole, dtype, self.form, tuple(self.leaves), tableau, adaptive, self.sign)
+        known = _programs.setdefault(self.f.__native__, {})
+        found = known.get(key)
+        if found is None or not found.code.current():
+            numbers, native = _DTYPES[dtype], self.f.__native__
+            code = native_slope(native, self.n, self.whole, numbers, self.form, self.leaves, self.sign < 0)
+            found = known[key] = NativeProgram(tableau, code, adaptive, numbers)
+        return found
+
+    def job(self, y0: Tensor, method: Method) -> Job:
+        """The program's run."""
+        lead = (len(self.times), self.samples) if self.batched else (len(self.times),)
+        shape = (lead + y0.shape[self.batched :], lead[1:] + y0.shape[self.batched :])
+        forward = (self.times if self.sign > 0 else -self.times).detach().contiguous().numpy()
+        options = _options(method, y0.dtype)
+        sizes = method.max_steps, self.samples, self.n
+        return Job(self.program, self.leaves, forward, options, *sizes, shape, self.again)
+
+    def again(self, job: Job, y0: Tensor, params: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """The states of a job's steps, by PyTorch and differentiable."""
+        args = rebuilt(self.form, self.leaves, params)
+        call = OnTensors(self.f, args, True)
+
+        def slope(rows: Any, t: Tensor, y: Tensor) -> Tensor:
+            part = fmap(lambda x: x.value[rows] if isinstance(x, PerSample) else x, args, leaf=_is_leaf, ties=False)
+            return self.sign * call(self.sign * t, y, part)
+
+        begins, ends = job.accepted()
+        as_times: Callable[[Any], list[Tensor]] = lambda steps: [torch.as_tensor(x, dtype=y0.dtype) for x in steps]
+        y, times = y0.reshape(job.samples, job.n), self.sign * self.times.detach()
+        ys, end = retraced(self.program.tableau, slope, y, times, as_times(begins), as_times(ends))
+        return ys.reshape(job.shape[0]), end.reshape(job.shape[1])
+
+
+def _is_leaf(x: Any) -> bool:
+    return not isinstance(x, tuple | list)
+
+
+def _check(y0: Any, times: Tensor, method: Method, batched: bool) -> None:
+    """Refuses what only PyTorch's route can do."""
+    solver, controller = method.solver, method.controller
+    if y0.dim() not in (batched, batched + 1):
+        raise NotNative(f"the state has the shape {tuple(y0.shape[batched:])}, not one axis")
+    if y0.dtype not in _DTYPES or y0.device.type != "cpu" or not y0.numel():
+        raise NotNative(f"the state is {y0.dtype} on {y0.device}, of {y0.numel()} numbers: it takes floats on the CPU")
+    if not isinstance(solver, ExplicitRungeKutta) or type(solver).step is not ExplicitRungeKutta.step:
+        raise NotNative(f"{solver} is not an explicit Runge-Kutta method")
+    if type(controller) not in (PID, Fixed) or getattr(controller, "jump_ts", None) is not None:
+        raise NotNative(f"the controller is {controller}, more than PID or Fixed")
+    if isinstance(controller, PID) and not solver.estimates:
+        raise NotNative(f"{solver} has no error estimate")
+    if transformed():
+        raise NotNative("a transform of torch.func is under way")
+    if times.requires_grad and torch.is_grad_enabled():
+        raise NotNative("ts requires a gradient")
+
+
+def _options(method: Method, dtype: torch.dtype) -> Any:
+    """The controller's numbers."""
+    c, k = method.controller, method.solver.error_order
+    if isinstance(c, Fixed):
+        return np.array([0.0] * 10 + [c.dt])
+    p, i, d = c.pcoeff / k, c.icoeff / k, c.dcoeff / k
+    bounds = (c.safety, c.factor_min, c.factor_max, c.dtmin, c.dtmax)
+    first = -1.0 if method.dt0 is None else method.dt0
+    return np.array([*c.tolerances(dtype), -(p + i + d), p + 2 * d, -d, *bounds, first])
+
+
+def _solution(
+    job: Job, times: Tensor, ys: Tensor, end: Tensor, sign: int, method: Method, batched: bool
+) -> Solution | None:
+    """What came of it, in the user's terms."""
+    each = job.program.tableau.stages - 1
+    started = 2 if method.dt0 is None and job.program.adaptive else 1
+    if not batched:
+        status, steps, rejected, *_ = job.counts[0].tolist()
+        if status == REFUSED:
+            return None
+        stats = Stats(steps, steps - rejected, rejected, started + each * steps, each * rejected, 0)
+        message = _message(job, sign, batched) if status else MESSAGES[Status.SUCCESS]
+        return Solution(times, ys, stats, Status(status), message, sign * job.last[0], end, route="native")
+    counts = torch.from_numpy(job.counts)
+    status, steps, rejected = counts[:, 0], counts[:, 1], counts[:, 2]
+    if (job.counts[:, 0] == REFUSED).any():
+        return None
+    wasted = each * rejected
+    stats = Stats(steps, steps - rejected, rejected, started + each * steps, wasted, torch.zeros_like(wasted))
+    message = _message(job, sign, batched)
+    return Solution(times, ys, stats, status, message, torch.from_numpy(sign * job.last), end, route="native")
+
+
+def _message(job: Job, sign: int, batched: bool) -> str:
+    """How it ended, in words."""
+    from ._solve import _message
+
+    return _message(job, sign, batched)  # type: ignore[arg-type]

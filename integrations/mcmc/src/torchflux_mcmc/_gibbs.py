@@ -1,0 +1,166 @@
+"""Kernels made of kernels: one for each block of the position, or one several times."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from torchflux import leaves
+
+from ._kernel import Info, Kernel, Rows, Tuning, start, together
+from ._lockstep import Lockstep
+from ._positions import Tree
+from ._target import LogDensity, Target
+
+__all__ = ["gibbs", "repeat"]
+
+Conditional = Callable[[Generator, Tree], Tree]
+"""`draw(generator, position)`: a block's new value, given the whole position of one chain."""
+
+
+class _Block(Target):
+    """The density of some numbers of each row, given the others."""
+
+    def __init__(self, whole: Target, q: Tensor, columns: Tensor) -> None:
+        self.whole, self.q, self.columns = whole, q, columns
+        self.positions = whole.positions
+
+    def value(self, rows: Tensor) -> Tensor:
+        """The log density of the whole rows with these numbers in them."""
+        return self.whole.value(self.q.index_copy(1, self.columns, rows))
+
+    def of(self, which: Any) -> Target:
+        """That of some of the chains."""
+        return _Block(self.whole.of(which), self.q[torch.as_tensor(which)], self.columns)
+
+
+@dataclass(frozen=True, eq=False)
+class gibbs(Lockstep):
+    """Samples the blocks of a position one after the other, each given the rest.
+
+    Arguments:
+        logdensity: of the whole position, a dict; a scalar, up to a constant.
+        blocks: by the block's name, or a tuple of names: a kernel, whose own log density isn't used; or the exact
+            conditional, `draw(generator, position)`, which returns the block's new value (of a tuple: a tuple).
+        batched: the log density takes all chains' positions at once and returns one number for each.
+
+    >>> from torchflux_mcmc import rwm
+    >>> logdensity = lambda p: -((p["x"] - p["m"]) ** 2).sum() / 2 - p["m"] ** 2 / 2
+    >>> exact = lambda g, p: p["m"] + torch.randn(3, generator=g)
+    >>> alg = gibbs(logdensity, {"m": rwm(logdensity), "x": exact})
+    >>> state = alg.init({"m": torch.zeros(()), "x": torch.zeros(3)})
+    >>> state, info = alg.step(torch.Generator().manual_seed(0), state)
+    >>> state.position["x"].shape
+    torch.Size([3])
+
+    Source: Geman & Geman (1984), doi:10.1109/TPAMI.1984.4767596.
+    """
+
+    logdensity: LogDensity
+    blocks: Mapping[Any, Kernel | Conditional]
+    batched: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.blocks:
+            raise ValueError("gibbs has no blocks: name the parts of the position, each with a kernel")
+
+    @property
+    def differentiates(self) -> bool:  # type: ignore[override]
+        """Whether one of the blocks' kernels does."""
+        return any(isinstance(kernel, Kernel) and kernel.differentiates for kernel in self.blocks.values())
+
+    def move(self, generator: Generator, target: Target, rows: Rows, tuning: Tuning) -> tuple[Rows, Info]:
+        """Every block of every chain."""
+        rates, steps, divergent = np.ones(len(rows.q)), np.zeros(len(rows.q), np.int64), np.zeros(len(rows.q), bool)
+        for name, kernel, columns in self._columns(target):
+            if not isinstance(kernel, Kernel):
+                rows = rows._replace(q=_drawn(kernel, name, generator, target, rows.q, columns))
+                continue
+            block = _Block(target, rows.q, columns)
+            part = start(block, rows.q[:, columns], kernel.differentiates)
+            part, info = together(kernel.begin(block, part, kernel.tuning(part)), generator)
+            rows = rows._replace(q=rows.q.index_copy(1, columns, part.q))
+            rates, steps = np.minimum(rates, info.acceptance_rate), steps + info.num_integration_steps
+            divergent = divergent | info.is_divergent
+        rows = start(target, rows.q, self.differentiates)
+        return rows, Info(rates, divergent, -rows.logdensity, steps)
+
+    def _columns(self, target: Target) -> list[tuple[Any, Any, Tensor]]:
+        """Each block with its kernel and the numbers of the rows that are its own; together they are all."""
+        positions = target.positions
+        owners = np.repeat(np.arange(len(positions.sizes)), positions.sizes)
+        found, missing = [], {path for path, _ in positions.parts}
+        for name, kernel in self.blocks.items():
+            names = name if isinstance(name, tuple) else (name,)
+            own = {path for path, _ in positions.parts if any(path == n or path.startswith(f"{n}.") for n in names)}
+            if not own:
+                raise ValueError(
+                    f"gibbs has a block {name!r}; the position has {[path for path, _ in positions.parts]}"
+                )
+            missing -= own
+            mask = np.isin(owners, [i for i, (path, _) in enumerate(positions.parts) if path in own])
+            found.append((name, kernel, torch.as_tensor(np.flatnonzero(mask))))
+        if missing:
+            raise ValueError(f"gibbs has no block for {sorted(missing)}: every part of the position needs one")
+        return found
+
+
+def _drawn(draw: Any, name: Any, generator: Generator, target: Target, q: Tensor, columns: Tensor) -> Tensor:
+    """The rows with one block drawn from its exact conditional."""
+    values = []
+    for row in q:
+        value = draw(generator, target.positions.tree(row))
+        parts = [x.reshape(-1) for _, x in leaves(value) if isinstance(x, Tensor)]
+        flat = torch.cat(parts) if parts else row.new_zeros(0)
+        if len(flat) != len(columns):
+            raise ValueError(f"the conditional of {name!r} drew {len(flat)} numbers, the block has {len(columns)}")
+        values.append(flat)
+    return q.index_copy(1, columns, torch.stack(values))
+
+
+@dataclass(frozen=True, eq=False)
+class repeat(Lockstep):
+    """Several transitions of a kernel as one.
+
+    >>> from torchflux_mcmc import rwm
+    >>> alg = repeat(rwm(lambda x: -(x**2).sum() / 2), 10)
+    >>> alg.init(torch.zeros(3)).position
+    tensor([0., 0., 0.])
+    """
+
+    kernel: Kernel
+    times: int
+
+    def __post_init__(self) -> None:
+        if self.times < 1:
+            raise ValueError(f"repeat(..., {self.times}): a transition is made at least once")
+
+    @property
+    def logdensity(self) -> LogDensity:  # type: ignore[override]
+        """The kernel's."""
+        return self.kernel.logdensity
+
+    @property
+    def differentiates(self) -> bool:  # type: ignore[override]
+        """Whether the kernel does."""
+        return self.kernel.differentiates
+
+    @property
+    def together(self) -> bool:
+        """Whether the log density takes all chains at once."""
+        return self.kernel.together
+
+    def tuning(self, rows: Rows) -> Tuning:
+        """The kernel's."""
+        return self.kernel.tuning(rows)
+
+    def move(self, generator: Generator, target: Target, rows: Rows, tuning: Tuning) -> tuple[Rows, Info]:
+        """The transitions of every chain; the info is that of the last, but for the evaluations, which are all."""
+        steps = np.zeros(len(rows.q), np.int64)
+        for _ in range(self.times):
+            rows, info = together(self.kernel.begin(target, rows, tuning), generator)
+            steps = steps + info.num_integration_steps
+        return rows, info._replace(num_integration_steps=steps)

@@ -1,0 +1,142 @@
+"""Many transitions of many chains; no chain waits for another."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Generator
+from tqdm import tqdm
+
+from ._kernel import Info, Kernel, Rows, State, Transitions, shown, start
+from ._lockstep import Lockstep
+from ._positions import Positions, Tree
+from ._target import Target
+
+__all__ = ["Samples", "run"]
+
+
+@dataclass(frozen=True)
+class Samples:
+    """What chains have drawn.
+
+    Arguments:
+        positions: shaped as the position, with the axes (chains, draws) in front.
+        info: how the transitions went that led to the draws; NumPy arrays (chains, draws).
+        state: where the chains stand, to go on from.
+    """
+
+    positions: Tree
+    info: Info
+    state: State
+
+    @property
+    def divergences(self) -> int:
+        """How many of the draws came of a divergent transition."""
+        return int(self.info.is_divergent.sum())
+
+
+def run(
+    generator: Generator,
+    alg: Kernel,
+    positions: Tree,
+    num_samples: int,
+    *batch: Any,
+    thin: int = 1,
+    batches: Iterable[Any] | None = None,
+    progress: bool = False,
+) -> Samples:
+    """Draws samples with one or more chains.
+
+    Arguments:
+        generator: of all random numbers.
+        positions: where the chains start: a position with an axis for the chains in front; or a `State`, to go on.
+        num_samples: how many draws each chain gives.
+        batch: whatever else the log density takes.
+        thin: the transitions from one draw to the next.
+        batches: the log density's batches, one for each transition; a data loader is begun again when it ends.
+        progress: shows a bar.
+
+    >>> from torchflux_mcmc import hmc
+    >>> alg = hmc(lambda x: -(x**2).sum() / 2, step_size=0.5)
+    >>> samples = run(torch.Generator().manual_seed(0), alg, torch.zeros(4, 3), 100)
+    >>> samples.positions.shape, samples.divergences
+    (torch.Size([4, 100, 3]), 0)
+    """
+    if num_samples < 1 or thin < 1:
+        raise ValueError(f"num_samples is {num_samples} and thin {thin}: both are at least 1")
+    first = positions.position if isinstance(positions, State) else positions
+    layout = Positions(first, chains=True)
+    stream = _repeated(batches) if batches is not None else None
+    target = Target(alg.logdensity, layout, alg.together, (next(stream),) if stream else batch)
+    if alg.differentiates:
+        target.require_all_parts(first)
+    rows = start(target, layout.rows(first), alg.differentiates)
+    if stream and not isinstance(alg, Lockstep):
+        raise ValueError(f"{type(alg).__name__} has one target for a whole tree: batches= is for sgld and sghmc")
+    collected = _Collected(rows, num_samples, thin)
+    transitions = alg.begin(target, rows, alg.tuning(rows))
+    with tqdm(total=num_samples * len(rows.q), disable=not progress, unit="draw") as bar:
+        for _ in collected.all(transitions, generator):
+            if stream:
+                target.batch = (next(stream),)
+            bar.update(collected.total - bar.n)
+            bar.set_postfix(divergences=int(collected.info.is_divergent.sum()), refresh=False)
+    state = shown(layout, collected.last, alg.differentiates)
+    return Samples(layout.tree(collected.draws, *collected.draws.shape[:2]), collected.info, state)
+
+
+def _repeated(batches: Iterable[Any]) -> Iterator[Any]:
+    while True:
+        count = 0
+        for batch in batches:
+            count += 1
+            yield batch
+        if not count:
+            raise ValueError("batches= has nothing in it, or can be read only once: pass a list or a data loader")
+
+
+class _Collected:
+    """The draws so far: positions (chains, draws, n), and how they came about (chains, draws)."""
+
+    def __init__(self, rows: Rows, num_samples: int, thin: int) -> None:
+        chains, n = rows.q.shape
+        self.last, self.num_samples, self.thin = rows, num_samples, thin
+        self.draws = rows.q.new_empty(chains, num_samples, n)
+        shape = (chains, num_samples)
+        self.info = Info(np.zeros(shape), np.zeros(shape, bool), np.zeros(shape), np.zeros(shape, np.int64))
+        self.made = np.zeros(chains, np.int64)
+
+    @property
+    def total(self) -> int:
+        """The number of draws of all chains."""
+        return int((self.made // self.thin).sum())
+
+    def all(self, transitions: Transitions, generator: Generator) -> Iterator[None]:
+        """Goes on until all is drawn; yields whenever transitions have ended."""
+        chains = np.arange(len(self.made))
+        transitions.restart(np.ones(len(chains), bool), generator)
+        while True:
+            ended = transitions.advance(generator)
+            if not ended.any():
+                continue
+            self._note(chains[ended], transitions.rows.of(ended), [x[ended] for x in transitions.info])
+            yield
+            going = self.made[chains] < self.num_samples * self.thin
+            if not going.any():
+                return
+            if not going.all():
+                chains, ended = chains[going], ended[going]
+                transitions.keep(going)
+            if ended.any():
+                transitions.restart(ended, generator)
+
+    def _note(self, who: Any, rows: Rows, info: list[Any]) -> None:
+        self.last = self.last.put(who, rows)
+        self.made[who] += 1
+        kept = self.made[who] % self.thin == 0
+        place = who[kept], self.made[who[kept]] // self.thin - 1
+        self.draws[place] = rows.q[torch.as_tensor(kept)]
+        for column, values in zip(self.info, info, strict=True):
+            column[place] = values[kept]

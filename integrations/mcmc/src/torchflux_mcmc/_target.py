@@ -1,0 +1,81 @@
+"""What is sampled: a log density of positions, seen as a function of rows."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import vmap
+
+from torchflux import leaves
+
+from ._positions import Positions, Tree
+
+__all__ = ["LogDensity", "Target"]
+
+LogDensity = Callable[..., Tensor]
+"""`logdensity(position, *batch)`: a scalar, up to a constant."""
+
+
+class Target:
+    """A log density's values and gradients at the positions of all chains.
+
+    Arguments:
+        logdensity: of one position; with `batched` of all chains' positions at once, shape (chains,).
+        positions: their layout.
+        batch: whatever else it takes.
+    """
+
+    def __init__(
+        self, logdensity: LogDensity, positions: Positions, batched: bool, batch: tuple[Any, ...] = ()
+    ) -> None:
+        self.logdensity, self.positions, self.batched, self.batch = logdensity, positions, batched, batch
+
+    def value(self, rows: Tensor) -> Tensor:
+        """The log density of each row, shape (chains,)."""
+        if self.batched:
+            return self._checked(self.logdensity(self.positions.tree(rows, len(rows)), *self.batch), (len(rows),))
+        if len(rows) == 1:
+            return self._one(rows[0])[None]
+        return vmap(self._one, randomness="error")(rows)
+
+    def value_and_gradient(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """The log densities (chains,) and their gradients (chains, n)."""
+        with torch.enable_grad():
+            rows = rows.detach().requires_grad_()
+            value = self.value(rows)
+            if not value.requires_grad:
+                raise ValueError("the log density doesn't depend on the position in a way that can be differentiated")
+            (gradient,) = torch.autograd.grad(value.sum(), rows)
+        return value.detach(), gradient
+
+    def of(self, which: Any) -> "Target":
+        """That of some of the chains."""
+        return self
+
+    def require_all_parts(self, tree: Tree) -> None:
+        """Refuses a log density that one of the position's parts doesn't change: it would wander off."""
+        chains = self.positions.chains
+        firsts = [x.detach()[:1] if chains else x.detach()[None] for _, x in leaves(tree) if isinstance(x, Tensor)]
+        parts = [(x if self.batched else x[0]).requires_grad_() for x in firsts]
+        with torch.enable_grad():
+            value = self.logdensity(self.positions.filled(parts), *self.batch)
+            self._checked(value, (1,) if self.batched else ())
+            slopes: Any = [None] * len(parts)
+            if value.requires_grad:
+                slopes = torch.autograd.grad(value.sum(), parts, allow_unused=True)
+        for (path, _), slope in zip(self.positions.parts, slopes, strict=True):
+            if slope is None:
+                name = f"position[{path!r}]" if path else "the position"
+                raise ValueError(f"the log density doesn't depend on {name}: leave it out, or give it a density")
+
+    def _one(self, row: Tensor) -> Tensor:
+        return self._checked(self.logdensity(self.positions.tree(row), *self.batch), ())
+
+    def _checked(self, value: Any, shape: tuple[int, ...]) -> Tensor:
+        if not isinstance(value, Tensor):
+            raise TypeError(f"the log density returned {value!r}: return a tensor of shape {shape}")
+        if tuple(value.shape) != shape:
+            due = "one number for each chain" if shape else "a scalar: sum over the data"
+            raise ValueError(f"the log density has the shape {tuple(value.shape)}, not {shape}: return {due}")
+        return value

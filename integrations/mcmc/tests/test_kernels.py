@@ -1,0 +1,302 @@
+"""`init` and `step`: shapes, seeds, reversibility, trees of positions, targets that change, and bad input."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from torchflux import Chain, Dense, destructure, tanh
+from torchflux_mcmc import Dense as DenseMatrix
+from torchflux_mcmc import (
+    Diagonal,
+    elliptical_slice,
+    gibbs,
+    hmc,
+    mala,
+    minibatch,
+    nuts,
+    repeat,
+    run,
+    rwm,
+    sghmc,
+    sgld,
+    window_adaptation,
+)
+from torchflux_mcmc._adaptation import windows
+from torchflux_mcmc._hamiltonian import kinetic, leapfrog
+from torchflux_mcmc._kernel import start
+from torchflux_mcmc._positions import Positions
+from torchflux_mcmc._target import Target
+
+DTYPE = torch.float64
+
+
+def rng(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def normal(x):
+    return -(x**2).sum() / 2
+
+
+def tree(p):
+    return normal(p["a"]) + normal(p["b"][0]) + normal(p["b"][1] - p["a"].sum())
+
+
+POSITION = {"a": torch.zeros(3), "b": (torch.ones(2, 2), torch.zeros(()))}
+KERNELS = [rwm, mala, hmc, nuts, elliptical_slice, lambda f: repeat(hmc(f), 2), sgld, sghmc]
+NAMES = ["rwm", "mala", "hmc", "nuts", "elliptical_slice", "repeat", "sgld", "sghmc"]
+
+
+@pytest.mark.parametrize("make", KERNELS, ids=NAMES)
+def test_positions_are_trees(make):
+    alg = make(tree)
+    state = alg.init(POSITION)
+    state, info = alg.step(rng(), state)
+    assert state.position["a"].shape == (3,)
+    assert state.position["b"][0].shape == (2, 2)
+    assert state.position["b"][1].shape == ()
+    assert state.logdensity.shape == info.acceptance_rate.shape == ()
+    assert state.position["a"].dtype == torch.float32
+
+
+@pytest.mark.parametrize("make", KERNELS, ids=NAMES)
+def test_many_chains(make):
+    alg = make(tree)
+    chains = {"a": torch.zeros(5, 3), "b": (torch.ones(5, 2, 2), torch.zeros(5))}
+    state = alg.init(chains, chains=True)
+    state, info = alg.step(rng(), state)
+    assert state.position["b"][0].shape == (5, 2, 2)
+    assert state.logdensity.shape == info.is_divergent.shape == (5,)
+    if alg.differentiates:
+        assert torch.allclose(state.logdensity, torch.stack([tree(_nth(state.position, i)) for i in range(5)]))
+
+
+def _nth(p, i):
+    return {"a": p["a"][i], "b": (p["b"][0][i], p["b"][1][i])}
+
+
+@pytest.mark.parametrize("make", KERNELS, ids=NAMES)
+def test_the_same_seed_is_the_same_chain(make):
+    alg = make(tree)
+    draws = []
+    for _ in range(2):
+        generator, state = rng(3), alg.init(POSITION)
+        for _ in range(4):
+            state, _ = alg.step(generator, state)
+        draws.append(state.position["a"])
+    assert torch.equal(*draws)
+
+
+@pytest.mark.parametrize("make", KERNELS, ids=NAMES)
+def test_an_interrupted_chain_goes_on(make, tmp_path):
+    alg = make(tree)
+    generator, state = rng(3), alg.init(POSITION)
+    for i in range(6):
+        if i == 3:
+            torch.save((state, generator.get_state()), tmp_path / "chain.pt")
+        state, _ = alg.step(generator, state)
+    with torch.serialization.safe_globals([type(state)]):
+        saved, place = torch.load(tmp_path / "chain.pt")
+    generator = torch.Generator()
+    generator.set_state(place)
+    for _ in range(3):
+        saved, _ = alg.step(generator, saved)
+    assert torch.equal(saved.position["a"], state.position["a"])
+
+
+MATRICES = [
+    None,
+    Diagonal(torch.tensor([0.5, 2.0], dtype=DTYPE)),
+    DenseMatrix(torch.tensor([[1.0, 0.3], [0.3, 2.0]], dtype=DTYPE)),
+]
+
+
+@pytest.mark.parametrize("matrix", MATRICES, ids=str)
+def test_the_leapfrog_is_reversible_and_second_order(matrix):
+    f = lambda x: -torch.cosh(x).sum()
+    positions = Positions(torch.zeros(2, dtype=DTYPE), False)
+    target = Target(f, positions, False)
+    rows = start(target, torch.tensor([[0.3, -0.8]], dtype=DTYPE))
+    metric = hmc(f, inverse_mass_matrix=matrix).tuning(rows).metric
+    p = torch.tensor([[0.7, 0.2]], dtype=DTYPE)
+
+    def there(rows, p, dt, steps):
+        for _ in range(steps):
+            rows, p = leapfrog(target, rows, p, torch.tensor([[dt]], dtype=DTYPE), metric)
+        return rows, p
+
+    energy = lambda rows, p: float(kinetic(p, metric)[0] - rows.logdensity[0])
+    end, q = there(rows, p, 0.1, 20)
+    back, r = there(end, q, -0.1, 20)
+    assert torch.allclose(back.q, rows.q, atol=1e-13)
+    assert torch.allclose(r, p, atol=1e-13)
+    errors = [abs(energy(*there(rows, p, dt, round(2 / dt))) - energy(rows, p)) for dt in (0.1, 0.05)]
+    assert 1.7 < math.log2(errors[0] / errors[1]) < 2.3
+
+
+def test_momenta_have_the_mass_matrix_as_covariance():
+    covariance = torch.tensor([[1.0, 0.3], [0.3, 2.0]], dtype=DTYPE)
+    z = torch.randn(200_000, 2, generator=rng(), dtype=DTYPE)
+    for metric in (DenseMatrix(covariance), Diagonal(covariance.diagonal())):
+        due = metric.covariance if isinstance(metric, DenseMatrix) else torch.diag(metric.variance)
+        assert torch.allclose(torch.cov(metric.displacement(z).T), due, atol=0.03)
+        assert torch.allclose(torch.cov(metric.momentum(z).T), torch.linalg.inv(due), atol=0.03)
+        assert torch.allclose(metric.velocity(torch.eye(2, dtype=DTYPE)), due)
+
+
+def test_a_step_begins_with_the_target_as_it_is_now():
+    """The weights that the density closes over move between the steps."""
+    centre = torch.zeros(2, dtype=DTYPE)
+    alg = hmc(lambda x: -50 * ((x - centre) ** 2).sum(), step_size=0.1, num_integration_steps=15)
+    generator = rng()
+    state = alg.init(torch.zeros(2, dtype=DTYPE))
+    centre.fill_(3.0)
+    found = []
+    for _ in range(200):
+        state, _ = alg.step(generator, state)
+        found.append(state.position)
+    assert torch.allclose(torch.stack(found[20:]).mean(0), centre, atol=0.05)
+    assert torch.allclose(state.logdensity, -50 * ((state.position - centre) ** 2).sum())
+
+
+def test_another_target_and_a_batch():
+    alg = nuts(lambda x, data: -((x - data) ** 2).sum() / 2, step_size=0.8)
+    state = alg.init(torch.zeros(2), torch.ones(2))
+    state, _ = alg.step(rng(), state, torch.full((2,), 5.0))
+    assert torch.allclose(state.logdensity, -((state.position - 5.0) ** 2).sum() / 2)
+    state, _ = alg.step(rng(), state, logdensity=normal)
+    assert torch.allclose(state.logdensity, normal(state.position))
+
+
+def test_a_model_is_a_position():
+    """Its weights as one vector, and as they are."""
+    torch.manual_seed(0)
+    model = Chain(Dense(2, 3, tanh), Dense(3, 1))
+    x, y = torch.randn(20, 2, generator=rng()), torch.randn(20, 1, generator=rng(1))
+    logdensity = lambda m: -((m(x) - y) ** 2).sum() / 2 - sum((p**2).sum() for p in m.parameters()) / 2
+    flat, rebuild = destructure(model)
+    for alg, position, model_of in (
+        (nuts(lambda v: logdensity(rebuild(v)), step_size=0.05), flat.detach(), rebuild),
+        (hmc(logdensity, step_size=0.05), model, lambda m: m),
+    ):
+        state, info = alg.step(rng(), alg.init(position))
+        assert not info.is_divergent
+        assert torch.allclose(logdensity(model_of(state.position)), state.logdensity, rtol=1e-4)
+
+
+def test_nuts_makes_at_most_so_many_steps_and_tells_divergences():
+    alg = nuts(normal, step_size=0.001, max_num_doublings=4)
+    _, info = alg.step(rng(), alg.init(torch.ones(3)))
+    assert info.num_integration_steps == 2**4 - 1
+    alg = nuts(lambda x: -1e6 * (x**4).sum(), step_size=1.0)
+    state, info = alg.step(rng(), alg.init(torch.full((2,), 0.1)))
+    assert info.is_divergent
+    assert torch.equal(state.position, torch.full((2,), 0.1))
+
+
+def test_runs_go_on_where_they_stopped_and_thin():
+    alg = hmc(normal, step_size=0.5)
+    generator = rng()
+    first = run(generator, alg, torch.zeros(3, 2), 20)
+    second = run(generator, alg, first.state, 20)
+    whole = run(rng(), alg, torch.zeros(3, 2), 40)
+    assert torch.equal(torch.cat((first.positions, second.positions), 1), whole.positions)
+    assert torch.equal(run(rng(), alg, torch.zeros(3, 2), 20, thin=2).positions, whole.positions[:, 1::2])
+
+
+def test_minibatches():
+    """Langevin steps with batches find the posterior of a mean."""
+    data = 2 + torch.randn(1000, generator=rng(), dtype=DTYPE)
+    estimate = minibatch(lambda w: -(w**2) / 2, lambda w, x: -((x - w) ** 2) / 2, len(data))
+    loader = torch.utils.data.DataLoader(data, batch_size=100, shuffle=True, generator=rng(5))
+    due, spread = float(data.sum() / 1001), 1001**-0.5
+    for alg in (sgld(estimate, step_size=1e-5), sghmc(estimate, step_size=2e-6, friction=0.1)):
+        samples = run(rng(), alg, torch.full((20,), due, dtype=DTYPE), 400, batches=loader)
+        x = samples.positions[:, 100:]
+        assert abs(float(x.mean()) - due) < 0.3 * spread
+        assert 0.6 * spread < float(x.std()) < 1.7 * spread
+
+
+def test_langevin_without_batches_has_the_right_spread():
+    for alg in (sgld(normal, step_size=0.02), sghmc(normal, step_size=0.01, friction=0.1)):
+        x = run(rng(), alg, torch.randn(400, 2, generator=rng(1), dtype=DTYPE), 60).positions
+        assert abs(float(x[:, -1].var()) - 1) < 0.15
+
+
+def test_warm_up_finds_the_scales():
+    scales = torch.tensor([0.1, 30.0], dtype=DTYPE)
+    f = lambda x: -((x / scales) ** 2).sum(-1) / 2
+    for dense in (False, True):
+        warmup = window_adaptation(nuts, f, dense=dense, batched=True)
+        state, params = warmup.run(rng(), torch.ones(8, 2, dtype=DTYPE), 250, chains=True)
+        matrix = params["inverse_mass_matrix"]
+        variance = matrix.covariance.diagonal(dim1=1, dim2=2) if dense else matrix.variance
+        assert ((variance.mean(0) / scales**2).log().abs() < 0.5).all()
+        samples = run(rng(1), nuts(f, batched=True, **params), state, 150)
+        assert 0.75 < samples.info.acceptance_rate.mean() < 0.97
+        assert torch.allclose(samples.positions.flatten(0, 1).std(0) / scales, torch.ones(2, dtype=DTYPE), atol=0.15)
+
+
+def test_warm_up_of_one_chain():
+    state, params = window_adaptation(hmc, normal, num_integration_steps=4).run(rng(), torch.zeros(3), 60)
+    assert isinstance(params["step_size"], float)
+    assert params["inverse_mass_matrix"].shape == (3,)
+    assert state.position.shape == (3,)
+
+
+def test_windows():
+    assert windows(1000) == [(75, 100), (100, 150), (150, 250), (250, 450), (450, 950)]
+    assert windows(100) == [(15, 90)]
+    assert windows(10) == []
+    assert all(a[1] == b[0] for n in range(20, 400) for a, b in zip(windows(n), windows(n)[1:], strict=False))
+
+
+@pytest.mark.parametrize(
+    ("alg", "position", "message"),
+    [
+        (hmc(lambda x: x.sum() * float("nan")), torch.ones(2), "the log density is nan where the position starts"),
+        (hmc(lambda x: -(x**2)), torch.ones(2), r"shape \(2,\), not \(\)"),
+        (hmc(lambda x: -1.0), torch.ones(2), "return a tensor"),
+        (hmc(lambda p: normal(p["a"])), {"a": torch.ones(2), "b": torch.ones(1)}, r"doesn't depend on position\['b'\]"),
+        (hmc(normal), torch.ones(2, dtype=torch.long), "pass floats"),
+        (hmc(normal), torch.tensor([1.0, float("inf")]), "NaN or inf"),
+        (hmc(normal), {"a": torch.ones(2), "b": torch.ones(1, dtype=DTYPE)}, "convert them to one"),
+        (hmc(normal), 3.0, "pass a tensor"),
+    ],
+)
+def test_bad_positions_and_densities(alg, position, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        alg.init(position)
+
+
+@pytest.mark.parametrize(
+    ("alg", "message"),
+    [
+        (hmc(normal, step_size=-1.0), "positive number"),
+        (hmc(normal, inverse_mass_matrix=torch.ones(5)), "the position takes"),
+        (hmc(normal, inverse_mass_matrix=-torch.ones(2)), "positive"),
+        (nuts(normal, inverse_mass_matrix=-torch.eye(2)), "not positive definite"),
+        (gibbs(lambda p: normal(p), {"a": rwm(normal)}), "has a block 'a'"),
+    ],
+)
+def test_bad_parameters(alg, message):
+    with pytest.raises(ValueError, match=message):
+        alg.step(rng(), alg.init(torch.ones(2)))
+
+
+def test_bad_runs():
+    with pytest.raises(ValueError, match="at least 1"):
+        run(rng(), hmc(normal), torch.zeros(2, 2), 0)
+    with pytest.raises(ValueError, match="has one target for a whole tree"):
+        run(rng(), nuts(lambda x, b: normal(x)), torch.zeros(2, 2), 5, batches=[1])
+    with pytest.raises(ValueError, match="nothing in it"):
+        run(rng(), sgld(lambda x, b: normal(x)), torch.zeros(2, 2), 5, batches=iter([1]))
+    alg = gibbs(lambda p: normal(p["a"]) + normal(p["b"]), {"a": rwm(normal)})
+    state = alg.init({"a": torch.ones(2), "b": torch.ones(2)})
+    with pytest.raises(ValueError, match="no block for"):
+        alg.step(rng(), state)
+    with pytest.raises(ValueError, match="friction"):
+        sghmc(normal, friction=0.0)
+    assert np.isfinite(run(rng(), hmc(normal), torch.zeros(2, 2), 3).info.energy).all()
