@@ -33,7 +33,7 @@ from torchflux_zygote import native
 class Parameters:
     seed: int = 0
     rule: Literal["gauss-newton", "adam"] = "gauss-newton"
-    steps: int = 60
+    steps: int = 50
     throws: int = field(default=256, metadata={"help": "in each step, with new tasks"})
     hidden: int = 16
     rate: float = field(default=0.03, metadata={"help": "of Adam, at first"})
@@ -43,7 +43,7 @@ class Parameters:
     angles: tuple[float, float] = field(default=(10.0, 80.0), metadata={"help": "of release (degrees)"})
     masses: tuple[float, float] = field(default=(20.0, 600.0), metadata={"help": "of the counterweight (kg)"})
     tests: int = field(default=1000, metadata={"help": "tasks that are held out"})
-    optimised: int = field(default=10, metadata={"help": "of these, how many are also solved one by one"})
+    optimised: int = field(default=5, metadata={"help": "of these, how many are also solved one by one"})
 
 
 TRAINING = PID(1e-5, 1e-7)
