@@ -49,6 +49,7 @@ TABLE = np.genfromtxt(Path(__file__).with_name("pelts.csv"), delimiter=",", skip
 YEARS = torch.tensor(TABLE[:, 0])
 PELTS = torch.tensor(TABLE[:, [2, 1]]).log()  # (years, 2): hares, lynx
 CENTRE, SPREAD = PELTS.mean(), PELTS.std()
+MOMENTS = torch.linspace(1900, 1920, 201, dtype=torch.float64)  # of which every tenth is a year
 CARPENTER = (0.55, 0.028, 0.80, 0.024)  # posterior means of α, β, γ, δ, all years
 
 # The equations, for the logarithms z = (log u, log v) of n samples, (n, 2).
@@ -74,10 +75,10 @@ def interaction(z, w1, b1, w2, b2):
     return torch.einsum("noh,nh->no", w2, hidden) + b2
 
 
-def trajectories(f, start, args, p):
-    """From start (n, 2) through all years, (years, n, 2)."""
+def trajectories(f, start, args, p, times=YEARS):
+    """From start (n, 2) in 1900 on, (times, n, 2)."""
     args = tuple(map(per_sample, args)) if isinstance(args, list) else per_sample(args)
-    return solve(f, start, YEARS, args, batched=True, controller=PID(p.rtol, p.atol)).ys
+    return solve(f, start, times, args, batched=True, controller=PID(p.rtol, p.atol)).ys
 
 
 def squares(ys, last):
@@ -145,15 +146,16 @@ def main(parameters: Parameters, out: Path) -> dict:
     scale, which, _ = (torch.tensor(part) for part in zip(*cases, strict=True))
     network = fit_universal(last[which], scale, rates[which], start[which], σ[which], p)
     with torch.no_grad():
-        plain = trajectories(lotka_volterra, start, rates, p)  # (years, origins + 1, 2)
-        free = trajectories(universal, network[0], network[1:], p)
+        plain = trajectories(lotka_volterra, start, rates, p, MOMENTS)  # (moments, origins + 1, 2)
+        free = trajectories(universal, network[0], network[1:], p, MOMENTS)
     torch.set_num_threads(torch_threads)
-    free = free.view(len(YEARS), len(p.priors), len(p.origins), p.seeds, 2)
-    models = {"Lotka-Volterra": plain[:, :-1, None]}  # (years, origins, seeds, 2) each
-    models |= {f"universal s={s:g}": free[:, i] for i, s in enumerate(p.priors)}
-    models["as ten years ago"] = PELTS.roll(10, 0)[:, None, None].expand(-1, len(p.origins), 1, 2)
-    errors = {name: deviations(ys, last[:-1, None], p) for name, ys in models.items()}
-    draw(YEARS, PELTS, models, errors, p, out / "lynx-hare.png")
+    free = free.view(len(MOMENTS), len(p.priors), len(p.origins), p.seeds, 2)
+    models = {"Lotka-Volterra": plain[:, :-1, None]}  # (moments, origins, seeds, 2) each
+    models |= {f"universal, s = {s:g}": free[:, i] for i, s in enumerate(p.priors)}
+    forecasts = {name: ys[::10] for name, ys in models.items()}
+    forecasts["as ten years ago"] = PELTS.roll(10, 0)[:, None, None].expand(-1, len(p.origins), 1, 2)
+    errors = {name: deviations(ys, last[:-1, None], p) for name, ys in forecasts.items()}
+    draw(MOMENTS, YEARS, PELTS, models, errors, p, out / "lynx-hare.png")
     fitted = {name: round(x, 4) for name, x in zip("αβγδ", rates[-1].exp().tolist(), strict=True)}
     return {
         "rates of all years": fitted | {"σ": round(σ[-1].item(), 4)},
@@ -163,14 +165,13 @@ def main(parameters: Parameters, out: Path) -> dict:
 
 
 def summary(seen, forecast):
-    """Means over the origins and seeds, (origins, seeds), and the forecasts' by origin."""
+    """Means of errors (origins, seeds): of all, and for the forecasts also by seed and by origin."""
     numbers = {"seen": seen.mean().item(), "forecast": forecast.mean().item()}
-    by_origin = {"by origin": forecast.mean(1).tolist(), "spread of seeds": (forecast.std(1, correction=0)).mean().item()}
-    return numbers | by_origin
+    return numbers | {"seeds": forecast.mean(0).tolist(), "origins": forecast.mean(1).tolist()}
 
 
 if __name__ == "__main__":
     results = main(Parameters(), Path(__file__).parent)
     print(results["rates of all years"], results["Carpenter's posterior means"])
     for name, row in results["errors"].items():
-        print(f"{name:18} seen {row['seen']:.3f}   forecast {row['forecast']:.3f}")
+        print(f"{name:20} seen {row['seen']:.3f}   forecast {row['forecast']:.3f}")

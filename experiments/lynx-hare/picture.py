@@ -8,34 +8,33 @@ COLOURS = {"Lotka-Volterra": "#1f77b4", "as ten years ago": "#777777"}
 SHADES = ("#e7a6cf", "#cc4c9c", "#6a1b52")
 
 
-def draw(years, pelts, models, errors, p, path):
-    """Models: trajectories of logarithms (years, origins, seeds, 2) by name; errors: pairs (origins, seeds)."""
+def draw(moments, years, pelts, models, errors, p, path):
+    """Models: trajectories of logarithms (moments, origins, seeds, 2) by name; errors: pairs (origins, seeds)."""
     universal = [name for name in models if name.startswith("universal")]
     colours = COLOURS | dict(zip(universal, (SHADES[min(i, 2)] for i in range(len(universal))), strict=True))
     figure, grid = plt.subplot_mosaic("aac;bbc", figsize=(12, 5.2), layout="constrained")
     shown = p.origins.index(p.shown)
     for ax, k in zip((grid["a"], grid["b"]), range(2), strict=True):
-        draw_species(ax, years, pelts[:, k], {name: ys[:, shown, :, k] for name, ys in models.items()}, colours, p, k)
-    grid["a"].legend(fontsize=8, ncols=2, loc="upper left", frameon=False)
-    grid["a"].set_title(f"seen up to {p.shown}, then forecast", fontsize=11)
+        for model, ys in models.items():
+            lines = ax.plot(moments, ys[:, shown, :, k].exp(), color=colours[model], lw=1.4, alpha=0.9)
+            lines[0].set_label(model)
+        draw_species(ax, years, pelts[:, k], p, k)
+    grid["b"].legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.42, 1), frameon=False)
+    grid["a"].set_title(f"fitted up to {p.shown} (full circles), forecast from there on (grey: the years that count)", fontsize=11)
     grid["a"].tick_params(labelbottom=False)
     draw_errors(grid["c"], errors, colours, p)
     figure.savefig(path, dpi=110)
     plt.close(figure)
 
 
-def draw_species(ax, years, pelts, models, colours, p, k):
+def draw_species(ax, years, pelts, p, k):
+    """The pelts: full circles where the models have seen them, empty ones where they haven't."""
     name, colour = SPECIES[k]
-    ax.axvspan(p.shown + 0.5, p.shown + p.horizon + 0.5, color="#f2f2f2", lw=0)
-    ax.axvline(p.shown + 0.5, color="k", lw=0.8, ls=":")
-    for model, ys in models.items():
-        if model != "as ten years ago":
-            lines = ax.plot(years, ys.exp(), color=colours[model], lw=1.4, alpha=0.9)
-            lines[0].set_label(model)
     seen = years <= p.shown
-    ax.plot(years[seen], pelts[seen].exp(), "o", color=colour, ms=6, label=name, zorder=3)
+    ax.axvspan(p.shown + 0.5, p.shown + p.horizon + 0.5, color="#f0f0f0", lw=0, zorder=0)
+    ax.plot(years[seen], pelts[seen].exp(), "o", color=colour, ms=6, zorder=3)
     ax.plot(years[~seen], pelts[~seen].exp(), "o", color=colour, ms=6, mfc="white", zorder=3)
-    top = 1.35 * pelts.exp().max().item()
+    top = 1.15 * pelts.exp().max().item()
     ax.set(ylabel=f"{name}, thousand pelts", ylim=(0, top), xlim=(years[0] - 0.5, years[-1] + 0.5))
     ax.set_xticks(range(int(years[0]), int(years[-1]) + 1, 4))
 

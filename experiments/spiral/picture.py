@@ -24,10 +24,10 @@ def draw(ts, truth, runs, p, path):
         x = np.minimum(np.arange(len(run.looks)) * p.every, p.steps)
         pieces, whole = zip(*run.looks, strict=True)
         style = {"color": COLOURS[name], "lw": 4 if name == "torchflux" else 1.4, "alpha": 0.5 if name == "torchflux" else 1}
-        error.plot(x, whole, **style, label=f"{name}: {run.seconds:.0f} s")
+        error.plot(x, whole, **style, label=f"{name}: {run.processor:.0f} s of processor")
         error.plot(x, pieces, **style, ls="--" if name == "torchdiffeq" else "-")
-    error.text(p.steps, whole[-1] * 1.6, "whole spiral", fontsize=8, ha="right")
-    error.text(p.steps, pieces[-1] * 1.9, "pieces", fontsize=8, ha="right")
+    error.text(0.03 * p.steps, 0.3, "whole spiral", fontsize=8)
+    error.text(0.03 * p.steps, 0.012, "pieces", fontsize=8)
     error.set(yscale="log", xlabel="step", ylabel="root mean square error")
     error.legend(fontsize=8, frameon=False, loc="upper right")
     figure.savefig(path, dpi=110)

@@ -38,7 +38,7 @@ def draw_machine(ax, phases):
     along = lambda angle: torch.stack([angle.sin(), -angle.cos()], -1)
     tip, heel = pivot + L * along(θ), pivot - S * along(θ)
     stone, weight = tip + R * along(ψ), heel + W * along(φ)
-    moments = np.linspace(0, len(states) - 1, 8).astype(int)
+    moments = np.searchsorted(-ψ.numpy(), np.linspace(-ψ[0], -ψ[-1], 8)).clip(max=len(ψ) - 1)  # evenly in the sling's turn
     for shade, i in zip(np.linspace(0.15, 1, len(moments)), moments, strict=True):
         ax.plot(*torch.stack([weight[i], heel[i], tip[i], stone[i]]).T, color="#5b3a1e", lw=1.3, alpha=shade)
         ax.plot(*weight[i], "s", color="#444444", ms=9, alpha=shade, mec="none")
@@ -46,7 +46,7 @@ def draw_machine(ax, phases):
     ax.plot(*stone.T, color="#d95f02", lw=1)
     ax.plot([-0.35, 0, 0.35], [0, h, 0], color="k", lw=2)
     ax.axhline(0, color="k", lw=0.8)
-    ax.set(aspect="equal", xlabel="m", ylabel="m", title="until the release", xlim=(-4.7, 2.6), ylim=(-0.3, 5.6))
+    ax.set(aspect="equal", xlabel="m", ylabel="m", title="until the release", xlim=(-3.3, 1.7), ylim=(-0.25, 4.6))
 
 
 def draw_flight(ax, path, aim, wind, colour):
@@ -59,8 +59,9 @@ def draw_training(ax, history, error, p):
     ax.plot(throws, 100 * np.array(history), color="#1b9e77", lw=1.6, label="mean of each step's new tasks")
     ax.plot(throws[-1:], [100 * error.mean().item()], "o", color="k", ms=5, label=f"held out: {error.mean():.4%}")
     ax.axhline(0.3, color="#777777", lw=1, ls="--")
-    ax.text(0, 0.33, "0.3 % after 5 minutes (2019)", fontsize=8, color="#555555")
+    ax.text(throws[-1], 0.36, "0.3 % (2019)", fontsize=8, color="#555555", ha="right")
     ax.set(yscale="log", xlabel="throws simulated", ylabel="error, % of the distance", title="training")
+    ax.xaxis.set_major_locator(plt.MaxNLocator(4))
     ax.legend(fontsize=8, frameon=False, loc="upper right")
 
 
@@ -72,6 +73,8 @@ def draw_aims(ax, aim, p):
         ax.plot(targets, found.mass, color=colour, lw=1.5)
         right.plot(targets, found.angle.rad2deg(), color=colour, lw=1.5, ls=":")
     ax.set(yscale="log", xlabel="distance of the target (m)", ylabel="counterweight (kg)", title="aims, by wind as above")
+    ax.set_yticks([20, 50, 100, 200, 400], labels=["20", "50", "100", "200", "400"])
+    ax.minorticks_off()
     right.set(ylabel="angle of release (degrees, dotted)", ylim=(0, 90))
 
 
