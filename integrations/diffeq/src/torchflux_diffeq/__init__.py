@@ -22,6 +22,7 @@ from ._neural_ode import *
 from ._neural_sde import *
 from ._rosenbrock import *
 from ._runge_kutta import *
+from ._scipy import *
 from ._sde import SDE
 from ._shooting import *
 from ._solution import *
@@ -30,6 +31,7 @@ from ._solver import *
 from ._steady_state import *
 from ._stochastic import *
 from ._tableau import *
+from ._torchdiffeq import *
 
 __version__ = "0.1.0"
 __all__ = [name for name in dir() if not name.startswith("_")]

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from ._save import Indices, Saved, Saver
 from ._solution import MESSAGES, Status
 from ._solver import Solver
 
-__all__ = ["Backsolve"]
+__all__ = ["Back", "Backsolve", "Backsolved", "Sums"]
 
 CHUNK = 1024
 """The slopes whose tape is held at once, if a batch isn't larger."""
@@ -65,15 +65,15 @@ class Backsolve(Adjoint):
             return found
         method = replace(task.method, dt0=None, arrived=None)
         method = replace(method, solver=self.solver or method.solver, controller=self.controller or method.controller)
-        back = _Back(task, method, found.t, used)
-        return task.having(_Backsolved.apply(task.states(found), back, task.y0, task.times, *used), found)
+        back = Back(task, method, found.t, used)
+        return task.having(Backsolved.apply(task.states(found), back, task.y0, task.times, *used), found)
 
 
-class _Backsolved(torch.autograd.Function):
+class Backsolved(torch.autograd.Function):
     """The states that were found, as a function of the first states, of the times, and of what `f` uses."""
 
     @staticmethod
-    def forward(ctx: Any, states: Tensor, back: "_Back", y0: Tensor, times: Tensor, *used: Tensor) -> Tensor:
+    def forward(ctx: Any, states: Tensor, back: "Back", y0: Tensor, times: Tensor, *used: Tensor) -> Tensor:
         """The states after the first."""
         states = states.clone()
         ctx.back = back
@@ -84,25 +84,28 @@ class _Backsolved(torch.autograd.Function):
     def backward(ctx: Any, g: Tensor) -> Any:
         """Their cotangents, solved backward."""
         if torch.is_grad_enabled():
-            raise NotImplementedError("Backsolve has no second derivatives (create_graph=True): use Discrete()")
+            who, instead = ctx.back.name, ctx.back.instead
+            raise NotImplementedError(f"{who} has no second derivatives (create_graph=True): {instead}")
         y0, states, *_ = ctx.saved_tensors
         found = ctx.back.run([y0, *states], [y0, *g], ctx.needs_input_grad[3], ctx.needs_input_grad[4:])
         return None, None, *found
 
 
 @dataclass(frozen=True)
-class _Back:
+class Back:
     """The way back. `reached` (rows,) is how far each sample came, `used` what the slopes use."""
 
     task: Task
     method: Method
     reached: NDArray[np.float64]
     used: list[Tensor]
+    name: ClassVar[str] = "Backsolve"
+    instead: ClassVar[str] = "use Discrete()"
 
     def run(self, states: list[Tensor], cotangents: list[Tensor], of_times: bool, wanted: Any) -> Any:
         """The cotangents of the first states, of the times, and of what is used, from those of the states."""
         times = greatest(self.task.times).astype(np.float64)
-        sums = _Sums(self, [u for u, needed in zip(self.used, wanted, strict=True) if needed])
+        sums = Sums(self, [u for u, needed in zip(self.used, wanted, strict=True) if needed])
         λ, moved = torch.zeros_like(states[0]), torch.zeros_like(self.task.times)
         for i in reversed(range(1, len(times))):
             rows = np.flatnonzero(self.reached >= times[i])
@@ -124,7 +127,7 @@ class _Back:
         k = self.task.problem.on(rows)(tensor(np.full(len(rows), t), y), y[which])
         return (λ[which].conj() * k).sum().real
 
-    def segment(self, rows: Indices, start: float, end: float, y: Tensor, λ: Tensor, sums: "_Sums") -> Tensor:
+    def segment(self, rows: Indices, start: float, end: float, y: Tensor, λ: Tensor, sums: "Sums") -> Tensor:
         """The cotangents of some samples' states at `start`, from those at `end`, where the states are `y`."""
         sums.rows = rows
         span = tensor(np.array([-end, -start]), y)
@@ -134,8 +137,8 @@ class _Back:
             t, status = -found.t[failed[0]] * self.task.problem.sign, Status(found.status[failed[0]])
             who = f" of samples {rows[failed].tolist()}" if self.task.problem.batched else ""
             raise RuntimeError(
-                f"Backsolve: the way back{who} stopped at t = {t:g}; {MESSAGES[status]}. A solution can be unstable "
-                "backward in time: use Discrete()"
+                f"{self.name}: the way back{who} stopped at t = {t:g}; {MESSAGES[status]}. A solution can be unstable "
+                f"backward in time: {self.instead}"
             )
         return found.y.tensor_split(2, -1)[1]
 
@@ -144,8 +147,8 @@ class _Back:
         k = self.task.problem.on(rows)(t, y)
         if not closed(k, [y, *self.used]):
             raise ValueError(
-                f"Backsolve: at t = {float(t[0]) * self.task.problem.sign:g}, f uses a tensor that it hadn't used on "
-                "the way there: name it in Backsolve(using=(...)), or use Discrete()"
+                f"{self.name}: at t = {float(t[0]) * self.task.problem.sign:g}, f uses a tensor that it hadn't used on "
+                f"the way there: {self.instead}"
             )
         return k
 
@@ -154,7 +157,7 @@ class _Back:
 class _Pairs:
     """The slopes of states and cotangents, side by side, for the time that runs backward."""
 
-    back: _Back
+    back: Back
     rows: Indices
 
     def on(self, rows: Indices | None) -> Callable[[Tensor, Tensor], Tensor]:
@@ -173,10 +176,10 @@ class _Pairs:
         return both if again else both.detach()
 
 
-class _Sums(Saver):
+class Sums(Saver):
     """The integral of `λᵀ ∂f/∂used` over the steps back, by Gauss's formula; it has the place of a `Saver`."""
 
-    def __init__(self, back: _Back, used: list[Tensor]) -> None:
+    def __init__(self, back: Back, used: list[Tensor]) -> None:
         self.back, self.used, self.solver = back, used, back.method.solver
         self.rows = np.zeros(0, np.int64)
         self.found = [torch.zeros_like(u) for u in used]

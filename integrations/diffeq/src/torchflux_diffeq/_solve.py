@@ -10,14 +10,16 @@ from torch import Tensor
 
 from torchflux import leaves
 
-from ._adjoint import Adjoint, Discrete, Task
+from ._adjoint import Adjoint, Task
 from ._brownian import BrownianTree
 from ._controller import PID, Fixed
 from ._dense import Dense, SaveAt
 from ._field import Field
+from ._foreign import chosen
 from ._interrupted import interrupted
 from ._lanes import greatest, has_lanes
 from ._march import March, Method, Status, tensor
+from ._names import named
 from ._native_args import NotNative
 from ._native_route import native_route, on_tensors
 from ._save import Saver
@@ -37,7 +39,7 @@ def solve(
     ts: Tensor | Sequence[float | Tensor] | NDArray[np.floating],
     args: Tree = None,
     *,
-    solver: Solver | None = None,
+    solver: Solver | str | None = None,
     controller: PID | Fixed | None = None,
     saveat: SaveAt | None = None,
     adjoint: Adjoint | None = None,
@@ -60,7 +62,8 @@ def solve(
         y0: the state at the start: a tensor, or a tree of tensors of one dtype.
         ts: the times at which the state is wanted, increasing or decreasing; the first is `y0`'s, the last is the end.
         args: anything; handed to `f`.
-        solver: the method (default `Tsit5()`; of an `SDE`, `EulerMaruyama()` or `StochasticHeun()`, by its calculus).
+        solver: the method, or its name, also in SciPy or torchdiffeq (default `Tsit5()`; of an `SDE`,
+            `EulerMaruyama()` or `StochasticHeun()`, by its calculus).
         controller: how the steps are chosen (default `PID()`), or `Fixed(dt)`.
         adjoint: how the gradient is computed (default `Discrete()`). It flows to `y0`, `ts`, `args` and what `f` uses.
         saveat: what else is kept: `SaveAt(dense=True)` for `evaluate`, `SaveAt(steps=True)` for the steps.
@@ -86,7 +89,8 @@ def solve(
     if torch.compiler.is_dynamo_compiling():
         given: Any = (solver, controller, saveat, adjoint, events, callbacks, dt0, max_steps, batched, generator)
         return _between_graphs(f, y0, ts, args, *given, throw, route)
-    method, adjoint = Method(solver or usual(f), controller or PID(), dt0, max_steps), adjoint or Discrete()
+    solver = named(solver) if isinstance(solver, str) else solver or usual(f)
+    method, adjoint = Method(solver, controller or PID(), dt0, max_steps), chosen(solver, adjoint)
     refuse(f, method.solver, adjoint, generator)
     saveat = saveat or SaveAt()
     plain = not (events or callbacks or saveat.dense or saveat.steps or method.controller.jump_ts is not None)
