@@ -28,10 +28,14 @@ from torchflux_diffeq import PID, per_sample, solve
 @dataclass
 class Parameters:
     seed: int = 0
-    origins: tuple[int, ...] = field(default=tuple(range(1910, 1917)), metadata={"help": "the last years that are seen"})
+    origins: tuple[int, ...] = field(
+        default=tuple(range(1910, 1917)), metadata={"help": "the last years that are seen"}
+    )
     shown: int = field(default=1914, metadata={"help": "the origin in the picture"})
     horizon: int = field(default=4, metadata={"help": "years that are forecast from each origin"})
-    priors: tuple[float, ...] = field(default=(0.01, 0.1, 1.0), metadata={"help": "standard deviations s of the weights"})
+    priors: tuple[float, ...] = field(
+        default=(0.01, 0.1, 1.0), metadata={"help": "standard deviations s of the weights"}
+    )
     seeds: int = field(default=3, metadata={"help": "networks for each origin and prior"})
     starts: int = field(default=8, metadata={"help": "first guesses for each fit of Lotka-Volterra"})
     hidden: int = 8

@@ -20,7 +20,9 @@ def draw(moments, years, pelts, models, errors, p, path):
             lines[0].set_label(model)
         draw_species(ax, years, pelts[:, k], p, k)
     grid["b"].legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.42, 1), frameon=False)
-    grid["a"].set_title(f"fitted up to {p.shown} (full circles), forecast from there on (grey: the years that count)", fontsize=11)
+    grid["a"].set_title(
+        f"fitted up to {p.shown} (full circles), forecast from there on (grey: the years that count)", fontsize=11
+    )
     grid["a"].tick_params(labelbottom=False)
     draw_errors(grid["c"], errors, colours, p)
     figure.savefig(path, dpi=110)

@@ -8,6 +8,7 @@ Both libraries start with the same weights, see the same pieces and solve to the
 import math
 import time
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 
 import torch
@@ -36,6 +37,7 @@ class Parameters:
     rtol: float = 1e-6
     atol: float = 1e-8
     every: int = field(default=150, metadata={"help": "steps between two looks at all of it"})
+    goal: float = field(default=0.005, metadata={"help": "error of the pieces that is to be reached"})
 
 
 A = torch.tensor([[-0.1, 2.0], [-2.0, -0.1]], dtype=torch.float64)
@@ -120,12 +122,15 @@ def main(parameters: Parameters, out: Path) -> dict:
 
 
 def summary(run):
+    """Root mean square errors at the end, and after how many steps that of the pieces stayed below the goal."""
     pieces, whole = zip(*run.looks, strict=True)
-    numbers = {"steps": run.p.steps, "seconds": round(run.seconds, 2), "processor_seconds": round(run.processor, 2)}
-    return numbers | {"error_of_pieces": pieces[-1], "error_of_whole": whole[-1], "errors": run.looks}
+    met = sum(1 for _ in takewhile(lambda error: error < run.p.goal, reversed(pieces)))
+    after = min((len(pieces) - met) * run.p.every, run.p.steps) if met else None
+    numbers = {"pieces": pieces[-1], "whole": whole[-1], "goal_after": after}
+    return numbers | {"seconds": round(run.seconds, 2), "processor": round(run.processor, 2), "errors": run.looks}
 
 
 if __name__ == "__main__":
     for name, row in main(Parameters(), Path(__file__).parent).items():
-        print(f"{name:12} {row['steps']} steps in {row['seconds']:.1f} s ({row['processor_seconds']:.1f} s of processor)")
-        print(f"{'':12} error of the pieces {row['error_of_pieces']:.1e}, of the whole spiral {row['error_of_whole']:.3f}")
+        print(f"{name:12} {row['seconds']:.1f} s ({row['processor']:.1f} s of processor)", end="   ")
+        print(f"error of the pieces {row['pieces']:.1e}, of the whole spiral {row['whole']:.3f}")

@@ -22,7 +22,9 @@ def draw(aim, tasks, error, history, p, path):
             draw_flight(grid["flights"], motion(aim(one))[-1], aim(one), wind, colour)
         draw_aims(grid["aims"], aim, p)
     grid["flights"].plot([middle], [0], "kx", ms=9, mew=2, clip_on=False, zorder=4)
-    grid["flights"].set(xlabel="m", ylabel="m", ylim=(0, None), title=f"throws at {middle:g} m, as the network aims them")
+    grid["flights"].set(
+        xlabel="m", ylabel="m", ylim=(0, None), title=f"throws at {middle:g} m, as the network aims them"
+    )
     grid["flights"].legend(fontsize=8, frameon=False, loc="upper left")
     draw_training(grid["training"], history, error, p)
     draw_errors(grid["errors"], tasks, error)
@@ -38,7 +40,9 @@ def draw_machine(ax, phases):
     along = lambda angle: torch.stack([angle.sin(), -angle.cos()], -1)
     tip, heel = pivot + L * along(θ), pivot - S * along(θ)
     stone, weight = tip + R * along(ψ), heel + W * along(φ)
-    moments = np.searchsorted(-ψ.numpy(), np.linspace(-ψ[0], -ψ[-1], 8)).clip(max=len(ψ) - 1)  # evenly in the sling's turn
+    moments = np.searchsorted(-ψ.numpy(), np.linspace(-ψ[0], -ψ[-1], 8)).clip(
+        max=len(ψ) - 1
+    )  # evenly in the sling's turn
     for shade, i in zip(np.linspace(0.15, 1, len(moments)), moments, strict=True):
         ax.plot(*torch.stack([weight[i], heel[i], tip[i], stone[i]]).T, color="#5b3a1e", lw=1.3, alpha=shade)
         ax.plot(*weight[i], "s", color="#444444", ms=9, alpha=shade, mec="none")
@@ -72,7 +76,9 @@ def draw_aims(ax, aim, p):
         found = aim(torch.stack([targets, torch.full_like(targets, wind)], -1).double())
         ax.plot(targets, found.mass, color=colour, lw=1.5)
         right.plot(targets, found.angle.rad2deg(), color=colour, lw=1.5, ls=":")
-    ax.set(yscale="log", xlabel="distance of the target (m)", ylabel="counterweight (kg)", title="aims, by wind as above")
+    ax.set(
+        yscale="log", xlabel="distance of the target (m)", ylabel="counterweight (kg)", title="aims, by wind as above"
+    )
     ax.set_yticks([20, 50, 100, 200, 400], labels=["20", "50", "100", "200", "400"])
     ax.minorticks_off()
     right.set(ylabel="angle of release (degrees, dotted)", ylim=(0, 90))

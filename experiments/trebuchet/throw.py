@@ -108,7 +108,6 @@ def energy(u, M):
     return kinetic - g * ((m_arm * c + m * L - M * S) * θ.cos() + M * W * φ.cos() + m * R * ψ.cos())
 
 
-
 # The phases: state (n, 6) or (n, 4) at the event that ends each.
 
 

@@ -187,18 +187,29 @@ def main(parameters: Parameters, out: Path) -> dict:
     torch.set_num_threads(torch_threads)
     draw(lambda tasks: aimed(model(tasks), tasks, p), tasks, error, history, p, out / "trebuchet.png")
     return {
-        "training": {"seconds": seconds, "processor_seconds": processor, "throws": p.steps * p.throws, "errors": history},
+        "training": {
+            "seconds": seconds,
+            "processor_seconds": processor,
+            "throws": p.steps * p.throws,
+            "errors": history,
+        },
         "held out": {"mean_error": error.mean().item(), "worst_error": error.max().item(), "tasks": p.tests},
         "seconds of an aim": clocks,
-        "one by one": {name: float(np.mean(x)) for name, x in zip(("error", "throws", "seconds"), zip(*each), strict=True)},
+        "one by one": {
+            name: float(np.mean(x)) for name, x in zip(("error", "throws", "seconds"), zip(*each), strict=True)
+        },
     }
 
 
 if __name__ == "__main__":
     results = main(Parameters(), Path(__file__).parent)
     training, tested = results["training"], results["held out"]
-    print(f"{training['throws']} throws in {training['seconds']:.0f} s ({training['processor_seconds']:.0f} s of processor)")
-    print(f"held-out tasks: off by {tested['mean_error']:.4%} of the distance on average, {tested['worst_error']:.3%} at worst")
+    print(
+        f"{training['throws']} throws in {training['seconds']:.0f} s ({training['processor_seconds']:.0f} s of processor)"
+    )
+    print(
+        f"held-out tasks: off by {tested['mean_error']:.4%} of the distance on average, {tested['worst_error']:.3%} at worst"
+    )
     for name, seconds in results["seconds of an aim"].items():
         print(f"an aim by {name}: {1e6 * seconds:.1f} µs")
     print("an aim by BFGS: {error:.2e} off after {throws:.1f} throws, {seconds:.2f} s".format(**results["one by one"]))
