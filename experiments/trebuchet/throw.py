@@ -87,7 +87,7 @@ def slide(t, u, aim):
 
 def flight(t, u, aim):
     """Slopes of place and velocity, (n, 4)."""
-    x, y, dx, dy = u.unbind(-1)
+    dx, dy = u[..., 2], u[..., 3]
     air = dx - aim.wind
     drag = DRAG * torch.sqrt(air**2 + dy**2)
     return torch.stack([dx, dy, -drag * air, -g - drag * dy], -1)
@@ -151,7 +151,7 @@ def distance(aim, controller=None):
 
 
 def motion(aim, points=60):
-    """The states at `points` times, evenly spaced in each phase, of one throw: (points, 6), (points, 6), (points, 4)."""
+    """The states of one throw at `points` times, evenly spaced in each phase: two of (points, 6), one (points, 4)."""
     rest = torch.tensor([REST], dtype=aim.mass.dtype)
     ends = throw(aim)
     starts = rest, ends[0][1], projectile(ends[1][1])
