@@ -28,14 +28,10 @@ from torchflux_diffeq import PID, per_sample, solve
 @dataclass
 class Parameters:
     seed: int = 0
-    origins: tuple[int, ...] = field(
-        default=tuple(range(1910, 1917)), metadata={"help": "the last years that are seen"}
-    )
+    origins: tuple[int, ...] = field(default=tuple(range(1910, 1917)), metadata={"help": "the last years seen"})
     shown: int = field(default=1914, metadata={"help": "the origin in the picture"})
     horizon: int = field(default=4, metadata={"help": "years that are forecast from each origin"})
-    priors: tuple[float, ...] = field(
-        default=(0.01, 0.1, 1.0), metadata={"help": "standard deviations s of the weights"}
-    )
+    priors: tuple[float, ...] = field(default=(0.01, 0.1, 1.0), metadata={"help": "standard deviations s of weights"})
     seeds: int = field(default=3, metadata={"help": "networks for each origin and prior"})
     starts: int = field(default=8, metadata={"help": "first guesses for each fit of Lotka-Volterra"})
     hidden: int = 8
@@ -45,6 +41,8 @@ class Parameters:
     atol: float = 1e-6
 
     def __post_init__(self):
+        if not all(1909 <= origin <= 1920 - self.horizon for origin in self.origins):
+            raise ValueError(f"origins={self.origins}: forecasts, and what was ten years before, are in 1900-1920")
         if self.shown not in self.origins:
             raise ValueError(f"shown={self.shown} is no origin: choose one of {self.origins}")
 
@@ -133,12 +131,17 @@ def fit_universal(last, scale, rates0, start, σ, p):
     return [part.detach() for part in x]
 
 
-def deviations(ys, last, p):
-    """Root mean square errors of the logarithms (origins, seeds): of years that were seen, and of the next ones."""
-    squared = (ys - PELTS[:, None, None]).square().mean(-1)  # (years, origins, seeds)
-    year = YEARS[:, None, None]
-    masks = year <= last, (year > last) & (year <= last + p.horizon)
-    return [((squared * mask).sum(0) / mask.sum(0)).sqrt() for mask in masks]
+def baselines(p):
+    """What a forecast has to beat, (years, origins, 1, 2): the record ten years before, and the mean of those seen."""
+    means = torch.stack([PELTS[origin >= YEARS].mean(0) for origin in p.origins])
+    pair = PELTS.roll(10, 0)[:, None], means.expand(len(YEARS), -1, -1)
+    return zip(("as ten years ago", "as on average"), (ys[:, :, None] for ys in pair), strict=True)
+
+
+def deviations(ys, years):
+    """Root mean square errors of logarithms ys (years, origins, seeds, 2) in some years, a mask (years, origins)."""
+    squared = (ys - PELTS[:, None, None]).square().mean(-1).expand(-1, years.shape[1], -1)
+    return ((squared * years[..., None]).sum(0) / years.sum(0)[:, None]).sqrt()  # (origins, seeds)
 
 
 def main(parameters: Parameters, out: Path) -> dict:
@@ -156,26 +159,23 @@ def main(parameters: Parameters, out: Path) -> dict:
     free = free.view(len(MOMENTS), len(p.priors), len(p.origins), p.seeds, 2)
     models = {"Lotka-Volterra": plain[:, :-1, None]}  # (moments, origins, seeds, 2) each
     models |= {f"universal, s = {s:g}": free[:, i] for i, s in enumerate(p.priors)}
-    forecasts = {name: ys[::10] for name, ys in models.items()}
-    forecasts["as ten years ago"] = PELTS.roll(10, 0)[:, None, None].expand(-1, len(p.origins), 1, 2)
-    errors = {name: deviations(ys, last[:-1, None], p) for name, ys in forecasts.items()}
-    draw(MOMENTS, YEARS, PELTS, models, errors, p, out / "lynx-hare.png")
-    fitted = {name: round(x, 4) for name, x in zip("αβγδ", rates[-1].exp().tolist(), strict=True)}
+    ahead = YEARS[:, None] - last[:-1]  # (years, origins)
+    future = (ahead > 0) & (ahead <= p.horizon)
+    seen = {name: deviations(ys[::10], ahead <= 0) for name, ys in models.items()}
+    forecast = {name: deviations(ys[::10], future) for name, ys in models.items()}
+    forecast |= {name: deviations(ys, future) for name, ys in baselines(p)}
+    draw(MOMENTS, YEARS, PELTS, models, forecast, p, out / "lynx-hare.png")
+    fitted = [*rates[-1].exp().tolist(), σ[-1].item()]
     return {
-        "rates of all years": fitted | {"σ": round(σ[-1].item(), 4)},
+        "errors of forecasts": {name: error.mean().item() for name, error in forecast.items()},
+        "errors of years seen": {name: error.mean().item() for name, error in seen.items()},
+        "errors by origin": {name: error.tolist() for name, error in forecast.items()},  # and seed
+        "rates of all years": dict(zip("αβγδσ", fitted, strict=True)),
         "Carpenter's posterior means": dict(zip("αβγδ", CARPENTER, strict=True)),
-        "errors": {name: summary(*pair) for name, pair in errors.items()},
     }
 
 
-def summary(seen, forecast):
-    """Means of errors (origins, seeds): of all, and for the forecasts also by seed and by origin."""
-    numbers = {"seen": seen.mean().item(), "forecast": forecast.mean().item()}
-    return numbers | {"seeds": forecast.mean(0).tolist(), "origins": forecast.mean(1).tolist()}
-
-
 if __name__ == "__main__":
-    results = main(Parameters(), Path(__file__).parent)
-    print(results["rates of all years"], results["Carpenter's posterior means"])
-    for name, row in results["errors"].items():
-        print(f"{name:20} seen {row['seen']:.3f}   forecast {row['forecast']:.3f}")
+    for what, numbers in main(Parameters(), Path(__file__).parent).items():
+        if what != "errors by origin":
+            print(what, *(f"    {name:20} {x:.3f}" for name, x in numbers.items()), sep="\n")
