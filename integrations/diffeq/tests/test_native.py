@@ -99,6 +99,10 @@ def blowing_up(t, y, args):
     return np.array([y[0] * y[0]])
 
 
+def defined_at_the_start(t, y, args):
+    return np.array([y[0] * np.where(t > 0.0, np.nan, 1.0)])
+
+
 def fresh(f):
     """A native function of its own, with programs of its own."""
     return native(types.FunctionType(f.__code__, f.__globals__, f.__name__, f.__defaults__, f.__closure__))
@@ -278,6 +282,19 @@ def test_failures(y0, status, options, plain):
     assert torch.as_tensor(found.status).any()
     with pytest.raises(SolveError, match="stopped at t"):
         solve(f, y, TIMES[:6], route="native", **{**options, "throw": True})
+
+
+def test_an_undefined_slope_is_noticed_at_once(plain):
+    """By both routes, after as many steps."""
+    for controller in (PID(), Fixed(0.25)):
+        y0, rates = leaf(0.7, 1.2), tensor(math.nan, 1.0, 3.0, 1.0)
+        found = compared(fresh(predators), y0, TIMES[:6], rates, (y0,), controller=controller, throw=False)
+        assert found.status is Status.UNDEFINED
+        assert found.stats.steps == 1
+    y0 = leaf(1.0)
+    found = compared(fresh(defined_at_the_start), y0, TIMES[:6], None, (y0,), throw=False)
+    assert found.status is Status.NOT_FINITE
+    assert found.stats.steps < 100
 
 
 def test_bad_input_has_the_same_errors(plain):

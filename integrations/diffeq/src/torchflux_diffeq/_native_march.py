@@ -53,10 +53,14 @@ def march(start, stop, y0, ts, {params}options, max_steps, keep, ys, ends, last,
                 status = SUCCESS
             elif steps >= max_steps:
                 status = MAX_STEPS
-            if stalled:
-                finite = True
+            if not accepted:
+                defined, finite = True, True
+                defined = defined and math.isfinite(k0@)
                 finite = finite and math.isfinite(u@)
-                status = STALLED if finite else NOT_FINITE
+                if not defined:
+                    status = UNDEFINED
+                elif stalled:
+                    status = STALLED if finite else NOT_FINITE
             if accepted:
                 if keep:
                     if rows == tape.shape[0]:
@@ -116,7 +120,7 @@ following = dt * min(factor, most)
 if not accepted:
     following = min(following, dt)
 following = min(following, dtmax)
-stalled = not accepted and following < max(abs(t) * SHORTEST, dtmin, TINY)
+stalled = not accepted and following < max(abs(t) * SHORTEST, left * NOTHING, dtmin, TINY)
 """
 
 FIXED = """
