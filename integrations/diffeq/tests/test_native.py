@@ -436,6 +436,24 @@ def test_machine_code(tmp_path):
     compared(fresh(predators), batch, TIMES, p, (batch, p), controller=FINE, batched=True)
 
 
+@pytest.mark.parametrize("options", [{"controller": FINE}, {"controller": Fixed(0.25), "solver": Euler()}])
+def test_machine_code_notices_nan(options):
+    """A compiler that may regroup sums makes `isfinite` true: one sample is undefined at once, one blows up."""
+    y0 = tensor(0.7, 1.2).expand(3, 2)
+    rates = tensor(*RATES).repeat(3, 1)
+    rates[1, 0], rates[2, 3] = math.nan, 1e60
+    solutions = [
+        solve(fresh(predators), y0, TIMES, per_sample(rates), batched=True, throw=False, route=route, **options)
+        for route in ("native", "torch")
+    ]
+    found, expected = solutions
+    assert found.status.tolist() == expected.status.tolist()
+    assert found.status[:2].tolist() == [Status.SUCCESS, Status.UNDEFINED]
+    assert found.status[2] in (Status.NOT_FINITE, Status.UNDEFINED, Status.STALLED)
+    assert torch.equal(found.ys.isnan(), expected.ys.isnan())
+    assert torch.equal(found.stats.steps, expected.stats.steps)
+
+
 def test_machine_code_of_float32():
     """Steps may differ where an error is at its bound; here they don't."""
     y0, p = torch.tensor([0.7, 1.2], requires_grad=True), torch.tensor(RATES, requires_grad=True)

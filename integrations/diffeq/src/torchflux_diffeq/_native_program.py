@@ -35,6 +35,7 @@ class NativeProgram:
         names = "\n".join(f"{status.name} = {int(status)}" for status in Status)
         return (
             f"T = np.{np.dtype(self.dtype).name}\nSHORTEST, TINY = {4 * float(real.eps)!r}, {float(real.tiny)!r}\n"
+            f"LARGEST = T({float(real.max)!r})\n"
             f"RUNNING, REFUSED, NOTHING = -1, {REFUSED}, {NOTHING!r}\n{names}\n{constants(self.tableau)}"
         )
 
