@@ -52,12 +52,12 @@ class Lowered:
         """What generated code depends on, but for the number of the states."""
         return tuple([(layer.bias is not None,) if isinstance(layer, Affine) else layer for layer in self.layers])
 
-    @property
+    @cached_property
     def affine(self) -> list[Affine]:
         """The dense layers."""
         return [layer for layer in self.layers if isinstance(layer, Affine)]
 
-    @property
+    @cached_property
     def weights(self) -> list[Tensor]:
         """Weights and biases, layer by layer."""
         return [x for layer in self.affine for x in layer if x is not None]
@@ -82,7 +82,7 @@ class Lowered:
         if size != n:
             raise NotNative(f"the chain gives {size} numbers for a state of {n}")
         for x in self.weights:
-            if x.dtype != dtype or x.device.type != "cpu":
+            if x.dtype is not dtype or not x.is_cpu:
                 raise NotNative(f"the state is {dtype} on the CPU, a weight is {x.dtype} on {x.device}")
             if type(x) not in (Tensor, nn.Parameter) or x.layout != torch.strided:
                 raise NotNative(f"a weight is a {type(x).__name__} of layout {x.layout}, not a plain tensor")
@@ -117,26 +117,28 @@ class autonomous:
         return self.model(y)
 
 
+GLOBAL_HOOKS = ("_forward", "_forward_pre", "_backward", "_backward_pre")
+
+
 def lowered(model: Any) -> Lowered:
     """A chain as dense layers and functions of each number.
 
     Raises:
         NotNative: a layer is none of these; the message names it.
     """
+    if any(vars(nn.modules.module)[f"_global{name}_hooks"] for name in GLOBAL_HOOKS):
+        raise NotNative("all modules have a hook")
     layers: list[Affine | Each] = []
     _collect(model, layers)
     return Lowered(layers)
 
 
-HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-
-
-def _plain(layer: nn.Module) -> None:
+def _check_plain(layer: nn.Module) -> None:
     """Refuses a module that computes something else than its class says."""
-    shared = vars(nn.modules.module)
-    if any(vars(layer)[name] or shared[f"_global{name}"] for name in HOOKS):
+    own = vars(layer)
+    if own["_forward_hooks"] or own["_forward_pre_hooks"] or own["_backward_hooks"] or own["_backward_pre_hooks"]:
         raise NotNative(f"{type(layer).__name__} has hooks")
-    if "forward" in vars(layer):
+    if "forward" in own:
         raise NotNative(f"{type(layer).__name__} has a forward of its own")
 
 
@@ -144,7 +146,7 @@ def _collect(layer: Any, layers: list[Affine | Each]) -> None:
     """The layers of a layer."""
     kind = type(layer)
     if isinstance(layer, nn.Module):
-        _plain(layer)
+        _check_plain(layer)
     if kind is Chain or kind is nn.Sequential:
         for part in layer.values() if kind is Chain else layer:
             _collect(part, layers)

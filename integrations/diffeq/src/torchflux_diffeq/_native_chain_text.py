@@ -5,6 +5,7 @@ last, along which the loops run: those of hidden layers are transposed.
 """
 
 import math
+from functools import cache
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -20,15 +21,14 @@ from ._native_text import Layout
 __all__ = ["chain_leaves", "chain_slope"]
 
 
-def chain_leaves(chain: Lowered, dtype: torch.dtype) -> list[Leaf]:
-    """The kinds of a chain's weights: matrices of hidden layers are turned."""
-    name, last = str(dtype).removeprefix("torch."), len(chain.affine) - 1
-    return [
-        Leaf(None, x.dim(), name, turned=x.dim() == 2 and k < last)
-        for k, layer in enumerate(chain.affine)
-        for x in layer
-        if x is not None
-    ]
+@cache
+def chain_leaves(biases: tuple[bool, ...], dtype: torch.dtype) -> list[Leaf]:
+    """The kinds of the weights of dense layers with and without biases: matrices of hidden layers are turned."""
+    name, last = str(dtype).removeprefix("torch."), len(biases) - 1
+    leaves = []
+    for k, bias in enumerate(biases):
+        leaves += [Leaf(None, 2, name, turned=k < last), *([Leaf(None, 1, name)] if bias else [])]
+    return leaves
 
 
 def chain_slope(chain: Lowered, n: int, dtype: Any, backward: bool) -> SlopeCode:

@@ -192,15 +192,15 @@ def _solution(
         message = _message(job, sign, batched) if status else MESSAGES[Status.SUCCESS]
         t = torch.scalar_tensor(sign * job.last[0], dtype=times.dtype)
         return Solution(times, ys, stats, Status(status), message, t, end, route="native")
-    counts = torch.from_numpy(job.counts)
-    status, steps, rejected = counts[:, 0], counts[:, 1], counts[:, 2]
-    if (job.counts[:, 0] == REFUSED).any():
-        return None
-    wasted = each * rejected
-    stats = Stats(steps, steps - rejected, rejected, started + each * steps, wasted, torch.zeros_like(wasted))
     message = _message(job, sign, batched)
+    if message != MESSAGES[Status.SUCCESS] and (job.status == REFUSED).any():
+        return None
+    status, steps, rejected, *_ = job.counts.T
+    useful, wasted = started + each * steps, each * rejected
+    counts = (steps, steps - rejected, rejected, useful, wasted, np.zeros_like(wasted))
+    stats = Stats(*map(torch.from_numpy, counts))
     t = torch.from_numpy(sign * job.last).to(times.dtype)
-    return Solution(times, ys, stats, status, message, t, end, route="native")
+    return Solution(times, ys, stats, torch.from_numpy(status), message, t, end, route="native")
 
 
 def _message(job: Job, sign: int, batched: bool) -> str:

@@ -89,11 +89,11 @@ def of_chain(f: autonomous, y0: Tensor, batched: bool, any_size: bool = True) ->
         raise NotNative("torchflux_zygote, which makes machine code, is not installed")
     chain, n, dtype = lowered(f.model), y0.shape[-1], y0.dtype
     chain.check(n, dtype)
-    weights = chain.weights
+    weights, biases = chain.weights, tuple([layer.bias is not None for layer in chain.affine])
     if not any_size and sum(x.numel() for x in weights) > LARGEST:
         raise NotNative(f"the chain has more than {LARGEST} weights: PyTorch is faster")
     code = lambda backward: chain_slope(chain, n, DTYPES[dtype], backward)
-    return NativeSource(f.model, chain.key, chain_leaves(chain, dtype), weights, code, _by_torch(chain))
+    return NativeSource(f.model, chain.key, chain_leaves(biases, dtype), weights, code, _by_torch(chain))
 
 
 def _by_torch(chain: Lowered) -> Callable[[list[Tensor]], Slopes]:
