@@ -20,7 +20,7 @@ def draw(moments, years, pelts, models, errors, p, path):
                 moments, ys[:, shown, :, k].exp(), color=colours[model], lw=1.4, alpha=0.9
             )  # a line for each seed
             lines[0].set_label(model)
-        draw_species(ax, years, pelts[:, k], p, k)
+        draw_species(ax, years.numpy(), pelts[:, k].exp().numpy(), p, k)
     grid["b"].legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.43, 1), frameon=False)
     grid["a"].set_title(f"fitted to {p.shown} (full circles), then forecast; the grey years count", fontsize=11)
     grid["a"].tick_params(labelbottom=False)
@@ -34,9 +34,9 @@ def draw_species(ax, years, pelts, p, k):
     name, colour = SPECIES[k]
     seen = years <= p.shown
     ax.axvspan(p.shown + 0.5, p.shown + p.horizon + 0.5, color="#f0f0f0", lw=0, zorder=0)
-    ax.plot(years[seen], pelts[seen].exp(), "o", color=colour, ms=6, zorder=3)
-    ax.plot(years[~seen], pelts[~seen].exp(), "o", color=colour, ms=6, mfc="white", zorder=3)
-    top = 1.15 * pelts.exp().max().item()
+    ax.plot(years[seen], pelts[seen], "o", color=colour, ms=6, zorder=3)
+    ax.plot(years[~seen], pelts[~seen], "o", color=colour, ms=6, mfc="white", zorder=3)
+    top = 1.15 * pelts.max()
     ax.set(ylabel=f"{name}, thousand pelts", ylim=(0, top), xlim=(years[0] - 0.5, years[-1] + 0.5))
     ax.set_xticks(range(int(years[0]), int(years[-1]) + 1, 4))
 
@@ -46,7 +46,8 @@ def draw_errors(ax, errors, colours, p):
     for name, forecast in errors.items():
         if name not in colours:  # it would lie far above the others
             continue
-        ax.plot(p.origins, forecast.mean(1), "-", color=colours[name], lw=1.6, label=f"{name}: {forecast.mean():.2f}")
+        mean, forecast = forecast.mean(1).numpy(), forecast.numpy()
+        ax.plot(p.origins, mean, "-", color=colours[name], lw=1.6, label=f"{name}: {forecast.mean():.2f}")
         x = np.repeat(np.array(p.origins)[:, None], forecast.shape[1], 1)
         ax.plot(x, forecast, "o", color=colours[name], ms=3.5, alpha=0.8)
     ax.set(xlabel="last year seen", ylabel="error of the logarithms, r.m.s.", ylim=(0, None))

@@ -8,7 +8,7 @@ COLOURS = {"torchflux": "#1b9e77", "torchdiffeq": "#7570b3"}
 
 def draw(ts, truth, runs, p, path):
     """Truth: (points, 2); runs by library, of which the first one's spiral is shown."""
-    learned = next(iter(runs.values())).whole()
+    ts, truth, learned = ts.numpy(), truth.numpy(), next(iter(runs.values())).whole().numpy()
     figure, axes = plt.subplots(1, 3, figsize=(12.5, 4), layout="constrained", width_ratios=(1, 1.3, 1.1))
     plane, time, error = axes
     plane.plot(*truth.T, color="#bbbbbb", lw=4, label="the spiral")

@@ -11,16 +11,16 @@ WINDS = {-6.0: "#2166ac", -3.0: "#67a9cf", 0.0: "#555555", 3.0: "#ef8a62", 6.0: 
 
 
 def draw(aim, tasks, error, history, p, path):
-    """Aim: from tasks (n, 2) to their aims; error (tests,): of the held-out tasks."""
+    """Aim: from tasks (n, 2) to their aims; error (tests,): of the held-out tasks; history: of the training."""
     rows = (("machine", "flights", "flights"), ("training", "aims", "errors"))
     figure, grid = plt.subplot_mosaic(rows, figsize=(12.5, 7), layout="constrained")
     figure.get_layout_engine().set(wspace=0.06)
     middle = (p.near + p.far) / 2
     with torch.no_grad():
-        draw_machine(grid["machine"], motion(aim(torch.tensor([[middle, 0.0]], dtype=tasks.dtype))))
-        for wind, colour in WINDS.items():
-            one = torch.tensor([[middle, wind]], dtype=tasks.dtype)
-            draw_flight(grid["flights"], motion(aim(one))[-1], aim(one), wind, colour)
+        shown = aim(torch.tensor([[middle, wind] for wind in WINDS], dtype=tasks.dtype))
+        slide, swing, flight = motion(shown)  # (points, winds, parts)
+        draw_machine(grid["machine"], torch.cat([slide, swing])[:, 2])
+        draw_flights(grid["flights"], flight.numpy(), shown)
         draw_aims(grid["aims"], aim, p)
     grid["flights"].plot([middle], [0], "kx", ms=9, mew=2, clip_on=False, zorder=4)
     grid["flights"].set(xlabel="distance (m)", ylabel="height (m)", ylim=(0, None))
@@ -33,18 +33,16 @@ def draw(aim, tasks, error, history, p, path):
     plt.close(figure)
 
 
-def draw_machine(ax, phases):
-    """Arm, counterweight and sling at some moments, and the projectile's path until its release."""
-    states = torch.cat(phases[:2])
-    θ, φ, ψ = states[:, :3].T
-    pivot = torch.tensor([0.0, h])
-    along = lambda angle: torch.stack([angle.sin(), -angle.cos()], -1)
+def draw_machine(ax, states):
+    """Arm, counterweight and sling at some of the states (times, 6), and the projectile's path until its release."""
+    θ, φ, ψ = states[:, :3].numpy().T
+    pivot = np.array([0.0, h])
+    along = lambda angle: np.stack([np.sin(angle), -np.cos(angle)], -1)
     tip, heel = pivot + L * along(θ), pivot - S * along(θ)
     stone, weight = tip + R * along(ψ), heel + W * along(φ)
-    turns = np.linspace(-ψ[0], -ψ[-1], 8)  # of the sling, evenly
-    moments = np.searchsorted(-ψ.numpy(), turns).clip(max=len(ψ) - 1)
-    for shade, i in zip(np.linspace(0.15, 1, len(moments)), moments, strict=True):
-        ax.plot(*torch.stack([weight[i], heel[i], tip[i], stone[i]]).T, color="#5b3a1e", lw=1.3, alpha=shade)
+    moments = np.searchsorted(-ψ, np.linspace(-ψ[0], -ψ[-1], 8))  # evenly in the sling's turn
+    for shade, i in zip(np.linspace(0.15, 1, 8), moments, strict=True):
+        ax.plot(*np.stack([weight[i], heel[i], tip[i], stone[i]]).T, color="#5b3a1e", lw=1.3, alpha=shade)
         ax.plot(*weight[i], "s", color="#444444", ms=9, alpha=shade, mec="none")
         ax.plot(*stone[i], "o", color="#d95f02", ms=4, alpha=shade, mec="none")
     ax.plot(*stone.T, color="#d95f02", lw=1)
@@ -54,9 +52,10 @@ def draw_machine(ax, phases):
     ax.set_title("until the release")
 
 
-def draw_flight(ax, path, aim, wind, colour):
-    label = f"tail wind {wind:+g} m/s: {math.degrees(aim.angle.item()):.0f}°, {aim.mass.item():.0f} kg"
-    ax.plot(*path[:, :2].T, color=colour, lw=1.5, label=label)
+def draw_flights(ax, paths, aims):
+    for k, (wind, colour) in enumerate(WINDS.items()):
+        label = f"tail wind {wind:+g} m/s: {math.degrees(aims.angle[k]):.0f}°, {aims.mass[k]:.0f} kg"
+        ax.plot(*paths[:, k, :2].T, color=colour, lw=1.5, label=label)
 
 
 def draw_training(ax, history, error, p):
@@ -75,8 +74,8 @@ def draw_aims(ax, aim, p):
     targets, right = torch.linspace(p.near, p.far, 100), ax.twinx()
     for wind, colour in WINDS.items():
         found = aim(torch.stack([targets, torch.full_like(targets, wind)], -1).double())
-        ax.plot(targets, found.mass, color=colour, lw=1.5)
-        right.plot(targets, found.angle.rad2deg(), color=colour, lw=1.5, ls=":")
+        ax.plot(targets.numpy(), found.mass.numpy(), color=colour, lw=1.5)
+        right.plot(targets.numpy(), found.angle.rad2deg().numpy(), color=colour, lw=1.5, ls=":")
     ax.set(yscale="log", xlabel="distance of the target (m)", ylabel="counterweight (kg, full lines)")
     ax.set_title("aims, by wind as above")
     ax.set_yticks([20, 50, 100, 200, 400], labels=["20", "50", "100", "200", "400"])
@@ -85,7 +84,7 @@ def draw_aims(ax, aim, p):
 
 
 def draw_errors(ax, tasks, error):
-    places = ax.scatter(*tasks.T, c=(100 * error).log10(), s=9, cmap="viridis", lw=0)
+    places = ax.scatter(*tasks.numpy().T, c=(100 * error).log10().numpy(), s=9, cmap="viridis", lw=0)
     bar = ax.figure.colorbar(places, ax=ax)
     ticks = range(math.ceil(places.get_clim()[0]), math.floor(places.get_clim()[1]) + 1)
     bar.set_ticks(list(ticks), labels=[f"$10^{{{k}}}$" for k in ticks])

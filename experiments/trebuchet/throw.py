@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from torchflux_diffeq import Event, per_sample, solve
+from torchflux_diffeq import Event, SaveAt, per_sample, solve
 
 # The machine of Trebuchet.jl: feet and pounds there, metres and kilograms here.
 
@@ -108,17 +108,7 @@ def energy(u, M):
     return kinetic - g * ((m_arm * c + m * L - M * S) * θ.cos() + M * W * φ.cos() + m * R * ψ.cos())
 
 
-# The phases: state (n, 6) or (n, 4) at the event that ends each.
-
-
-def until(event, slope, u, aim, controller, longest):
-    """The times (n,) and states (n, parts) at which event(t, u, aim) rises to zero; `longest` has to suffice."""
-    end = Event(event, direction=1)
-    marked = Aim(*map(per_sample, aim))
-    found = solve(slope, u, (0.0, longest), marked, events=end, batched=True, controller=controller)
-    if late := (found.t >= longest).nonzero().flatten().tolist():
-        raise ValueError(f"throws {late[:8]} have not come to the end of a phase within {longest:g} s: {aim}")
-    return found.t, found.y
+# The phases: state (n, 6) or (n, 4) until the event that ends each.
 
 
 def lift(t, u, aim):
@@ -136,26 +126,29 @@ def ground(t, u, aim):
     return -u[:, 1]
 
 
-def throw(aim, controller=None):
-    """The three phases: (times (n,), states) at the end of each; the last state's first number is the distance."""
-    rest = torch.tensor([REST], dtype=aim.mass.dtype)
-    lifted = until(lift, slide, rest.expand(len(aim.mass), 6), aim, controller, 2.0)
-    released = until(release, swing, lifted[1], aim, controller, 2.0)
-    landed = until(ground, flight, projectile(released[1]), aim, controller, 30.0)
-    return lifted, released, landed
+def until(event, slope, u, aim, longest, **settings):
+    """The solution up to the time at which event(t, u, aim) rises to zero; `longest` has to suffice."""
+    end = Event(event, direction=1)
+    found = solve(slope, u, (0.0, longest), Aim(*map(per_sample, aim)), events=end, batched=True, **settings)
+    if late := (found.t >= longest).nonzero().flatten().tolist():
+        raise ValueError(f"throws {late[:8]} have not come to the end of a phase within {longest:g} s: {aim}")
+    return found
+
+
+def throw(aim, **settings):
+    """The solutions of the three phases, with settings of `solve`."""
+    rest = torch.tensor([REST], dtype=aim.mass.dtype).expand(len(aim.mass), 6)
+    lifted = until(lift, slide, rest, aim, 2.0, **settings)
+    released = until(release, swing, lifted.y, aim, 2.0, **settings)
+    return lifted, released, until(ground, flight, projectile(released.y), aim, 30.0, **settings)
 
 
 def distance(aim, controller=None):
     """How far the projectile lands from below the pivot, in metres, (n,)."""
-    return throw(aim, controller)[-1][1][:, 0]
+    return throw(aim, controller=controller)[-1].y[:, 0]
 
 
 def motion(aim, points=60):
-    """The states of one throw at `points` times, evenly spaced in each phase: two of (points, 6), one (points, 4)."""
-    rest = torch.tensor([REST], dtype=aim.mass.dtype)
-    ends = throw(aim)
-    starts = rest, ends[0][1], projectile(ends[1][1])
-    paths = []
-    for slope, start, (end, _) in zip((slide, swing, flight), starts, ends, strict=True):
-        paths.append(solve(slope, start, torch.linspace(0.0, end.item(), points), aim, batched=True).ys[:, 0])
-    return paths
+    """The states at `points` times, evenly spaced in each phase: two of (points, n, 6), and (points, n, 4)."""
+    parts = torch.linspace(0.0, 1.0, points, dtype=aim.mass.dtype)[:, None]
+    return [phase.evaluate(parts * phase.t) for phase in throw(aim, saveat=SaveAt(dense=True))]
