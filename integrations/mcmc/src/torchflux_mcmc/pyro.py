@@ -1,0 +1,10 @@
+"""Pyro's models and kernels: `pip install torchflux-mcmc[pyro]`."""
+
+try:
+    import pyro as _pyro  # noqa: F401
+except ImportError as error:
+    raise ImportError("torchflux_mcmc.pyro needs Pyro: pip install pyro-ppl") from error
+
+from ._pyro_density import pyro_logdensity
+
+__all__ = ["pyro_logdensity"]
