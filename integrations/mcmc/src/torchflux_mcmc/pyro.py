@@ -6,5 +6,6 @@ except ImportError as error:
     raise ImportError("torchflux_mcmc.pyro needs Pyro: pip install pyro-ppl") from error
 
 from ._pyro_density import pyro_logdensity
+from ._pyro_kernels import pyro_kernel, stepped
 
-__all__ = ["pyro_logdensity"]
+__all__ = ["pyro_kernel", "pyro_logdensity", "stepped"]
