@@ -27,7 +27,7 @@ from ._pyro_sites import (
 )
 from ._run import Samples
 
-__all__ = ["contained", "pyro_logdensity"]
+__all__ = ["contained", "pyro_logdensity", "vmaps"]
 
 CHUNK = 500
 """The draws whose deterministic sites are computed at once."""
@@ -44,6 +44,16 @@ def contained(generator: Generator) -> Iterator[None]:
             yield
     finally:
         set_rng_state(before)
+
+
+def vmaps(logdensity: Any, positions: list[Values]) -> bool:
+    """Whether `vmap` gives what one evaluation after the other does."""
+    loop = torch.stack([logdensity(position) for position in positions])
+    together = {name: torch.stack([position[name] for position in positions]) for name in positions[0]}
+    try:
+        return torch.allclose(vmap(logdensity, randomness="error")(together), loop, rtol=1e-3, equal_nan=True)
+    except RuntimeError:  # what PyTorch raises for all that it can't batch
+        return False
 
 
 class pyro_logdensity:
@@ -99,7 +109,7 @@ class pyro_logdensity:
         positions = [self.unconstrain(values) for values, _ in (first, second)]
         self.shapes = {name: tuple(x.shape) for name, x in positions[0].items()}
         self._require_no_noise(positions[0], generator)
-        self.vectorized = not self.discrete and self._vmaps(positions)
+        self.vectorized = not self.discrete and vmaps(self, positions)
 
     def __repr__(self) -> str:
         return f"pyro_logdensity({getattr(self.model, '__name__', self.model)}): {self.shapes}"
@@ -189,15 +199,6 @@ class pyro_logdensity:
                     "the model draws random numbers that belong to no site: its log density would be another one at "
                     "each call. Draw them with pyro.sample, or before, and pass them to the model"
                 )
-
-    def _vmaps(self, positions: list[Values]) -> bool:
-        """Whether `vmap` gives what one evaluation after the other does."""
-        loop = torch.stack([self(position) for position in positions])
-        together = {name: torch.stack([p[name] for p in positions]) for name in self.bijections}
-        try:
-            return torch.allclose(vmap(self, randomness="error")(together), loop, rtol=1e-3, equal_nan=True)
-        except RuntimeError:  # what PyTorch raises for all that it can't batch
-            return False
 
     def _functions(self, position: Values, lead: tuple[int, ...]) -> Values:
         """The values of the deterministic sites."""

@@ -7,5 +7,6 @@ except ImportError as error:
 
 from ._pyro_density import pyro_logdensity
 from ._pyro_kernels import pyro_kernel, stepped
+from ._pyro_script import HMC, MCMC, NUTS
 
-__all__ = ["pyro_kernel", "pyro_logdensity", "stepped"]
+__all__ = ["HMC", "MCMC", "NUTS", "pyro_kernel", "pyro_logdensity", "stepped"]
