@@ -14,9 +14,7 @@ from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-from torchflux import modules
-
-from ._held import bare
+from ._held import bare, modules_of
 
 __all__ = ["Noted", "NotedToReplace", "captured", "closed", "independent", "origin", "replaceable", "replaced", "tape"]
 
@@ -157,7 +155,7 @@ class Noted:
         known = {origin(x) for x in self.used}
         found = [x for x in tape([(k.grad_fn, 0)], known) if isinstance(x, Tensor) and x not in known]
         names: dict[Tensor, str] = {}
-        for module in reversed(modules(bare(self.problem.f))):  # the outermost last, whose names are whole
+        for module in reversed(modules_of(bare(self.problem.f))):  # the outermost last, whose names are whole
             names |= {p: name for name, p in module.named_parameters()}
         parameters = [f"the parameter {names[x]}" for x in found if x in names]
         return next(iter(parameters + [f"a tensor of shape {tuple(x.shape)}" for x in found]), "a tensor")

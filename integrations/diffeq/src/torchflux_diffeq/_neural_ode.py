@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from torchflux import fmap, leaves, treelike
 
+from ._native_chain import autonomous
 from ._solution import Solution
 from ._solve import solve
 from ._unreached import warn_unreached
@@ -54,10 +55,10 @@ class Flow:
         options = {"batched": True, **self.options, **options}
         if options["batched"]:
             check_batch(type(self).__name__, x)
-        solution = solve(self.slope, x, self.ts if ts is None else ts, **options)
-        if (
-            type(self).slope is Flow.slope
-        ):  # of a slope that is a derivative of the model, a constant counts for nothing
+        plain = type(self).slope is Flow.slope  # the model's own value, not a derivative of it
+        slope = autonomous(self.model) if plain and not self.time else self.slope  # which may become machine code
+        solution = solve(slope, x, self.ts if ts is None else ts, **options)
+        if plain:
             warn_unreached(self.model, solution.ys)
         return solution
 
