@@ -250,6 +250,8 @@ def test_bad_adjoint_options():
         odeint_adjoint(Spiral(), Y, TS, options={"first_step": 0.1}, adjoint_method="rk4")
     with pytest.raises(NotImplementedError, match=r"adjoint_\.\.\. out"):
         odeint_adjoint(Spiral(), Y, TS, method="scipy_solver", adjoint_rtol=1e-3)
+    with pytest.raises(NotImplementedError, match="adjoint_method='scipy_solver'"):
+        odeint_adjoint(Spiral(), Y, TS, adjoint_method="scipy_solver")
     with pytest.raises(NotImplementedError, match="grid_constructor"):
         odeint_adjoint(Spiral(), Y, TS, method="rk4", options={"grid_constructor": lambda f, y, t: t})
     called = Spiral()

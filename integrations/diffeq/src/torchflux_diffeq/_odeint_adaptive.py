@@ -128,6 +128,10 @@ class OfSciPy(Adaptive):
     def __post_init__(self) -> None:
         refuse_rest(self.method, self.options, "solver")
 
+    def backsolve(self, using: tuple[Tensor, ...]) -> Backsolve:
+        """Refused."""
+        raise NotImplementedError(f"adjoint_method={self.method!r}: use 'dopri5'")
+
     def event(self, f: Callable[..., Tree], y0: Tree, t: Tensor, value: Callable[[Tensor, Tree], Tensor]) -> Tensor:
         """Refused."""
         raise NotImplementedError(f"method={self.method!r} with event_fn: use 'dopri5'")
