@@ -146,7 +146,7 @@ class Kernel(ABC):
     def tuning(self, rows: Rows) -> Tuning:
         """The step sizes and the metric of these chains."""
         chains, n = rows.q.shape
-        size = np.asarray(torch.as_tensor(getattr(self, "step_size", 1.0)).double().cpu())
+        size = np.asarray(torch.as_tensor(getattr(self, "step_size", 1.0), dtype=torch.float64).cpu())
         if size.ndim > 1 or size.shape not in ((), (chains,)) or not (size > 0).all():
             raise ValueError(f"step_size is {size}: pass a positive number, or one for each of {chains} chains")
         sizes = np.broadcast_to(size, (chains,)).astype(np.float64)
