@@ -1,6 +1,7 @@
 """Effective sample sizes and R-hat are ArviZ's; samples become its data, and pictures."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -122,6 +123,9 @@ def test_pictures():
     assert ranks.shape == (3, 1)
     assert [ax.get_ylabel() for ax in traces[:, 0]] == ["m", "x[0]", "x[1]"]
     assert np.allclose(traces[0, 1].lines[2].get_ydata(), samples.positions["m"][2])
+    assert len(traces[0, 1].lines[3].get_xdata()) == 0
+    lost = replace(samples, info=samples.info._replace(is_divergent=np.arange(60) % 30 == np.zeros((3, 1))))
+    assert plot_trace(lost)[2, 1].lines[3].get_xdata().tolist() == [0, 30]
     _, own = pyplot.subplots(3, 1)
     assert plot_rank(samples, own)[0, 0] is own[0]
     pyplot.close("all")
