@@ -73,9 +73,11 @@ def _warnings(names: list[str], values: Any, samples: Samples) -> list[str]:
             f"{samples.divergences} transitions ({share:.1%}) diverged: the trajectories left the density; take "
             "smaller steps (a higher target_acceptance_rate), or write the model in other parameters"
         )
-    chains = samples.info.is_divergent.shape[0]
+    chains, (mean, sd) = samples.info.is_divergent.shape[0], values.T[:2]
+    still = sd <= 1e-12 * np.abs(mean)
     for column, what, bad in (
-        ("rhat", "R-hat above 1.01: the chains disagree, run them longer", lambda x: ~(x <= 1.01)),
+        ("sd", "all draws are the same: no move was accepted", lambda _: still),
+        ("rhat", "R-hat above 1.01: the chains disagree, run them longer", lambda x: ~(x <= 1.01) & ~still),
         ("ess_bulk", "fewer than 100 effective draws a chain: run longer", lambda x: ~(x >= 100 * chains)),
         ("ess_tail", "fewer than 100 effective draws a chain in the tails: run longer", lambda x: ~(x >= 100 * chains)),
     ):
