@@ -150,6 +150,7 @@ class Noted:
 
     def proved(self, slope: Callable[[Tensor, Tensor], Tensor], t: Tensor, y: Tensor) -> tuple[Tensor, bool]:
         """The slopes, and whether nothing else is used: their tape says so."""
+        y = y if y.requires_grad else y.detach().requires_grad_()  # f itself may make a leaf of it
         k = slope(t, y)
         return k, closed(k, [t, y, *self.used])
 

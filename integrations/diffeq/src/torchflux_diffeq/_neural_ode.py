@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from torchflux import fmap, leaves, treelike
 
+from ._native_chain import autonomous
 from ._solution import Solution
 from ._solve import solve
 
@@ -53,7 +54,9 @@ class Flow:
         options = {"batched": True, **self.options, **options}
         if options["batched"]:
             check_batch(type(self).__name__, x)
-        return solve(self.slope, x, self.ts if ts is None else ts, **options)
+        alone = type(self).slope is Flow.slope and not self.time
+        slope = autonomous(self.model) if alone else self.slope  # which may become machine code
+        return solve(slope, x, self.ts if ts is None else ts, **options)
 
     def trajectory(self, x: Tree, ts: Times | None = None) -> Tree:
         """The states at all times, which are the first axis, before the samples."""

@@ -101,7 +101,7 @@ def solve(
         task = _task(on_tensors(f, args, batched), y0, ts, args, method, batched, generator)
         task = interrupted(task, adjoint, saveat, events, callbacks)
         solution = _solution(task, adjoint.solve(task), saveat)
-    if throw and _failed(solution.status):
+    if throw and solution.message is not MESSAGES[Status.SUCCESS] and _failed(solution.status):
         raise SolveError(solution.message, solution)
     return solution
 
