@@ -1,7 +1,7 @@
 """What every sampler is: `init` and `step`, for one chain or for many."""
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -12,9 +12,12 @@ from ._metric import Metric, metric
 from ._positions import Positions, Tree
 from ._target import LogDensity, Target
 
+if TYPE_CHECKING:
+    from ._native_chains import NativeChains
+
 __all__ = [
-    "Info", "Kernel", "Mask", "Numbers", "Rows", "State", "Transitions", "Tuning", "shown", "start", "together",
-    "uniform",
+    "Info", "Kernel", "Mask", "Numbers", "Rows", "State", "Transitions", "Tuning", "finite", "shown", "start",
+    "together", "uniform",
 ]  # fmt: skip
 
 Numbers = NDArray[np.float64]
@@ -126,6 +129,8 @@ class Kernel(ABC):
             ValueError, TypeError: the position or its log density isn't finite, or not of floats.
         """
         positions = Positions(position, chains)
+        if native := self.native(self.logdensity, positions, batch):
+            return shown(positions, native.start(positions.rows(position)))
         target = Target(self.logdensity, positions, self.together, batch)
         if self.differentiates:
             target.require_all_parts(position)
@@ -136,12 +141,21 @@ class Kernel(ABC):
     ) -> tuple[State, Info]:
         """One transition: the new state, and how it went. `logdensity` takes the place of the kernel's own."""
         positions = Positions(state.position, state.logdensity.dim() == 1)
-        target = Target(logdensity or self.logdensity, positions, self.together, batch)
-        rows = start(target, positions.rows(state.position), self.differentiates)
-        rows, info = together(self.begin(target, rows, self.tuning(rows)), generator)
+        density, q = logdensity or self.logdensity, positions.rows(state.position)
+        if native := self.native(density, positions, batch):
+            rows = native.at(q)
+            rows, info = native.step(generator, rows, self.tuning(rows))
+        else:
+            target = Target(density, positions, self.together, batch)
+            rows = start(target, q, self.differentiates)
+            rows, info = together(self.begin(target, rows, self.tuning(rows)), generator)
         device = rows.q.device
         infos = (torch.as_tensor(x if positions.chains else x[0], device=device) for x in info)
         return shown(positions, rows, self.differentiates), Info(*infos)
+
+    def native(self, logdensity: LogDensity, positions: Positions, batch: tuple[Any, ...]) -> "NativeChains | None":
+        """Its chains as compiled programs; `None`: PyTorch takes the steps."""
+        return None
 
     def tuning(self, rows: Rows) -> Tuning:
         """The step sizes and the metric of these chains."""
@@ -165,11 +179,16 @@ def start(target: Target, q: Tensor, differentiates: bool = True) -> Rows:
         with torch.no_grad():
             value, gradient = target.value(q), torch.zeros_like(q)
     numbers = value.double().cpu().numpy()
-    wrong = np.flatnonzero(~np.isfinite(numbers))
-    if len(wrong):
-        who = f"chain {wrong[0]}" if target.positions.chains else "the position"
-        raise ValueError(f"the log density is {numbers[wrong[0]]} where {who} starts: start where it is finite")
+    finite(numbers, target.positions.chains)
     return Rows(q, numbers, gradient)
+
+
+def finite(logdensities: Numbers, chains: bool) -> None:
+    """Refuses positions to start from whose log density isn't finite."""
+    wrong = np.flatnonzero(~np.isfinite(logdensities))
+    if len(wrong):
+        who = f"chain {wrong[0]}" if chains else "the position"
+        raise ValueError(f"the log density is {logdensities[wrong[0]]} where {who} starts: start where it is finite")
 
 
 def shown(positions: Positions, rows: Rows, differentiates: bool = True) -> State:
