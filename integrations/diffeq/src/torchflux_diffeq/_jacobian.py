@@ -18,7 +18,7 @@ __all__ = ["factored", "linearized", "only_real"]
 
 LOOPED = 12
 """The numbers in a state, up to which the rows of a Jacobian are computed one after the other."""
-SMALL = 32
+SMALL = 64
 """The numbers in a state, up to which its matrices are factored anew for each right side, if there is a tape."""
 
 
