@@ -178,7 +178,7 @@ def test_arrays_of_many_numbers(plain):
     n = 11
     y0 = torch.linspace(0.0, 1.0, n, dtype=DTYPE).sin().requires_grad_()
     rate, source = torch.tensor(0.6, dtype=DTYPE, requires_grad=True), torch.rand(n + 10, dtype=DTYPE).requires_grad_()
-    compared(fresh(heat), y0, TIMES, (rate, source), (y0, rate, source), controller=FINE)
+    compared(fresh(heat), y0, TIMES[:4], (rate, source), (y0, rate, source), controller=FINE)
 
 
 def test_matrices(plain):
@@ -186,8 +186,8 @@ def test_matrices(plain):
         generator = torch.Generator().manual_seed(n)
         matrix = torch.randn(n, n, dtype=DTYPE, generator=generator).requires_grad_()
         y0 = torch.randn(n, dtype=DTYPE, generator=generator).requires_grad_()
-        for ts in (TIMES[:4], -TIMES[:4]):
-            compared(fresh(linear), y0, ts, matrix.mT, (y0, matrix), controller=FINE)
+        for ts in (TIMES[:3], -TIMES[:3]):
+            compared(fresh(linear), y0, ts, matrix.mT, (y0, matrix), controller=PID(1e-3, 1e-4), solver=Bosh3())
 
 
 def test_args_of_any_form(plain):
@@ -210,7 +210,7 @@ def test_a_batch_is_a_loop(plain):
     y0 = (torch.rand(samples, 2, dtype=DTYPE, generator=generator) + 0.5).requires_grad_()
     p = (torch.rand(samples, 4, dtype=DTYPE, generator=generator) + 0.7).requires_grad_()
     f = fresh(predators)
-    compared(f, y0, TIMES, per_sample(p), (y0, p), controller=FINE, batched=True)
+    compared(f, y0, TIMES[:5], per_sample(p), (y0, p), controller=FINE, batched=True)
     for i in (0, 15, 16, 20):
         one = solve(f, y0[i], TIMES, p[i], controller=FINE, route="native")
         rows = solve(f, y0, TIMES, per_sample(p), controller=FINE, batched=True)
@@ -224,7 +224,7 @@ def test_what_the_samples_share(plain):
     y0 = (torch.rand(37, 2, dtype=DTYPE, generator=torch.Generator().manual_seed(1)) + 0.5).requires_grad_()
     p, mu = leaf(*RATES), leaf(*torch.linspace(0.5, 1.5, 37).tolist())
     f = native(lambda t, y, args: (args[1] * y[0] - args[0][1] * y[0] * y[1], -args[0][2] * y[1] + y[0] * y[1]))
-    compared(f, y0, TIMES, (p, per_sample(mu)), (y0, p, mu), controller=FINE, batched=True)
+    compared(f, y0, TIMES[:4], (p, per_sample(mu)), (y0, p, mu), controller=FINE, batched=True)
 
 
 def test_gradients_do_not_depend_on_the_threads(plain, monkeypatch):
@@ -458,13 +458,13 @@ def test_machine_code_of_float32():
     """Steps may differ where an error is at its bound; here they don't."""
     y0, p = torch.tensor([0.7, 1.2], requires_grad=True), torch.tensor(RATES, requires_grad=True)
     f = fresh(predators_array)
-    found, expected = (solve(f, y0, TIMES.float(), p, route=route) for route in ("native", "torch"))
+    found, expected = (solve(f, y0, TIMES.float(), p, solver=Bosh3(), route=route) for route in ("native", "torch"))
     assert (found.ys.dtype, found.y.dtype, found.route) == (torch.float32, torch.float32, "native")
     assert found.stats == expected.stats
     torch.testing.assert_close(
         found.ys, expected.ys, rtol=3e-4, atol=3e-4
     )  # errors are of few digits, and so are steps
-    fixed = {"controller": Fixed(0.1), "solver": Tsit5()}
+    fixed = {"controller": Fixed(0.1), "solver": Heun()}
     found, expected = (solve(f, y0, TIMES.float(), p, route=route, **fixed) for route in ("native", "torch"))
     torch.testing.assert_close(found.ys, expected.ys, rtol=3e-6, atol=3e-6)
     grads = [torch.autograd.grad(total(s), (y0, p)) for s in (found, expected)]
@@ -475,35 +475,36 @@ def test_machine_code_of_float32():
 def test_machine_code_of_arrays():
     y0 = torch.linspace(0.0, 1.0, 11, dtype=DTYPE).sin().requires_grad_()
     rate, source = torch.tensor(0.6, dtype=DTYPE, requires_grad=True), torch.rand(21, dtype=DTYPE).requires_grad_()
-    compared(fresh(heat), y0, TIMES, (rate, source), (y0, rate, source), controller=FINE)
+    options = {"controller": PID(1e-4, 1e-5), "solver": Heun()}
+    compared(fresh(heat), y0, TIMES[:4], (rate, source), (y0, rate, source), **options)
 
 
 SCRIPT = """
 import torch
 from torchflux_zygote import native
-from torchflux_diffeq import solve
+from torchflux_diffeq import Euler, Fixed, solve
 f = native(lambda t, y, rate: (-rate * y[0], rate * y[0]))
 rate = torch.tensor(0.5, requires_grad=True)
-solution = solve(f, torch.tensor([1.0, 0.0]), (0.0, 1.0), rate)
+solution = solve(f, torch.tensor([1.0, 0.0]), (0.0, 1.0), rate, solver=Euler(), controller=Fixed(0.25))
 solution.ys[-1, 1].backward()
-print(solution.route, solution.ys[-1].tolist(), rate.grad.item())
+result = [solution.route, *solution.ys[-1].tolist(), rate.grad.item()]
+print(result)
 """
 
 
-def test_the_cache_between_processes(tmp_path):
-    """A new process takes the machine code from disk."""
-    script, cache = tmp_path / "script.py", tmp_path / "cache"
+def test_the_cache_between_processes(tmp_path, monkeypatch):
+    """Another process takes the machine code from disk: it leaves no other files than this one did."""
+    monkeypatch.setenv("TORCHFLUX_CACHE", str(tmp_path))
+    kept = lambda: {path.name: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nb?")}
+    script, here = tmp_path / "script.py", {"__name__": "here"}
     script.write_text(SCRIPT)
-    env = {**os.environ, "TORCHFLUX_CACHE": str(cache), "PYTHONPATH": os.pathsep.join(sys.path)}
-    results, kept = [], []
-    for _ in range(2):
-        run = subprocess.run([sys.executable, str(script)], env=env, capture_output=True, text=True, check=True)
-        results.append(run.stdout)
-        kept.append(sorted(path.name for path in cache.rglob("*.nbc")))
-    assert results[0].startswith("native")
-    assert results[0] == results[1]
-    assert kept[0]
-    assert kept[0] == kept[1]
+    exec(compile(SCRIPT, script, "exec"), here)
+    before = kept()
+    assert {name.partition("_")[0] for name in before} >= {"march", "sweep"}
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    run = subprocess.run([sys.executable, str(script)], env=env, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == str(here["result"])
+    assert kept() == before
 
 
 def test_the_source_can_be_read():

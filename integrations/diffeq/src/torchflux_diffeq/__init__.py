@@ -18,9 +18,12 @@ from ._march import Status
 from ._mechanics import *
 from ._methods import *
 from ._native_args import *
+from ._native_chain import *
+from ._native_network import *
 from ._native_route import *
 from ._neural_ode import *
 from ._neural_sde import *
+from ._odeint import *
 from ._rosenbrock import *
 from ._runge_kutta import *
 from ._scipy import *
@@ -34,6 +37,7 @@ from ._stochastic import *
 from ._symplectic import *
 from ._tableau import *
 from ._torchdiffeq import *
+from ._unreached import UnreachedWarning, unreached
 
 __version__ = "0.1.0"
 __all__ = [name for name in dir() if not name.startswith("_")]

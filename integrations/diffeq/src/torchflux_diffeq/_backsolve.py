@@ -213,7 +213,7 @@ class Sums(Saver):
         """Adds what points contribute."""
         y, λ = pairs.detach().tensor_split(2, -1)
         with torch.enable_grad():
-            k = self.back.taped(rows, t, y)
+            k = self.back.taped(rows, t, y.requires_grad_())
         if k.requires_grad:
             found = torch.autograd.grad(k, self.used, weights[:, None] * λ, retain_graph=True, allow_unused=True)
             for total, part in zip(self.found, found, strict=True):

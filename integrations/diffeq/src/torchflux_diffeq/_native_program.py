@@ -1,7 +1,7 @@
 """The compiled programs of a solver and a slope."""
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -57,6 +57,13 @@ class NativeProgram:
         return self._compiled("sweep")
 
     def _compiled(self, name: str) -> Callable[..., Any]:
-        from torchflux_zygote._native._compile import compiled
+        from torchflux_zygote._native import _compile
 
-        return compiled(self.source(name), name)
+        return _machine_code(_compile.compiled, self.source(name), name)
+
+
+@cache
+def _machine_code(compiled: Any, text: str, name: str) -> Callable[..., Any]:
+    """The function of a text; slopes of one text share it."""
+    found: Callable[..., Any] = compiled(text, name)
+    return found

@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 from tqdm import tqdm
 
 from ._hamiltonian import kinetic, leapfrog, momenta
-from ._kernel import Kernel, Numbers, Rows, State, Tuning, shown, start
+from ._kernel import Kernel, Numbers, Rows, State, Tuning, require_generator, shown, start
 from ._metric import Dense, Diagonal, Metric
 from ._positions import Positions, Tree
 from ._target import LogDensity, Target
@@ -133,6 +133,7 @@ class window_adaptation:
         progress: bool = False,
     ) -> tuple[State, dict[str, Any]]:  # fmt: skip
         """Warms up: the state, and the parameters for the kernel; of every chain its own, with `chains=True`."""
+        require_generator(generator)
         layout = Positions(position, chains)
         kernel = self.alg(self.logdensity, step_size=self.initial_step_size, **self.params)  # type: ignore[call-arg]
         target = Target(self.logdensity, layout, kernel.together, batch)

@@ -9,7 +9,7 @@ import torch
 from torch import Generator
 from tqdm import tqdm
 
-from ._kernel import Info, Kernel, Rows, State, Transitions, shown, start
+from ._kernel import Info, Kernel, Rows, State, Transitions, require_generator, shown, start
 from ._lockstep import Lockstep
 from ._positions import Positions, Tree
 from ._target import Target
@@ -58,19 +58,25 @@ def run(
         batches: the log density's batches, one for each transition; a data loader is begun again when it ends.
         progress: shows a bar.
 
+    Raises:
+        ValueError, TypeError: the position or its log density isn't finite, or not of floats; or no kernel is passed.
+
     >>> from torchflux_mcmc import hmc
     >>> alg = hmc(lambda x: -(x**2).sum() / 2, step_size=0.5)
     >>> samples = run(torch.Generator().manual_seed(0), alg, torch.zeros(4, 3), 100)
     >>> samples.positions.shape, samples.divergences
     (torch.Size([4, 100, 3]), 0)
     """
+    require_generator(generator)
+    if not isinstance(alg, Kernel):
+        raise TypeError(f"alg is {alg!r}: pass a kernel, as nuts(logdensity)")
     if num_samples < 1 or thin < 1:
         raise ValueError(f"num_samples is {num_samples} and thin {thin}: both are at least 1")
     first = positions.position if isinstance(positions, State) else positions
     layout = Positions(first, chains=True)
     stream = _repeated(batches) if batches is not None else None
     target = Target(alg.logdensity, layout, alg.together, (next(stream),) if stream else batch)
-    if alg.differentiates:
+    if alg.needs_all_parts:
         target.require_all_parts(first)
     rows = start(target, layout.rows(first), alg.differentiates)
     if stream and not isinstance(alg, Lockstep):
