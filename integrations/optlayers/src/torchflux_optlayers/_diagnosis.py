@@ -1,0 +1,32 @@
+"""Why a program wasn't solved: a linear program knows."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.optimize import linprog
+
+from ._scaling import Program
+from ._solution import Status
+
+if TYPE_CHECKING:
+    from ._route import Result
+
+__all__ = ["diagnosed"]
+
+
+def diagnosed(program: Program, result: "Result") -> "Result":
+    """The result, with the reason where the iterations ended without one: is there a feasible point, and a ray?"""
+    for i in (result.status == Status.MAX_ITERATIONS).nonzero()[:, 0].tolist():
+        result.status[i] = int(_reason(*(v[i].cpu().numpy() for v in program)))
+    return result
+
+
+def _reason(Q: np.ndarray, p: np.ndarray, C: np.ndarray, d: np.ndarray, equal: np.ndarray) -> Status:
+    feasible = linprog(0 * p, C[~equal], d[~equal], C[equal], d[equal], (None, None))
+    if feasible.status == 2:
+        return Status.INFEASIBLE
+    level = np.concatenate((C[equal], Q))
+    ray = linprog(p, C[~equal], 0 * d[~equal], level, np.zeros(len(level)), (-1, 1))
+    if feasible.status == 0 and ray.status == 0 and ray.fun < -1e-7 * max(1, abs(p).max()):
+        return Status.UNBOUNDED
+    return Status.MAX_ITERATIONS

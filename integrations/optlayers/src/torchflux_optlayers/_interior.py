@@ -1,0 +1,236 @@
+"""Mehrotra's predictor-corrector method on a batch of programs, each with its own steps and its own end.
+
+Sources: Mehrotra (1992), doi:10.1137/0802028; the start: Vandenberghe (2010), "The CVXOPT linear and quadratic cone
+program solvers"; the proximal terms: Schwan, Jiang, Kuhn & Jones (2023), arXiv 2304.00290.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ._polish import Guess, polished, settled
+from ._reduced import DELTA, factor, inner, weights
+from ._scaling import Program
+from ._solution import Status
+
+__all__ = ["Found", "Point", "interior_point"]
+
+SECOND_GUESS, NEXT_GUESS = 1e-2, 0.1
+"""The active rows are guessed at the start, when the merit is this, and whenever it has fallen by so much again."""
+CERTAIN = 1e-9
+"""How exact a proof has to be that a program has no solution."""
+NEAR, CORRECTIONS, CORRECTED = 1e-2, 8, 10**9
+"""A warm start's distance from the boundary, as `s z`; how often its active rows are corrected before that."""
+STALLED = 1e-9
+
+
+class Point(NamedTuple):
+    """Where the method is: x (B, n), forces z and slacks s (B, k); in equations the force has any sign, and s is 1."""
+
+    x: Tensor
+    z: Tensor
+    s: Tensor
+
+    def of(self, which: Tensor) -> "Point":
+        """Some of them."""
+        return Point(*(v[which] for v in self))
+
+
+class Found(NamedTuple):
+    """The end of each search: a guess with its factor, a status, and how many matrices were factorised."""
+
+    guess: Guess
+    status: Tensor
+    iterations: Tensor
+
+
+class Residuals(NamedTuple):
+    """Of the conditions at a point: dual (B, n), primal (B, k); what says how large they are, and proofs."""
+
+    dual: Tensor
+    primal: Tensor
+    merit: Tensor
+    infeasible: Tensor
+    unbounded: Tensor
+
+
+def interior_point(
+    program: Program, warm: tuple[Tensor, Tensor] | None, good: Tensor, tol: float, max_iterations: int
+) -> Found:
+    """Solves programs that are equilibrated, those that are `good`; `warm` is a point and its forces."""
+    zeros, count = torch.zeros_like(program.p), program.p.new_zeros(len(program.p), dtype=torch.int64)
+    guess = Guess(zeros, torch.zeros_like(program.d), program.equal, torch.zeros_like(program.Q), ~good)
+    found = Found(guess, torch.full_like(count, Status.MAX_ITERATIONS), count)
+    if warm is not None:
+        x, force = (v[good] for v in warm)
+        here = program.of(good)
+        found = _corrected(here, good.nonzero()[:, 0], here.equal | (force > 0), x, force, found)
+    live = (good & (found.status != Status.SOLVED)).nonzero()[:, 0]
+    if len(live):
+        here = program.of(live)
+        point = _start(here) if warm is None else _shifted(here, warm[0][live], warm[1][live])
+        found.iterations[live] += 1
+        found = _search(program, here, live, point, found, tol, max_iterations)
+    return found._replace(guess=settled(program, found.guess))
+
+
+def _corrected(program: Program, live: Tensor, active: Tensor, x: Tensor, force: Tensor, found: Found) -> Found:
+    """Ends the searches whose active rows are these, or nearly: corrects them while fewer and fewer are wrong."""
+    least = torch.full_like(live, CORRECTED)
+    for _ in range(CORRECTIONS):
+        guess, better = polished(program, active, x, force)
+        found.iterations[live] += 1
+        found = _ended(found, live, guess, guess.right, Status.SOLVED)
+        wrong = (better != active).sum(1)
+        going = ~guess.right & (wrong < least)
+        if not going.any():
+            break
+        live, active, x, force, least = (v[going] for v in (live, better, x, force, wrong))
+        program = program.of(going)
+    return found
+
+
+def _ended(found: Found, live: Tensor, guess: Guess, which: Tensor, status: Status) -> Found:
+    """With the ends of some of the searches that are going on."""
+    if not which.any():
+        return found
+    found.status[live[which]] = int(status)
+    return found._replace(guess=found.guess.put(live[which], guess.of(which)))
+
+
+def _start(program: Program) -> Point:
+    """The least squares solution, with slacks and forces shifted until they are positive."""
+    Q, p, C, d, equal = program
+    weight = torch.where(equal, 1 / DELTA, 1.0)
+    x = _solve(factor(Q, C, weight), inner(C.mT, weight * d) - p)
+    ahead = inner(C, x) - d
+    return Point(x, torch.where(equal, weight * ahead, _positive(ahead, equal)), _positive(-ahead, equal))
+
+
+def _positive(v: Tensor, equal: Tensor) -> Tensor:
+    """Shifted so that all are positive; 1 in equations."""
+    if not v.shape[1]:
+        return v
+    least = torch.where(equal, torch.inf, v).amin(1, keepdim=True)
+    return torch.where(equal, 1.0, torch.where(least > 0, v, v - least + 1))
+
+
+def _shifted(program: Program, x: Tensor, force: Tensor) -> Point:
+    """A warm start moved off the boundary: s z is the same in all rows, and s - z is what it was."""
+    v = program.d - inner(program.C, x) - force
+    root = (v.square() + 4 * NEAR).sqrt()
+    s = torch.where(program.equal, 1.0, torch.where(v > 0, (v + root) / 2, 2 * NEAR / (root - v)))
+    return Point(x, torch.where(program.equal, force, NEAR / s), s)
+
+
+def _search(
+    whole: Program, program: Program, live: Tensor, point: Point, found: Found, tol: float, max_iterations: int
+) -> Found:
+    """Steps until every program has an end."""
+    guessed_at = torch.full_like(point.x[:, 0], torch.inf)
+    for _ in range(max_iterations):
+        at = _residuals(program, point)
+        guess = (at.merit < NEXT_GUESS * guessed_at) | guessed_at.isinf() | (at.merit <= tol)
+        found, exact = _guessed(program, live, point, found, guess)
+        guessed_at = torch.where(guess, at.merit.clamp(max=SECOND_GUESS / NEXT_GUESS), guessed_at)
+        close = (at.merit <= tol) & ~exact
+        found = _as_it_is(program, live, point, found, close, Status.SOLVED)
+        found = _as_it_is(program, live, point, found, at.infeasible & ~exact, Status.INFEASIBLE)
+        found = _as_it_is(program, live, point, found, at.unbounded & ~exact & ~at.infeasible, Status.UNBOUNDED)
+        going = ~(exact | close | at.infeasible | at.unbounded)
+        if not going.all():
+            live, guessed_at, point = live[going], guessed_at[going], point.of(going)
+            program, at = program.of(going), Residuals(*(v[going] for v in at))
+        if not len(live):
+            return found
+        point, moved = _step(program, point, at)
+        found.iterations[live] += 1
+        if not moved.all():
+            found = _as_it_is(program, live, point, found, ~moved, Status.MAX_ITERATIONS)
+            live, guessed_at, point, program = live[moved], guessed_at[moved], point.of(moved), program.of(moved)
+        if not len(live):
+            return found
+    return _as_it_is(program, live, point, found, torch.ones_like(live, dtype=torch.bool), Status.MAX_ITERATIONS)
+
+
+def _guessed(program: Program, live: Tensor, point: Point, found: Found, which: Tensor) -> tuple[Found, Tensor]:
+    """Tries some points' active rows; says which were right."""
+    exact = torch.zeros_like(which)
+    if not which.any():
+        return found, exact
+    x, z, s = point.of(which)
+    found = _corrected(program.of(which), live[which], program.equal[which] | (z > s), x, z, found)
+    exact[which] = found.status[live[which]] == Status.SOLVED
+    return found, exact
+
+
+def _as_it_is(program: Program, live: Tensor, point: Point, found: Found, which: Tensor, status: Status) -> Found:
+    """Ends some searches where they are."""
+    if not which.any():
+        return found
+    x, z, s = point.of(which)
+    some = program.of(which)
+    active = some.equal | (z > s)
+    end = Guess(x, z, active, factor(some.Q, some.C, weights(active)), torch.ones_like(x[:, 0], dtype=torch.bool))
+    found.status[live[which]] = int(status)
+    return found._replace(guess=found.guess.put(live[which], end))
+
+
+def _residuals(program: Program, point: Point) -> Residuals:
+    """How far a point is from a solution, and whether it proves that there is none."""
+    Q, p, C, d, equal = program
+    x, z, s = point
+    curve, pull, ahead = inner(Q, x), inner(C.mT, z), inner(C, x)
+    dual, primal = curve + p + pull, ahead + torch.where(equal, 0.0, s) - d
+    cost = ((curve / 2 + p) * x).sum(1).abs()
+    gap = torch.where(equal, 0.0, s * z).sum(1) / (1 + cost)
+    merit = torch.stack((_relative(dual, curve, p, pull), _relative(primal, ahead, d), gap)).amax(0)
+    below, down = -(d * z).sum(1), -(p * x).sum(1)
+    infeasible = (below > 0) & (_largest(pull) <= CERTAIN * below)
+    leaves = torch.where(equal, ahead.abs(), ahead.clamp(min=0))
+    unbounded = (down > 0) & (torch.maximum(_largest(curve), _largest(leaves)) <= CERTAIN * down)
+    return Residuals(dual, primal, merit, infeasible, unbounded)
+
+
+def _largest(v: Tensor) -> Tensor:
+    return v.abs().amax(1) if v.shape[1] else v.new_zeros(len(v))
+
+
+def _relative(residual: Tensor, *terms: Tensor) -> Tensor:
+    return _largest(residual) / (1 + torch.stack([_largest(v) for v in terms]).amax(0))
+
+
+def _solve(low: Tensor, right: Tensor) -> Tensor:
+    return torch.cholesky_solve(right[..., None], low)[..., 0]
+
+
+def _step(program: Program, point: Point, at: Residuals) -> tuple[Point, Tensor]:
+    """One predictor and one corrector; says which points moved."""
+    Q, _, C, _, equal = program
+    x, z, s = point
+    weight = torch.where(equal, 1 / DELTA, z / s)
+    low = factor(Q, C, weight)
+
+    def direction(product: Tensor) -> Point:
+        """Newton's, for which s dz + z ds = -product."""
+        shift = torch.where(equal, at.primal / DELTA, (z * at.primal - product) / s)
+        dx = _solve(low, -at.dual - inner(C.mT, shift))
+        along = inner(C, dx)
+        return Point(dx, weight * along + shift, torch.where(equal, 0.0, -at.primal - along))
+
+    def reach(by: Point, share: float) -> Tensor:
+        """The share of the way along which s and z stay positive, at most 1, shape (B, 1)."""
+        ratio = torch.where(by.s < 0, -s / by.s, torch.inf), torch.where((by.z < 0) & ~equal, -z / by.z, torch.inf)
+        return torch.cat((torch.ones_like(x[:, :1]), *(share * r for r in ratio)), 1).amin(1, keepdim=True)
+
+    rows = (~equal).sum(1, keepdim=True).clamp(min=1)
+    mean = torch.where(equal, 0.0, s * z).sum(1, keepdim=True) / rows
+    ahead = direction(s * z)
+    far = reach(ahead, 1.0)
+    left = torch.where(equal, 0.0, (s + far * ahead.s) * (z + far * ahead.z)).sum(1, keepdim=True) / rows
+    centre = torch.where(mean > 0, (left / mean) ** 3 * mean, 0.0)
+    by = direction(s * z + ahead.s * ahead.z - centre)
+    far = reach(by, 0.99)
+    moved = (far[:, 0] > STALLED) & torch.isfinite(by.x).all(1)
+    return Point(x + far * by.x, z + far * by.z, s + far * by.s), moved

@@ -1,0 +1,206 @@
+"""Solutions as operations with derivatives of all orders, in reverse and forward mode, over batches, and compiled.
+
+With its active rows known, a solution is that of a linear system, and so is each of its derivatives:
+
+    K (x, λ) = (-p, d),    K (ẋ, λ̇) = (-ṗ - Q̇x - Ċ'λ, ḋ - Ċx)
+
+So there are two functions: `_Solve`, whose derivatives call `_Reduced`, whose derivatives call `_Reduced`.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ._route import Options, Result, reduced_system, solve
+from ._scaling import Program
+from ._solution import Status, complaint
+
+__all__ = ["solution"]
+
+Tensors = tuple[Tensor, ...]
+
+
+def _plain(*tensors: Any) -> bool:
+    """Whether tensors have numbers that can be read here and now: no compiler looks on."""
+    if torch.compiler.is_compiling():
+        return False
+    return all(x is None or type(x) is Tensor or type(x) is torch.nn.Parameter for x in tensors)
+
+
+def _solved(Q: Tensor, p: Tensor, C: Tensor, d: Tensor, equal: Tensor, warm_x: Tensor | None, warm_force: Tensor | None,
+            options: Options, shape: list[int]) -> Tensors:  # fmt: skip
+    """The fields of a `Result`, x and force in the dtype of Q."""
+    warm = None if warm_x is None or warm_force is None else (warm_x, warm_force)
+    result = solve(Program(Q, p, C, d, equal), warm, options)
+    if options.on_failure != "best" and (message := complaint(result.status, shape)):
+        if options.on_failure == "raise":
+            raise RuntimeError(message)
+        bad = (result.status != Status.SOLVED)[:, None]
+        result = result._replace(x=result.x.masked_fill(bad, torch.nan), force=result.force.masked_fill(bad, torch.nan))
+    return Result(result.x.to(Q.dtype), result.force.to(Q.dtype), *result[2:])
+
+
+@torch.library.custom_op("torchflux_optlayers::solve", mutates_args=())
+def _solve_op(
+    Q: Tensor, p: Tensor, C: Tensor, d: Tensor, equal: Tensor, warm_x: Tensor | None, warm_force: Tensor | None,
+    tol: float, max_iterations: int, on_failure: str, route: str, shape: list[int],
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    """What PyTorch's compiler sees of a solver."""
+    options = Options(tol, max_iterations, on_failure, route)
+    found: Any = tuple(_solved(Q, p, C, d, equal, warm_x, warm_force, options, shape))
+    return found
+
+
+@_solve_op.register_fake
+def _(Q: Tensor, p: Tensor, C: Tensor, d: Tensor, *_: Any) -> Any:
+    """Results of the right shapes, of no content."""
+    B, k, n = C.shape
+    counts = [Q.new_empty(B, dtype=torch.int64) for _ in range(2)]
+    residuals, low, scales = (Q.new_empty(B, *s, dtype=torch.float64) for s in ((2,), (n, n), (n + k + 1,)))
+    return Q.new_empty(B, n), Q.new_empty(B, k), *counts, residuals, Q.new_empty(B, k, dtype=torch.bool), low, scales
+
+
+def _reduced_solved(Q: Tensor, C: Tensor, active: Tensor, low: Tensor, scales: Tensor, status: Tensor, r: Tensor,
+                    t: Tensor) -> Tensors:  # fmt: skip
+    return tuple(v.to(Q.dtype) for v in reduced_system(Q, C, active, low, scales, status, r, t))
+
+
+@torch.library.custom_op("torchflux_optlayers::reduced", mutates_args=())
+def _reduced_op(
+    Q: Tensor, C: Tensor, active: Tensor, low: Tensor, scales: Tensor, status: Tensor, r: Tensor, t: Tensor
+) -> tuple[Tensor, Tensor]:
+    """What PyTorch's compiler sees of the solver of a reduced system."""
+    found: Any = _reduced_solved(Q, C, active, low, scales, status, r, t)
+    return found
+
+
+@_reduced_op.register_fake
+def _(*given: Tensor) -> Any:
+    """Results of the right shapes, of no content."""
+    return torch.empty_like(given[6], dtype=given[0].dtype), torch.empty_like(given[7], dtype=given[0].dtype)
+
+
+def _times(matrix: Tensor, vector: Tensor) -> Tensor:
+    return (matrix @ vector.unsqueeze(-1)).squeeze(-1)
+
+
+def _outer(a: Tensor, b: Tensor) -> Tensor:
+    return a.unsqueeze(-1) * b.unsqueeze(-2)
+
+
+def _in_front(info: Any, dims: tuple[Any, ...], tensors: tuple[Any, ...]) -> list[Any]:
+    """Tensors with vmap's axis and the batch as one axis."""
+    out: list[Any] = []
+    for x, dim in zip(tensors, dims, strict=True):
+        if x is None:
+            out.append(None)
+            continue
+        moved = x.movedim(dim, 0) if dim is not None else x.expand(info.batch_size, *x.shape)
+        out.append(moved.reshape(-1, *moved.shape[2:]))
+    return out
+
+
+def _apart(info: Any, tensors: Tensors) -> Tensors:
+    """With the two axes apart again."""
+    return tuple(x.unflatten(0, (info.batch_size, -1)) for x in tensors)
+
+
+class _Reduced(torch.autograd.Function):
+    """The solution (u, v) of a reduced system; differentiable in Q, C and the right-hand side."""
+
+    @staticmethod
+    def forward(*args: Any) -> Tensors:
+        """The solution."""
+        return _reduced_solved(*args) if _plain(*args) else _reduced_op(*args)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        """Keeps the system and its solution."""
+        ctx.save_for_backward(*inputs[:6], *output)
+        ctx.save_for_forward(*inputs[:6], *output)
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Any) -> Any:
+        """Solves the system, which is symmetric, for the cotangents."""
+        Q, C, active, low, scales, status, u, v = ctx.saved_tensors
+        a, b = _Reduced.apply(Q, C, active, low, scales, status, *cotangents)
+        return -_outer(a, u), -_outer(b, u) - _outer(v, a), None, None, None, None, a, b
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Any:
+        """Solves the system for the tangents."""
+        Q, C, active, low, scales, status, u, v = ctx.saved_tensors
+        return _pushed(_Reduced, (Q, C, active, low, scales, status), (u, v), tangents[0], tangents[1], *tangents[6:])
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
+        """More systems."""
+        return _apart(info, _Reduced.apply(*_in_front(info, in_dims, args))), (0, 0)
+
+
+def _pushed(function: Any, system: Tensors, found: Tensors, dQ: Any, dC: Any, dr: Any, dt: Any) -> Any:
+    """The tangent of the solution of `K (u, v) = (r, t)`; tangents may be absent."""
+    u, v = found
+    dr, dt = torch.zeros_like(u) if dr is None else dr, torch.zeros_like(v) if dt is None else dt
+    if dQ is not None:
+        dr = dr - _times(dQ, u)
+    if dC is not None:
+        dr, dt = dr - _times(dC.mT, v), dt - _times(dC, u)
+    return function.apply(*system, dr, dt)
+
+
+class _Solve(torch.autograd.Function):
+    """Solves programs; differentiable in Q, p, C and d."""
+
+    @staticmethod
+    def forward(*args: Any) -> Tensors:
+        """The fields of a `Result`."""
+        *tensors, options, shape = args
+        return tuple(_solved(*args) if _plain(*tensors) else _solve_op(*tensors, *options, shape))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        """Keeps the reduced system and its solution."""
+        result = Result(*output)
+        kept = inputs[0], inputs[2], result.active, result.low, result.scales, result.status, result.x, result.force
+        ctx.save_for_backward(*kept)
+        ctx.save_for_forward(*kept)
+        ctx.mark_non_differentiable(*output[2:])
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Any) -> Any:
+        """Solves the reduced system for the cotangents."""
+        *system, x, force = ctx.saved_tensors
+        u, v = _Reduced.apply(*system, *cotangents[:2])
+        return -_outer(u, x), -u, -_outer(v, x) - _outer(force, u), v, *[None] * 5
+
+    @staticmethod
+    def jvp(ctx: Any, dQ: Any, dp: Any, dC: Any, dd: Any, *_: Any) -> Any:
+        """Solves the reduced system for the tangents."""
+        *system, x, force = ctx.saved_tensors
+        dr = None if dp is None else -dp
+        return *_pushed(_Reduced, tuple(system), (x, force), dQ, dC, dr, dd), *[None] * 6
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
+        """More programs."""
+        *tensors, options, shape = args
+        moved = _in_front(info, in_dims[:-2], tuple(tensors))
+        return _apart(info, _Solve.apply(*moved, options, [info.batch_size, *shape])), (0,) * 8
+
+
+# Dynamo silently drops a backward that it traces under func.grad (pytorch#193279): it isn't to look inside.
+@torch.compiler.allow_in_graph
+def solution(
+    Q: Tensor, p: Tensor, C: Tensor, d: Tensor, equal: Tensor, warm_x: Tensor | None, warm_force: Tensor | None,
+    tol: float, max_iterations: int, on_failure: str, route: str, shape: list[int],
+) -> Tensors:  # fmt: skip
+    """The fields of a `Result` for B programs, a batch of `shape`; Q is symmetric.
+
+    Raises:
+        RuntimeError: programs weren't solved, and `on_failure` is "raise".
+    """
+    options = Options(tol, max_iterations, on_failure, route)
+    found: Tensors = _Solve.apply(Q, p, C, d, equal, warm_x, warm_force, options, shape)
+    return found

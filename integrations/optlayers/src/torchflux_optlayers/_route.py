@@ -1,0 +1,117 @@
+"""From programs to solutions and from cotangents to adjoints, on plain tensors: what the operations do."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ._diagnosis import diagnosed
+from ._interior import interior_point
+from ._reduced import reduced
+from ._scaling import Program, equilibrated, scaled
+from ._solution import Status
+
+__all__ = ["Options", "Result", "reduced_system", "solve"]
+
+SINGULAR = 1e-6
+"""The residual from which on a reduced system has no solution: the minimiser isn't unique."""
+
+
+class Options(NamedTuple):
+    """How to solve."""
+
+    tol: float
+    max_iterations: int
+    on_failure: str
+    route: str
+
+
+class Result(NamedTuple):
+    """What a solver returns, in float64; B programs, n variables, k rows."""
+
+    x: Tensor
+    """Minimisers, shape (B, n)."""
+    force: Tensor
+    """Multipliers, shape (B, k)."""
+    status: Tensor
+    """Shape (B,), as is the next."""
+    iterations: Tensor
+    residuals: Tensor
+    """Primal and dual, shape (B, 2)."""
+    active: Tensor
+    """The rows that are equations in the reduced system, shape (B, k)."""
+    low: Tensor
+    """The factor of the equilibrated reduced system, shape (B, n, n)."""
+    scales: Tensor
+    """Those of the equilibration, shape (B, n + k + 1)."""
+
+
+def solve(program: Program, warm: tuple[Tensor, Tensor] | None, options: Options) -> Result:
+    """Solves B programs; none of them has an influence on another."""
+    Q, p, C, d = (v.detach().to(torch.float64) for v in program.numbers)
+    program = Program(Q, p, C, d, program.equal)
+    result = _solve(program, warm, options)
+    return diagnosed(program, result)
+
+
+def _solve(program: Program, warm: tuple[Tensor, Tensor] | None, options: Options) -> Result:
+    good = _finite(program)
+    even, scales = equilibrated(_harmless(program, good))
+    n = program.p.shape[1]
+    columns, rows, cost = scales[:, :n], scales[:, n:-1], scales[:, -1:]
+    start = None if warm is None else (warm[0].double() / columns, warm[1].double() * cost / rows)
+    convex = _convex(even)
+    guess, status, iterations = interior_point(even, start, good & convex, options.tol, options.max_iterations)
+    status[~convex], status[~good] = int(Status.NOT_CONVEX), int(Status.NOT_FINITE)
+    x, force = columns * guess.x, rows * guess.force / cost
+    return Result(x, force, status, iterations, residuals(program, x, force), guess.active, guess.low, scales)
+
+
+def _finite(program: Program) -> Tensor:
+    """Which programs consist of finite numbers."""
+    return torch.stack([torch.isfinite(v).flatten(1).all(1) for v in program.numbers]).all(0)
+
+
+def _harmless(program: Program, good: Tensor) -> Program:
+    """With ones in place of the programs that aren't good."""
+    if good.all():
+        return program
+    Q, p, C, d = (torch.where(good.view(-1, *[1] * (v.dim() - 1)), v, 1.0) for v in program.numbers)
+    return Program(Q, p, C, d, program.equal)
+
+
+def _convex(program: Program) -> Tensor:
+    """Whether Q has no negative eigenvalue, to rounding."""
+    n = program.p.shape[1]
+    eye = torch.eye(n, dtype=program.Q.dtype, device=program.Q.device)
+    return torch.linalg.cholesky_ex(program.Q + 1e-9 * eye)[1] == 0
+
+
+def residuals(program: Program, x: Tensor, force: Tensor) -> Tensor:
+    """The largest violations of primal and dual conditions, shape (B, 2)."""
+    Q, p, C, d, equal = program
+    ahead = (C @ x[..., None])[..., 0] - d
+    primal = torch.where(equal, ahead.abs(), ahead.clamp(min=0))
+    dual = (Q @ x[..., None])[..., 0] + p + (C.mT @ force[..., None])[..., 0]
+    largest = [v.abs().amax(1) if v.shape[1] else v.new_zeros(len(v)) for v in (primal, dual)]
+    return torch.stack(largest, 1)
+
+
+def reduced_system(
+    Q: Tensor, C: Tensor, active: Tensor, low: Tensor, scales: Tensor, status: Tensor, r: Tensor, t: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Solves the reduced systems of solutions for other right-hand sides (B, n) and (B, k), in float64.
+
+    Those of programs without a solution, and those that have none themselves, give NaN; for zeros they give zeros.
+    """
+    n = Q.shape[1]
+    even = scaled(Program(Q.double(), r.double(), C.double(), t.double(), active), scales)
+    columns, rows, cost = scales[:, :n], scales[:, n:-1], scales[:, -1:]
+    large = torch.cat((even.p, even.d * active), 1).abs().amax(1, keepdim=True)
+    unit = torch.where(large > 0, 1 / large, 0.0)
+    zeros = torch.zeros_like(even.p), torch.zeros_like(even.d)
+    u, v, error = reduced(low, even.Q, even.C, active, unit * even.p, unit * even.d, *zeros)
+    wrong = (error > SINGULAR) | error.isnan() | ((status != Status.SOLVED) & (status != Status.MAX_ITERATIONS))
+    sign = torch.where(wrong[:, None] & (large > 0), torch.nan, large)
+    nothing = large == 0
+    return torch.where(nothing, 0.0, columns * u * sign), torch.where(nothing, 0.0, rows * v / cost * sign)

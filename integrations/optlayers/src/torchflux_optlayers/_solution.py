@@ -1,0 +1,92 @@
+"""What a solver found, and how it ended."""
+
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+__all__ = ["QPSolution", "Status"]
+
+
+class Status(IntEnum):
+    """How the solution of a program ended.
+
+    >>> Status(1).name
+    'INFEASIBLE'
+    """
+
+    SOLVED = 0
+    INFEASIBLE = 1
+    """No point satisfies the constraints."""
+    UNBOUNDED = 2
+    """The cost has no least value."""
+    NOT_CONVEX = 3
+    """Q has a negative eigenvalue."""
+    NOT_FINITE = 4
+    """A number in the program is NaN or infinite (h and OSQP's bounds may be infinite)."""
+    MAX_ITERATIONS = 5
+    """The tolerance was not reached."""
+
+
+ADVICE = {
+    Status.INFEASIBLE: "no point satisfies the constraints",
+    Status.UNBOUNDED: "the cost has no least value: bound the variables, or add a positive multiple of I to Q",
+    Status.NOT_CONVEX: "Q has a negative eigenvalue: add a positive multiple of I",
+    Status.NOT_FINITE: "there is a NaN or an infinite number in it",
+    Status.MAX_ITERATIONS: "the tolerance was not reached: scale the problem, raise max_iterations or tol",
+}
+
+
+class QPSolution(NamedTuple):
+    """The minimiser of each program, shapes as the batch `*` of the arguments says.
+
+    `x`, `z`, `y` and `slack` carry derivatives of all orders; the rest are numbers about the solution.
+    """
+
+    x: Tensor
+    """The minimiser, shape (*, n)."""
+    z: Tensor
+    """The multipliers of Gx ≤ h, at least 0, shape (*, m)."""
+    y: Tensor
+    """The multipliers of Ax = b, shape (*, e)."""
+    slack: Tensor
+    """h - Gx, and 0 where that holds with a force, shape (*, m)."""
+    status: Tensor
+    """A `Status` each, shape (*)."""
+    iterations: Tensor
+    """How many linear systems were factorised, shape (*)."""
+    primal_residual: Tensor
+    """The largest violation of a constraint, shape (*)."""
+    dual_residual: Tensor
+    """The largest entry of Qx + p + G'z + A'y, shape (*)."""
+
+    @property
+    def solved(self) -> Tensor:
+        """Which programs were solved, shape (*)."""
+        return self.status == Status.SOLVED
+
+
+def complaint(status: Tensor, shape: Sequence[int]) -> str | None:
+    """Which elements of a batch of this shape failed, and why; `None` where none did."""
+    failed = (status != Status.SOLVED).nonzero()[:, 0].tolist()
+    if not failed:
+        return None
+    parts = []
+    for kind, advice in ADVICE.items():
+        where = [i for i in failed if status[i] == kind]
+        if where:
+            parts.append(f"{kind.name} {_places(where, shape)} ({advice})")
+    return (
+        f"{len(failed)} of {len(status)} programs not solved: {'; '.join(parts)}; on_failure='nan' returns the others"
+    )
+
+
+def _places(where: list[int], shape: Sequence[int]) -> str:
+    """Indices into the batch, the first ten."""
+    if not shape:
+        return "as a whole"
+    found = zip(*(x.tolist() for x in torch.unravel_index(torch.tensor(where[:10]), tuple(shape))), strict=True)
+    names = [str(i[0]) if len(shape) == 1 else str(i) for i in found]
+    return f"at {', '.join(names)}{', ...' if len(where) > 10 else ''}"
