@@ -1,5 +1,6 @@
 """The arguments of a quadratic program as one batch: shapes checked, missing blocks filled in, shared ones repeated."""
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -74,7 +75,7 @@ def _together(
 
     def block(name: str) -> Tensor | None:
         v = given[name]
-        return None if v is None else v.expand(*batch, *wanted[name]).reshape(-1, *wanted[name])
+        return None if v is None else v.expand(*batch, *wanted[name]).reshape(math.prod(batch), *wanted[name])
 
     Q, p = block("Q"), block("p")
     assert Q is not None

@@ -9,20 +9,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ._constants import CERTAIN, CORRECTIONS, DELTA, NEAR, NEXT_GUESS, SECOND_GUESS, STALLED, STEP
 from ._polish import Guess, polished, settled
-from ._reduced import DELTA, factor, inner, weights
+from ._reduced import factor, inner, weights
 from ._scaling import Program
 from ._solution import Status
 
 __all__ = ["Found", "Point", "interior_point"]
-
-SECOND_GUESS, NEXT_GUESS = 1e-2, 0.1
-"""The active rows are guessed at the start, when the merit is this, and whenever it has fallen by so much again."""
-CERTAIN = 1e-9
-"""How exact a proof has to be that a program has no solution."""
-NEAR, CORRECTIONS, CORRECTED = 1e-2, 8, 10**9
-"""A warm start's distance from the boundary, as `s z`; how often its active rows are corrected before that."""
-STALLED = 1e-9
 
 
 class Point(NamedTuple):
@@ -60,7 +53,7 @@ def interior_point(
 ) -> Found:
     """Solves programs that are equilibrated, those that are `good`; `warm` is a point and its forces."""
     zeros, count = torch.zeros_like(program.p), program.p.new_zeros(len(program.p), dtype=torch.int64)
-    guess = Guess(zeros, torch.zeros_like(program.d), program.equal, torch.zeros_like(program.Q), ~good)
+    guess = Guess(zeros, torch.zeros_like(program.d), program.equal.clone(), torch.zeros_like(program.Q), ~good)
     found = Found(guess, torch.full_like(count, Status.MAX_ITERATIONS), count)
     if warm is not None:
         x, force = (v[good] for v in warm)
@@ -77,7 +70,7 @@ def interior_point(
 
 def _corrected(program: Program, live: Tensor, active: Tensor, x: Tensor, force: Tensor, found: Found) -> Found:
     """Ends the searches whose active rows are these, or nearly: corrects them while fewer and fewer are wrong."""
-    least = torch.full_like(live, CORRECTED)
+    least = torch.full_like(live, active.shape[1] + 1)
     for _ in range(CORRECTIONS):
         guess, better = polished(program, active, x, force)
         found.iterations[live] += 1
@@ -185,7 +178,7 @@ def _residuals(program: Program, point: Point) -> Residuals:
     dual, primal = curve + p + pull, ahead + torch.where(equal, 0.0, s) - d
     cost = ((curve / 2 + p) * x).sum(1).abs()
     gap = torch.where(equal, 0.0, s * z).sum(1) / (1 + cost)
-    merit = torch.stack((_relative(dual, curve, p, pull), _relative(primal, ahead, d), gap)).amax(0)
+    merit = torch.stack((_relative(dual, curve, p, pull), _largest(primal / (1 + d.abs())), gap)).amax(0)
     below, down = -(d * z).sum(1), -(p * x).sum(1)
     infeasible = (below > 0) & (_largest(pull) <= CERTAIN * below)
     leaves = torch.where(equal, ahead.abs(), ahead.clamp(min=0))
@@ -231,6 +224,6 @@ def _step(program: Program, point: Point, at: Residuals) -> tuple[Point, Tensor]
     left = torch.where(equal, 0.0, (s + far * ahead.s) * (z + far * ahead.z)).sum(1, keepdim=True) / rows
     centre = torch.where(mean > 0, (left / mean) ** 3 * mean, 0.0)
     by = direction(s * z + ahead.s * ahead.z - centre)
-    far = reach(by, 0.99)
+    far = reach(by, STEP)
     moved = (far[:, 0] > STALLED) & torch.isfinite(by.x).all(1)
     return Point(x + far * by.x, z + far * by.z, s + far * by.s), moved

@@ -62,21 +62,21 @@ def _(Q: Tensor, p: Tensor, C: Tensor, d: Tensor, *_: Any) -> Any:
 
 
 def _reduced_solved(Q: Tensor, C: Tensor, active: Tensor, low: Tensor, scales: Tensor, status: Tensor, r: Tensor,
-                    t: Tensor) -> Tensors:  # fmt: skip
-    return tuple(v.to(Q.dtype) for v in reduced_system(Q, C, active, low, scales, status, r, t))
+                    t: Tensor, route: str) -> Tensors:  # fmt: skip
+    return tuple(v.to(Q.dtype) for v in reduced_system(Q, C, active, low, scales, status, r, t, route))
 
 
 @torch.library.custom_op("torchflux_optlayers::reduced", mutates_args=())
 def _reduced_op(
-    Q: Tensor, C: Tensor, active: Tensor, low: Tensor, scales: Tensor, status: Tensor, r: Tensor, t: Tensor
+    Q: Tensor, C: Tensor, active: Tensor, low: Tensor, scales: Tensor, status: Tensor, r: Tensor, t: Tensor, route: str
 ) -> tuple[Tensor, Tensor]:
     """What PyTorch's compiler sees of the solver of a reduced system."""
-    found: Any = _reduced_solved(Q, C, active, low, scales, status, r, t)
+    found: Any = _reduced_solved(Q, C, active, low, scales, status, r, t, route)
     return found
 
 
 @_reduced_op.register_fake
-def _(*given: Tensor) -> Any:
+def _(*given: Any) -> Any:
     """Results of the right shapes, of no content."""
     return torch.empty_like(given[6], dtype=given[0].dtype), torch.empty_like(given[7], dtype=given[0].dtype)
 
@@ -97,13 +97,13 @@ def _in_front(info: Any, dims: tuple[Any, ...], tensors: tuple[Any, ...]) -> lis
             out.append(None)
             continue
         moved = x.movedim(dim, 0) if dim is not None else x.expand(info.batch_size, *x.shape)
-        out.append(moved.reshape(-1, *moved.shape[2:]))
+        out.append(moved.flatten(0, 1))
     return out
 
 
 def _apart(info: Any, tensors: Tensors) -> Tensors:
     """With the two axes apart again."""
-    return tuple(x.unflatten(0, (info.batch_size, -1)) for x in tensors)
+    return tuple(x.view(info.batch_size, len(x) // info.batch_size, *x.shape[1:]) for x in tensors)
 
 
 class _Reduced(torch.autograd.Function):
@@ -112,11 +112,12 @@ class _Reduced(torch.autograd.Function):
     @staticmethod
     def forward(*args: Any) -> Tensors:
         """The solution."""
-        return _reduced_solved(*args) if _plain(*args) else _reduced_op(*args)
+        return _reduced_solved(*args) if _plain(*args[:-1]) else _reduced_op(*args)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
         """Keeps the system and its solution."""
+        ctx.route = inputs[-1]
         ctx.save_for_backward(*inputs[:6], *output)
         ctx.save_for_forward(*inputs[:6], *output)
 
@@ -124,22 +125,22 @@ class _Reduced(torch.autograd.Function):
     def backward(ctx: Any, *cotangents: Any) -> Any:
         """Solves the system, which is symmetric, for the cotangents."""
         Q, C, active, low, scales, status, u, v = ctx.saved_tensors
-        a, b = _Reduced.apply(Q, C, active, low, scales, status, *cotangents)
-        return -_outer(a, u), -_outer(b, u) - _outer(v, a), None, None, None, None, a, b
+        a, b = _Reduced.apply(Q, C, active, low, scales, status, *cotangents, ctx.route)
+        return -_outer(a, u), -_outer(b, u) - _outer(v, a), None, None, None, None, a, b, None
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Any:
         """Solves the system for the tangents."""
-        Q, C, active, low, scales, status, u, v = ctx.saved_tensors
-        return _pushed(_Reduced, (Q, C, active, low, scales, status), (u, v), tangents[0], tangents[1], *tangents[6:])
+        *system, u, v = ctx.saved_tensors
+        return _pushed(system, (u, v), tangents[0], tangents[1], tangents[6], tangents[7], ctx.route)
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
         """More systems."""
-        return _apart(info, _Reduced.apply(*_in_front(info, in_dims, args))), (0, 0)
+        return _apart(info, _Reduced.apply(*_in_front(info, in_dims[:-1], args[:-1]), args[-1])), (0, 0)
 
 
-def _pushed(function: Any, system: Tensors, found: Tensors, dQ: Any, dC: Any, dr: Any, dt: Any) -> Any:
+def _pushed(system: list[Tensor], found: Tensors, dQ: Any, dC: Any, dr: Any, dt: Any, route: str) -> Any:
     """The tangent of the solution of `K (u, v) = (r, t)`; tangents may be absent."""
     u, v = found
     dr, dt = torch.zeros_like(u) if dr is None else dr, torch.zeros_like(v) if dt is None else dt
@@ -147,7 +148,7 @@ def _pushed(function: Any, system: Tensors, found: Tensors, dQ: Any, dC: Any, dr
         dr = dr - _times(dQ, u)
     if dC is not None:
         dr, dt = dr - _times(dC.mT, v), dt - _times(dC, u)
-    return function.apply(*system, dr, dt)
+    return _Reduced.apply(*system, dr, dt, route)
 
 
 class _Solve(torch.autograd.Function):
@@ -162,7 +163,7 @@ class _Solve(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
         """Keeps the reduced system and its solution."""
-        result = Result(*output)
+        result, ctx.route = Result(*output), inputs[-2].route
         kept = inputs[0], inputs[2], result.active, result.low, result.scales, result.status, result.x, result.force
         ctx.save_for_backward(*kept)
         ctx.save_for_forward(*kept)
@@ -172,7 +173,7 @@ class _Solve(torch.autograd.Function):
     def backward(ctx: Any, *cotangents: Any) -> Any:
         """Solves the reduced system for the cotangents."""
         *system, x, force = ctx.saved_tensors
-        u, v = _Reduced.apply(*system, *cotangents[:2])
+        u, v = _Reduced.apply(*system, *cotangents[:2], ctx.route)
         return -_outer(u, x), -u, -_outer(v, x) - _outer(force, u), v, *[None] * 5
 
     @staticmethod
@@ -180,7 +181,7 @@ class _Solve(torch.autograd.Function):
         """Solves the reduced system for the tangents."""
         *system, x, force = ctx.saved_tensors
         dr = None if dp is None else -dp
-        return *_pushed(_Reduced, tuple(system), (x, force), dQ, dC, dr, dd), *[None] * 6
+        return *_pushed(system, (x, force), dQ, dC, dr, dd, ctx.route), *[None] * 6
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, *args: Any) -> Any:

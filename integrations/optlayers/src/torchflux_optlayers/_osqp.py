@@ -45,7 +45,7 @@ def solve_osqp(
     upper, lower = torch.where(level, (l + u) / 2, u), torch.where(level, torch.inf, -l)
     bounds, both = torch.cat((upper, lower), -1), torch.cat((level, torch.zeros_like(level)), -1)
     found = arguments(P, q, torch.cat((A, -A), -2), bounds, None, None)
-    equal = both.expand(*found.batch, 2 * m).reshape(-1, 2 * m)
+    equal = both.expand(*found.batch, 2 * m).reshape(len(found.p), 2 * m)
     if warm_start is not None:
         warm_start = warm_start._replace(y=warm_start.y[..., :0])
     solution = minimised(found._replace(equal=equal), warm_start, **options)

@@ -12,13 +12,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ._constants import EXACT, FLOOR, SIGN, WEAK
 from ._reduced import factor, inner, reduced, weights
 from ._scaling import Program
 
 __all__ = ["Guess", "polished", "settled"]
-
-EXACT, SIGN, WEAK = 1e-11, 1e-10, 1e-9
-"""The residual of an exact solution; what may be missing to a sign; up to where a force counts as none."""
 
 
 class Guess(NamedTuple):
@@ -45,13 +43,17 @@ def polished(program: Program, active: Tensor, x: Tensor, force: Tensor) -> tupl
     low = factor(Q, C, weights(active))
     x, force, error = reduced(low, Q, C, active, -p, d, x, force)
     ahead = inner(C, x)
-    large = 1 + torch.cat((d, ahead), 1).abs().amax(1, keepdim=True) if C.shape[1] else 1
-    strong = 1 + force.abs().amax(1, keepdim=True) if C.shape[1] else 1
+    strong = 1 + FLOOR * _strongest(force)
     pulls = ~equal & active & (force < -SIGN * strong)
-    violated = ~active & (d - ahead < -SIGN * large)
+    violated = ~active & (d - ahead < -SIGN * (1 + d.abs()))
     right = (error <= EXACT) & ~(pulls | violated).any(1)
     force = torch.where(equal, force, force.clamp(min=0))
     return Guess(x, force, active, low, right), (active & ~pulls) | violated
+
+
+def _strongest(force: Tensor) -> Tensor:
+    """The largest force, shape (B, 1)."""
+    return force.abs().amax(1, keepdim=True) if force.shape[1] else force.new_zeros(len(force), 1)
 
 
 def settled(program: Program, guess: Guess) -> Guess:

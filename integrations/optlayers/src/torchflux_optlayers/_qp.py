@@ -92,7 +92,7 @@ def _warm(found: Arguments, start: QPSolution) -> tuple[Tensor, Tensor]:
         raise ValueError(
             f"warm_start has {given} variables and multipliers: here there are {n}, {found.m} and {k - found.m}"
         )
-    x, force = (v.expand(*found.batch, -1).reshape(-1, v.shape[-1]) for v in (start.x.detach(), force))
+    x, force = (v.expand(*found.batch, -1).reshape(len(found.p), v.shape[-1]) for v in (start.x.detach(), force))
     return x.nan_to_num(), force.nan_to_num()
 
 

@@ -12,12 +12,9 @@ Source: Rockafellar (1976), doi:10.1287/moor.1.2.97.
 import torch
 from torch import Tensor
 
-__all__ = ["DELTA", "factor", "inner", "reduced", "weights"]
+from ._constants import DELTA, RHO, ROUNDS, SMALL
 
-RHO, DELTA = 1e-8, 1e-7
-"""The proximal terms of x and λ. Steps are refined, so they change how fast, not what is found."""
-ROUNDS = 20
-SMALL = 1e-13
+__all__ = ["factor", "inner", "reduced", "weights"]
 
 
 def inner(matrix: Tensor, vector: Tensor) -> Tensor:

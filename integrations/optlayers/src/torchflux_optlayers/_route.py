@@ -5,16 +5,19 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ._constants import INDEFINITE, SINGULAR
 from ._diagnosis import diagnosed
 from ._interior import interior_point
+from ._native import available, native_reduced, native_solve
 from ._reduced import reduced
 from ._scaling import Program, equilibrated, scaled
 from ._solution import Status
 
 __all__ = ["Options", "Result", "reduced_system", "solve"]
 
-SINGULAR = 1e-6
-"""The residual from which on a reduced system has no solution: the minimiser isn't unique."""
+
+SMALL_ENOUGH = 64
+"""Variables up to which the compiled route is chosen."""
 
 
 class Options(NamedTuple):
@@ -50,8 +53,25 @@ def solve(program: Program, warm: tuple[Tensor, Tensor] | None, options: Options
     """Solves B programs; none of them has an influence on another."""
     Q, p, C, d = (v.detach().to(torch.float64) for v in program.numbers)
     program = Program(Q, p, C, d, program.equal)
-    result = _solve(program, warm, options)
+    if _is_native(options.route, *program):
+        start = None if warm is None else (warm[0].detach().double(), warm[1].detach().double())
+        result = Result(*native_solve(program, start, options.tol, options.max_iterations))
+    else:
+        result = _solve(program, warm, options)
     return diagnosed(program, result)
+
+
+def _is_native(route: str, *tensors: Tensor) -> bool:
+    """Whether it is the compiled program's turn: on the CPU, for matrices in which LAPACK's blocks don't pay.
+
+    Raises:
+        RuntimeError: the route is "native", and that can't be.
+    """
+    on_cpu = all(v.device.type == "cpu" for v in tensors)
+    if route == "native" and not (on_cpu and available()):
+        wanted = "that takes tensors on the CPU" if available() else "pip install 'torchflux-optlayers[native]'"
+        raise RuntimeError(f"route='native': {wanted}; or choose route='torch'")
+    return route != "torch" and on_cpu and available() and (route == "native" or tensors[0].shape[1] <= SMALL_ENOUGH)
 
 
 def _solve(program: Program, warm: tuple[Tensor, Tensor] | None, options: Options) -> Result:
@@ -84,7 +104,7 @@ def _convex(program: Program) -> Tensor:
     """Whether Q has no negative eigenvalue, to rounding."""
     n = program.p.shape[1]
     eye = torch.eye(n, dtype=program.Q.dtype, device=program.Q.device)
-    return torch.linalg.cholesky_ex(program.Q + 1e-9 * eye)[1] == 0
+    return torch.linalg.cholesky_ex(program.Q + INDEFINITE * eye)[1] == 0
 
 
 def residuals(program: Program, x: Tensor, force: Tensor) -> Tensor:
@@ -98,14 +118,17 @@ def residuals(program: Program, x: Tensor, force: Tensor) -> Tensor:
 
 
 def reduced_system(
-    Q: Tensor, C: Tensor, active: Tensor, low: Tensor, scales: Tensor, status: Tensor, r: Tensor, t: Tensor
+    Q: Tensor, C: Tensor, active: Tensor, low: Tensor, scales: Tensor, status: Tensor, r: Tensor, t: Tensor, route: str
 ) -> tuple[Tensor, Tensor]:
     """Solves the reduced systems of solutions for other right-hand sides (B, n) and (B, k), in float64.
 
     Those of programs without a solution, and those that have none themselves, give NaN; for zeros they give zeros.
     """
+    Q, C, r, t = (v.detach().double() for v in (Q, C, r, t))
+    if _is_native(route, Q):
+        return native_reduced(Q, C, active, low, scales, status, r, t)
     n = Q.shape[1]
-    even = scaled(Program(Q.double(), r.double(), C.double(), t.double(), active), scales)
+    even = scaled(Program(Q, r, C, t, active), scales)
     columns, rows, cost = scales[:, :n], scales[:, n:-1], scales[:, -1:]
     large = torch.cat((even.p, even.d * active), 1).abs().amax(1, keepdim=True)
     unit = torch.where(large > 0, 1 / large, 0.0)

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["Program", "equilibrated", "scaled"]
+from ._constants import PASSES, SHORT
 
-PASSES = 4
+__all__ = ["Program", "equilibrated", "scaled"]
 
 
 class Program(NamedTuple):
@@ -50,13 +50,21 @@ def equilibrated(program: Program) -> tuple[Program, Tensor]:
         now_C = rows[:, :, None] * size_C * columns[:, None]
         columns = columns * _inverse_root(torch.cat((now_Q, now_C), 1).amax(1))
         rows = rows * _inverse_root(now_C.amax(2))
-    columns, rows = _power_of_two(columns), _power_of_two(rows)
-    cost = torch.maximum(
-        (columns[:, :, None] * Q * columns[:, None]).abs().amax((1, 2)), (columns * program.p).abs().amax(1)
-    )
-    cost = _power_of_two(torch.where(cost > 0, 1 / cost, 1.0))
-    scales = torch.cat((columns, rows, cost[:, None]), 1)
+    length, cost = _length_and_cost((columns[:, :, None] * Q * columns[:, None]), columns * program.p, rows * program.d)
+    columns, rows = _power_of_two(columns) * length, _power_of_two(rows) / length
+    cost = cost / length.square()
+    scales = torch.cat((columns, rows, cost), 1)
     return scaled(program, scales), scales
+
+
+def _length_and_cost(Q: Tensor, p: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
+    """Units of x and of the cost in which the numbers are about 1, shapes (B, 1)."""
+    curve, slope = Q.abs().amax((1, 2)), p.abs().amax(1)
+    bound = (torch.where(d != 0, d, 1.0).abs().log().sum(1) / (d != 0).sum(1)).exp()  # their geometric mean, or NaN
+    reach = torch.where((curve > 0) & (slope > 0), slope / curve, 0.0)
+    length = torch.where(bound > 0, torch.maximum(bound, SHORT * reach), torch.where(reach > 0, reach, 1.0))
+    cost = torch.maximum(curve, slope / length)
+    return _power_of_two(length)[:, None], _power_of_two(torch.where(cost > 0, 1 / cost, 1.0))[:, None]
 
 
 def scaled(program: Program, scales: Tensor) -> Program:

@@ -1,0 +1,25 @@
+"""The numbers of the method, for both routes."""
+
+RHO, DELTA = 1e-8, 1e-7
+"""The proximal terms of x and of the forces. Steps are refined, so they change how fast, not what is found."""
+ROUNDS, SMALL = 20, 1e-13
+"""How often a solution is refined at most, and the relative residual that is enough."""
+EXACT, SIGN, WEAK, FLOOR = 1e-11, 1e-10, 1e-9, 1e-3
+"""The residual of an exact solution; what may be missing to a sign; up to where a force counts as none; the share of
+the strongest force that the others are measured against."""
+SINGULAR = 1e-6
+"""The residual from which on a reduced system has no solution: the minimiser isn't unique."""
+SECOND_GUESS, NEXT_GUESS = 1e-2, 0.1
+"""The active rows are guessed at the start, when the merit is this, and whenever it has fallen by so much again."""
+CORRECTIONS = 8
+"""How often a guess is corrected at most."""
+NEAR = 1e-2
+"""A warm start's distance from the boundary, as `s z`."""
+CERTAIN = 1e-9
+"""How exact a proof has to be that a program has no solution."""
+STEP, STALLED = 0.99, 1e-9
+"""The share of the way to the boundary that is gone; the step that is none."""
+PASSES, SHORT = 4, 1e-4
+"""Of the equilibration; how much shorter than the way to the minimiser without constraints the unit of x may be."""
+INDEFINITE = 1e-9
+"""How negative an eigenvalue of Q may be, by rounding."""

@@ -1,0 +1,166 @@
+"""Small matrices in compiled code: plain loops, in the order of memory."""
+
+import math
+from typing import Any
+
+import numba
+import numpy as np
+
+from torchflux_optlayers._constants import DELTA, RHO, ROUNDS, SMALL
+
+OPTIONS: dict[str, Any] = {
+    "nogil": True, "cache": True, "error_model": "numpy", "no_cfunc_wrapper": True,
+    "fastmath": {"contract", "reassoc", "nsz", "arcp"},
+}  # fmt: skip
+"""Sums may be regrouped, and NaN and inf stay what they are."""
+jit: Any = numba.njit(**OPTIONS)
+
+
+@jit
+def dot(a, b):  # type: ignore[no-untyped-def]
+    """Of two vectors."""
+    total = 0.0
+    for i in range(a.shape[0]):
+        total += a[i] * b[i]
+    return total
+
+
+@jit
+def add(out, factor, v):  # type: ignore[no-untyped-def]
+    """Adds a multiple of a vector."""
+    for i in range(out.shape[0]):
+        out[i] += factor * v[i]
+
+
+@jit
+def largest(v):  # type: ignore[no-untyped-def]
+    """The largest absolute value; NaN if there is one."""
+    top = 0.0
+    for i in range(v.shape[0]):
+        size = abs(v[i])
+        if not size <= top:
+            top = size
+    return top
+
+
+@jit
+def times(matrix, v, out):  # type: ignore[no-untyped-def]
+    """Writes `matrix @ v`."""
+    for i in range(matrix.shape[0]):
+        out[i] = dot(matrix[i], v)
+
+
+@jit
+def pull(C, force, out):  # type: ignore[no-untyped-def]
+    """Writes `C' force`."""
+    out[:] = 0.0
+    for r in range(C.shape[0]):
+        if force[r] != 0.0:
+            add(out, force[r], C[r])
+
+
+@jit
+def cholesky(low):  # type: ignore[no-untyped-def]
+    """Factorises in place what is in the lower triangle; says whether it is positive definite."""
+    n = low.shape[0]
+    for j in range(n):
+        pivot = low[j, j] - dot(low[j, :j], low[j, :j])
+        if not pivot > 0.0:
+            return False
+        root = math.sqrt(pivot)
+        low[j, j] = root
+        for i in range(j + 1, n):
+            low[i, j] = (low[i, j] - dot(low[i, :j], low[j, :j])) / root
+            low[j, i] = 0.0
+    return True
+
+
+@jit
+def back(low, v):  # type: ignore[no-untyped-def]
+    """Solves `low low' x = v` in place."""
+    n = low.shape[0]
+    for i in range(n):
+        v[i] = (v[i] - dot(low[i, :i], v[:i])) / low[i, i]
+    for i in range(n - 1, -1, -1):
+        v[i] /= low[i, i]
+        add(v[:i], -v[i], low[i, :i])
+
+
+@jit
+def assemble(Q, C, weight, low, rho):  # type: ignore[no-untyped-def]
+    """Writes the lower triangle of `Q + rho I + C' diag(weight) C`; returns the largest of its diagonal."""
+    n, top = Q.shape[0], 0.0
+    for i in range(n):
+        low[i, : i + 1] = Q[i, : i + 1]
+        low[i, i] += rho
+    for r in range(C.shape[0]):
+        if weight[r] != 0.0:
+            for i in range(n):
+                if C[r, i] != 0.0:
+                    add(low[i, : i + 1], weight[r] * C[r, i], C[r, : i + 1])
+    for i in range(n):
+        top = max(top, low[i, i])
+    return top
+
+
+@jit
+def factorise(Q, C, weight, low):  # type: ignore[no-untyped-def]
+    """Writes the factor of `Q + ρI + C' diag(weight) C`; rounding is paid for with a larger ρ."""
+    top = assemble(Q, C, weight, low, RHO)
+    if not cholesky(low):
+        assemble(Q, C, weight, low, RHO + 1e-6 + 1e-12 * top)
+        cholesky(low)
+
+
+@jit
+def refine(low, Q, C, active, r, t, x, force, vn, vk):  # type: ignore[no-untyped-def]
+    """Moves (x, force) to the solution of a reduced system near it; returns the relative residual.
+
+    `vn` (3, n) and `vk` (1, k) are room to work.
+    """
+    k, before, error = C.shape[0], math.inf, math.inf
+    above, curve, force_pull, below = vn[0], vn[1], vn[2], vk[0]
+    base = largest(r)
+    for i in range(k):
+        if active[i]:
+            base = max(base, abs(t[i]))
+        else:
+            force[i] = 0.0
+    for _ in range(ROUNDS):
+        times(Q, x, curve)
+        pull(C, force, force_pull)
+        size = 1.0 + max(base, largest(curve), largest(force_pull))
+        for i in range(x.shape[0]):
+            above[i] = r[i] - curve[i] - force_pull[i]
+        error = largest(above)
+        for i in range(k):
+            below[i] = t[i] - dot(C[i], x) if active[i] else 0.0
+        error = max(error, largest(below)) / size
+        if not (error > SMALL and error < before):
+            break
+        before = error
+        for i in range(k):
+            if active[i]:
+                add(above, below[i] / DELTA, C[i])
+        back(low, above)
+        add(x, 1.0, above)
+        for i in range(k):
+            if active[i]:
+                force[i] += (dot(C[i], above) - below[i]) / DELTA
+    return error
+
+
+@jit
+def row_weights(active, out):  # type: ignore[no-untyped-def]
+    """Writes the rows' weights in the factor of a reduced system."""
+    for i in range(active.shape[0]):
+        out[i] = 1.0 / DELTA if active[i] else 0.0
+
+
+@jit
+def finite(v):  # type: ignore[no-untyped-def]
+    """Whether all numbers are."""
+    good = True
+    for x in np.nditer(v):
+        good &= math.isfinite(x.item())
+    return good
