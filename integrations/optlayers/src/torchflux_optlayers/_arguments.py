@@ -45,10 +45,9 @@ def arguments(
     for name, v in given.items():
         if v is not None and tuple(v.shape[-len(wanted[name]) :]) != wanted[name]:
             raise ValueError(f"{name} has shape {tuple(v.shape)}: it is (*, {', '.join(map(str, wanted[name]))})")
+    leads = {tuple(v.shape[: v.dim() - len(wanted[name])]) for name, v in given.items() if v is not None} - {()} or {()}
     try:
-        batch = torch.broadcast_shapes(
-            *(v.shape[: v.dim() - len(wanted[k])] for k, v in given.items() if v is not None)
-        )
+        batch = leads.pop() if len(leads) == 1 else torch.broadcast_shapes(*leads)
     except RuntimeError:
         shapes = ", ".join(f"{k} {tuple(v.shape)}" for k, v in given.items() if v is not None)
         raise ValueError(f"the leading axes can't be broadcast: {shapes}") from None
@@ -75,14 +74,20 @@ def _together(
 
     def block(name: str) -> Tensor | None:
         v = given[name]
-        return None if v is None else v.expand(*batch, *wanted[name]).reshape(math.prod(batch), *wanted[name])
+        if v is None or (len(batch) == 1 and v.dim() == 1 + len(wanted[name])):
+            return v if v is None or v.shape[0] == batch[0] else v.expand(*batch, *wanted[name])
+        return v.expand(*batch, *wanted[name]).reshape(math.prod(batch), *wanted[name])
 
     Q, p = block("Q"), block("p")
     assert Q is not None
     assert p is not None
-    C = torch.cat([v for v in (Q[:, :0], block("G"), block("A")) if v is not None], 1)
-    d = torch.cat([v for v in (p[:, :0], block("h"), block("b")) if v is not None], 1)
-    equal = (torch.arange(d.shape[1], device=d.device) >= m).expand(d.shape)
-    absent = ~equal & (d == torch.inf)
-    C, d = torch.where(absent[..., None], 0.0, C), torch.where(absent, 1.0, d)
+    C, d = _stacked(Q[:, :0], block("G"), block("A")), _stacked(p[:, :0], block("h"), block("b"))
+    equal = torch.zeros(d.shape, dtype=torch.bool, device=d.device)
+    equal[:, m:] = True
     return Arguments((Q + Q.mT) / 2, p, C, d, equal, batch, m)
+
+
+def _stacked(nothing: Tensor, first: Tensor | None, second: Tensor | None) -> Tensor:
+    """Blocks of rows below each other."""
+    blocks = [v for v in (first, second) if v is not None]
+    return torch.cat(blocks, 1) if len(blocks) > 1 else blocks[0] if blocks else nothing

@@ -67,13 +67,12 @@ def native_reduced(*system: Tensor) -> tuple[Tensor, Tensor]:
 
 def _share_out(run: Callable[[int, int], None], n: int) -> None:
     """Runs a loop's range, in threads if that is worth while (the compiled code holds no lock)."""
-    threads = min(torch.get_num_threads(), os.cpu_count() or 1, n)
-    first, start = n, 0.0
-    if threads > 1:
-        first, start = 1, time.perf_counter()
-    run(0, first)
-    if first == n:
+    threads = min(torch.get_num_threads(), n)
+    if threads < 2:
+        run(0, n)
         return
+    first, start = 1, time.perf_counter()
+    run(0, first)
     if (time.perf_counter() - start) * n < WORTH_THREADS:
         run(first, n)
         return

@@ -28,6 +28,11 @@ def _plain(*tensors: Any) -> bool:
     return all(x is None or type(x) is Tensor or type(x) is torch.nn.Parameter for x in tensors)
 
 
+def _alone() -> bool:
+    """Whether no function transform is under way."""
+    return not torch._C._are_functorch_transforms_active()
+
+
 def _solved(Q: Tensor, p: Tensor, C: Tensor, d: Tensor, equal: Tensor, warm_x: Tensor | None, warm_force: Tensor | None,
             options: Options, shape: list[int]) -> Tensors:  # fmt: skip
     """The fields of a `Result`, x and force in the dtype of Q."""
@@ -173,7 +178,9 @@ class _Solve(torch.autograd.Function):
     def backward(ctx: Any, *cotangents: Any) -> Any:
         """Solves the reduced system for the cotangents."""
         *system, x, force = ctx.saved_tensors
-        u, v = _Reduced.apply(*system, *cotangents[:2], ctx.route)
+        given = *system, *cotangents[:2], ctx.route
+        once = not torch.is_grad_enabled() and _alone() and _plain(*given[:-1])
+        u, v = _reduced_solved(*given) if once else _Reduced.apply(*given)
         return -_outer(u, x), -u, -_outer(v, x) - _outer(force, u), v, *[None] * 5
 
     @staticmethod
@@ -191,6 +198,20 @@ class _Solve(torch.autograd.Function):
         return _apart(info, _Solve.apply(*moved, options, [info.batch_size, *shape])), (0,) * 8
 
 
+class _Taped(torch.autograd.Function):
+    """`_Solve` where nothing but autograd looks on: PyTorch calls it 30 µs faster without a `setup_context`."""
+
+    @staticmethod
+    def forward(ctx: Any, *args: Any) -> Tensors:
+        """The fields of a `Result`."""
+        found = _solved(*args)
+        _Solve.setup_context(ctx, args, found)
+        return found
+
+    backward = _Solve.backward
+    jvp = _Solve.jvp
+
+
 # Dynamo silently drops a backward that it traces under func.grad (pytorch#193279): it isn't to look inside.
 @torch.compiler.allow_in_graph
 def solution(
@@ -203,5 +224,6 @@ def solution(
         RuntimeError: programs weren't solved, and `on_failure` is "raise".
     """
     options = Options(tol, max_iterations, on_failure, route)
-    found: Tensors = _Solve.apply(Q, p, C, d, equal, warm_x, warm_force, options, shape)
+    function = _Taped if _alone() and _plain(Q, p, C, d) else _Solve
+    found: Tensors = function.apply(Q, p, C, d, equal, warm_x, warm_force, options, shape)
     return found

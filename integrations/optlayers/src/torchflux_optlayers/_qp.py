@@ -99,11 +99,13 @@ def _warm(found: Arguments, start: QPSolution) -> tuple[Tensor, Tensor]:
 def _solution(found: Arguments, fields: tuple[Tensor, ...]) -> QPSolution:
     """What the operation returns, in the batch's shape."""
     x, force, status, iterations, residuals, active, *_ = fields
-    m = found.m
-    slack = torch.where(active[:, :m], 0.0, found.d[:, :m] - (found.C[:, :m] @ x[..., None])[..., 0])
-    shaped = [v.reshape(*found.batch, *v.shape[1:]) for v in (x, force[:, :m], force[:, m:], slack)]
-    numbers = [v.reshape(found.batch) for v in (status, iterations, residuals[:, 0], residuals[:, 1])]
-    return QPSolution(*shaped, *numbers)
+    C, d, m = found.C, found.d, found.m
+    if m < C.shape[1]:
+        C, d, active = C[:, :m], d[:, :m], active[:, :m]
+    ahead = torch.baddbmm(d[..., None], C, x[..., None], alpha=-1)[..., 0]
+    slack = ahead.masked_fill(active, 0.0)
+    fields = x, force[:, :m], force[:, m:], slack, status, iterations, residuals[:, 0], residuals[:, 1]
+    return QPSolution(*(v if len(found.batch) == 1 else v.reshape((*found.batch, *v.shape[1:])) for v in fields))
 
 
 class QPLayer(nn.Module):

@@ -52,13 +52,16 @@ class Result(NamedTuple):
 def solve(program: Program, warm: tuple[Tensor, Tensor] | None, options: Options) -> Result:
     """Solves B programs; none of them has an influence on another."""
     Q, p, C, d = (v.detach().to(torch.float64) for v in program.numbers)
+    absent = (d == torch.inf) & ~program.equal
+    if absent.any():  # no constraint: a row of zeros that is always satisfied
+        C, d = C.masked_fill(absent[..., None], 0.0), d.masked_fill(absent, 1.0)
     program = Program(Q, p, C, d, program.equal)
     if _is_native(options.route, *program):
         start = None if warm is None else (warm[0].detach().double(), warm[1].detach().double())
         result = Result(*native_solve(program, start, options.tol, options.max_iterations))
     else:
         result = _solve(program, warm, options)
-    return diagnosed(program, result)
+    return diagnosed(program, result) if result.status.any() else result
 
 
 def _is_native(route: str, *tensors: Tensor) -> bool:

@@ -70,9 +70,9 @@ class QPSolution(NamedTuple):
 
 def complaint(status: Tensor, shape: Sequence[int]) -> str | None:
     """Which elements of a batch of this shape failed, and why; `None` where none did."""
-    failed = (status != Status.SOLVED).nonzero()[:, 0].tolist()
-    if not failed:
+    if not status.any():
         return None
+    failed = status.nonzero()[:, 0].tolist()
     parts = []
     for kind, advice in ADVICE.items():
         where = [i for i in failed if status[i] == kind]
