@@ -19,6 +19,8 @@ CERTAIN = 1e-9
 """How exact a proof has to be that a program has no solution."""
 STEP, STALLED = 0.99, 1e-9
 """The share of the way to the boundary that is gone; the step that is none."""
+CENTRED = 0.5
+"""How much of the products s z is kept by a step that replaces one after which they would be larger."""
 PASSES, SHORT = 4, 1e-4
 """Of the equilibration; how much shorter than the way to the minimiser without constraints the unit of x may be."""
 INDEFINITE = 1e-9

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ._constants import CERTAIN, CORRECTIONS, DELTA, NEAR, NEXT_GUESS, SECOND_GUESS, STALLED, STEP
+from ._constants import CENTRED, CERTAIN, CORRECTIONS, DELTA, NEAR, NEXT_GUESS, SECOND_GUESS, STALLED, STEP
 from ._polish import Guess, polished, settled
 from ._reduced import factor, inner, weights
 from ._scaling import Program
@@ -57,15 +57,24 @@ def interior_point(
     found = Found(guess, torch.full_like(count, Status.MAX_ITERATIONS), count)
     if warm is not None:
         x, force = (v[good] for v in warm)
-        here = program.of(good)
-        found = _corrected(here, good.nonzero()[:, 0], here.equal | (force > 0), x, force, found)
-    live = (good & (found.status != Status.SOLVED)).nonzero()[:, 0]
-    if len(live):
-        here = program.of(live)
-        point = _start(here) if warm is None else _shifted(here, warm[0][live], warm[1][live])
-        found.iterations[live] += 1
-        found = _search(program, here, live, point, found, tol, max_iterations)
+        live, here = good.nonzero()[:, 0], program.of(good)
+        found = _corrected(here, live, here.equal | (force > 0), x, force, found)
+        found = _begun(program, found, good, warm, tol, max_iterations)
+    found = _begun(program, found, good, None, tol, max_iterations)
     return found._replace(guess=settled(program, found.guess))
+
+
+def _begun(
+    program: Program, found: Found, good: Tensor, warm: tuple[Tensor, Tensor] | None, tol: float, max_iterations: int
+) -> Found:
+    """Searches from a start for what isn't found yet; from a cold one for what a warm one has led astray."""
+    live = (good & (found.status == Status.MAX_ITERATIONS)).nonzero()[:, 0]
+    if not len(live):
+        return found
+    here = program.of(live)
+    point = _start(here) if warm is None else _shifted(here, warm[0][live], warm[1][live])
+    found.iterations[live] += 1
+    return _search(here, live, point, found, tol, max_iterations)
 
 
 def _corrected(program: Program, live: Tensor, active: Tensor, x: Tensor, force: Tensor, found: Found) -> Found:
@@ -117,9 +126,7 @@ def _shifted(program: Program, x: Tensor, force: Tensor) -> Point:
     return Point(x, torch.where(program.equal, force, NEAR / s), s)
 
 
-def _search(
-    whole: Program, program: Program, live: Tensor, point: Point, found: Found, tol: float, max_iterations: int
-) -> Found:
+def _search(program: Program, live: Tensor, point: Point, found: Found, tol: float, max_iterations: int) -> Found:
     """Steps until every program has an end."""
     guessed_at = torch.full_like(point.x[:, 0], torch.inf)
     for _ in range(max_iterations):
@@ -225,5 +232,10 @@ def _step(program: Program, point: Point, at: Residuals) -> tuple[Point, Tensor]
     centre = torch.where(mean > 0, (left / mean) ** 3 * mean, 0.0)
     by = direction(s * z + ahead.s * ahead.z - centre)
     far = reach(by, STEP)
+    later = torch.where(equal, 0.0, (s + far * by.s) * (z + far * by.z)).sum(1, keepdim=True) / rows
+    if (cycles := later > mean).any():  # as Mehrotra's method may: Cartis (2009), Appl. Numer. Math. 59
+        safe = direction(s * z - CENTRED * mean)
+        by = Point(*(torch.where(cycles, a, b) for a, b in zip(safe, by, strict=True)))
+        far = torch.where(cycles, reach(safe, STEP), far)
     moved = (far[:, 0] > STALLED) & torch.isfinite(by.x).all(1)
     return Point(x + far * by.x, z + far * by.z, s + far * by.s), moved

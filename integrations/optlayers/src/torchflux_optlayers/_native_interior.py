@@ -3,6 +3,7 @@
 import math
 
 from torchflux_optlayers._constants import (
+    CENTRED,
     CERTAIN,
     CORRECTIONS,
     DELTA,
@@ -204,6 +205,15 @@ def step(Q, C, equal, low, x, z, s, dual, primal, vn, vk):  # type: ignore[no-un
         product[i] += ds[i] * dz[i] - centre
     direction(low, C, equal, weight, z, s, dual, primal, product, dx, dz, ds)
     far = reach(equal, z, s, dz, ds, STEP)
+    later = 0.0
+    for i in range(k):
+        if not equal[i]:
+            later += (s[i] + far * ds[i]) * (z[i] + far * dz[i])
+    if later > mean:
+        for i in range(k):
+            product[i] = s[i] * z[i] - CENTRED * mean / rows
+        direction(low, C, equal, weight, z, s, dual, primal, product, dx, dz, ds)
+        far = reach(equal, z, s, dz, ds, STEP)
     if not (far > STALLED and math.isfinite(largest(dx))):
         return False
     add(x, far, dx)
@@ -213,31 +223,10 @@ def step(Q, C, equal, low, x, z, s, dual, primal, vn, vk):  # type: ignore[no-un
 
 
 @jit
-def search(Q, p, C, d, equal, tol, limit, warm, x, force, active, low, vn, vk):  # type: ignore[no-untyped-def]
-    """Solves a program that is equilibrated.
-
-    Arguments:
-        warm: whether x and `force` are the start.
-        x, force, active, low: where the solution, its active rows and the factor of the reduced system are written.
-        vn, vk: room to work, shapes (8, n) and (8, k).
-
-    Returns:
-        The status, and how many matrices were factorised.
-    """
-    k, count = C.shape[0], 0
+def follow(Q, p, C, d, equal, tol, limit, x, force, active, low, vn, vk):  # type: ignore[no-untyped-def]
+    """Goes from the start that `search` has written to an end."""
+    k, count = C.shape[0], 1
     at, dual, z, s, primal = vn[4], vn[5], vk[4], vk[5], vk[6]
-    at[:] = x
-    z[:] = force
-    if warm:
-        for i in range(k):
-            active[i] = equal[i] or z[i] > 0.0
-        right, count = correct(Q, p, C, d, equal, low, at, z, x, force, active, vn, vk)
-        if right:
-            return SOLVED, count
-        shift(C, d, equal, at, z, s)
-    else:
-        start(Q, p, C, d, equal, low, at, z, s, vk)
-    count += 1
     guessed_at, found = math.inf, MAX_ITERATIONS
     for _ in range(limit):
         merit, ending = look(Q, p, C, d, equal, at, z, s, dual, primal, vn, vk)
@@ -264,3 +253,35 @@ def search(Q, p, C, d, equal, tol, limit, warm, x, force, active, low, vn, vk): 
     row_weights(active, vk[0])
     factorise(Q, C, vk[0], low)
     return found, count
+
+
+@jit
+def search(Q, p, C, d, equal, tol, limit, warm, x, force, active, low, vn, vk):  # type: ignore[no-untyped-def]
+    """Solves a program that is equilibrated.
+
+    Arguments:
+        warm: whether x and `force` are the start.
+        x, force, active, low: where the solution, its active rows and the factor of the reduced system are written.
+        vn, vk: room to work, shapes (8, n) and (8, k).
+
+    Returns:
+        The status, and how many matrices were factorised.
+    """
+    k, count = C.shape[0], 0
+    at, z, s = vn[4], vk[4], vk[5]
+    at[:] = x
+    z[:] = force
+    if warm:
+        for i in range(k):
+            active[i] = equal[i] or z[i] > 0.0
+        right, count = correct(Q, p, C, d, equal, low, at, z, x, force, active, vn, vk)
+        if right:
+            return SOLVED, count
+        shift(C, d, equal, at, z, s)
+        found, tries = follow(Q, p, C, d, equal, tol, limit, x, force, active, low, vn, vk)
+        count += tries
+        if found != MAX_ITERATIONS:
+            return found, count
+    start(Q, p, C, d, equal, low, at, z, s, vk)  # for what a warm start has led astray too
+    found, tries = follow(Q, p, C, d, equal, tol, limit, x, force, active, low, vn, vk)
+    return found, count + tries

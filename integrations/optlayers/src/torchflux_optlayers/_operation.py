@@ -168,7 +168,8 @@ class _Solve(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
         """Keeps the reduced system and its solution."""
-        result, ctx.route = Result(*output), inputs[-2].route
+        result, options = Result(*output), inputs[-2]
+        ctx.route, ctx.may_fail = options.route, options.on_failure != "raise"
         kept = inputs[0], inputs[2], result.active, result.low, result.scales, result.status, result.x, result.force
         ctx.save_for_backward(*kept)
         ctx.save_for_forward(*kept)
@@ -181,6 +182,8 @@ class _Solve(torch.autograd.Function):
         given = *system, *cotangents[:2], ctx.route
         once = not torch.is_grad_enabled() and _alone() and _plain(*given[:-1])
         u, v = _reduced_solved(*given) if once else _Reduced.apply(*given)
+        if ctx.may_fail:  # where u and v are 0, what is no number has no influence
+            x, force = x.nan_to_num(), force.nan_to_num()
         return -_outer(u, x), -u, -_outer(v, x) - _outer(force, u), v, *[None] * 5
 
     @staticmethod

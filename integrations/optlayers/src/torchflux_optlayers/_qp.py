@@ -88,7 +88,7 @@ def _warm(found: Arguments, start: QPSolution) -> tuple[Tensor, Tensor]:
     force = torch.cat((start.z, start.y), -1).detach()
     k, n = found.C.shape[1:]
     if start.x.shape[-1] != n or force.shape[-1] != k or start.z.shape[-1] != found.m:
-        given = tuple(start.x.shape[-1:]), tuple(start.z.shape[-1:]), tuple(start.y.shape[-1:])
+        given = start.x.shape[-1], start.z.shape[-1], start.y.shape[-1]
         raise ValueError(
             f"warm_start has {given} variables and multipliers: here there are {n}, {found.m} and {k - found.m}"
         )

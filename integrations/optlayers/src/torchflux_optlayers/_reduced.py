@@ -52,9 +52,11 @@ def reduced(
         above, below = r - pulls[0] - pulls[1], (t - inner(C, x)) * active
         size = 1 + torch.cat((r, t * active, *pulls), 1).abs().amax(1)
         error = torch.cat((above, below), 1).abs().amax(1) / size
-        if ((error <= SMALL) | (error >= before)).all():
+        going = (error > SMALL) & (error < before)
+        if not going.any():
             break
-        before = error
+        before = torch.where(going, error, 0.0)  # whoever is done doesn't go on with the others
         step = torch.cholesky_solve((above + inner(C.mT, below / DELTA))[..., None], low)[..., 0]
-        x, force = x + step, force + (inner(C, step) - below) / DELTA * active
+        more = (inner(C, step) - below) / DELTA * active
+        x, force = torch.where(going[:, None], x + step, x), torch.where(going[:, None], force + more, force)
     return x, force, error

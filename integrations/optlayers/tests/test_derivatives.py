@@ -1,0 +1,176 @@
+"""Derivatives with respect to every argument, of all orders, under every transform."""
+
+import pytest
+import torch
+from random_programs import batch
+from torch.autograd import gradcheck, gradgradcheck
+from torch.func import grad, hessian, jacfwd, jacrev, jvp, vmap
+
+from torchflux_optlayers import _operation, solve_osqp, solve_qp
+
+WIDE = torch.float64
+ALL = tuple(range(6))
+
+
+@pytest.fixture(params=["native", "torch"])
+def route(request):
+    if request.param == "native":
+        pytest.importorskip("numba")
+    return request.param
+
+
+def programs(size=2):
+    return [v.requires_grad_() for v in batch("strictly convex", size)]
+
+
+def everything(*args, route="auto"):
+    """All of a solution that has derivatives."""
+    return torch.cat(solve_qp(*args, route=route)[:4], -1)
+
+
+def loss(*args):
+    return (everything(*args) ** 3).sum()
+
+
+def test_finite_differences(route):
+    def solve(*args):
+        return everything(*args, route=route)
+
+    assert gradcheck(
+        solve, programs(1), eps=1e-4, atol=1e-6, rtol=1e-6, fast_mode=route == "torch", check_forward_ad=True
+    )
+
+
+def test_second_differences(route):
+    solve = lambda *args: everything(*args, route=route)
+    assert gradgradcheck(solve, programs(1), eps=1e-4, atol=1e-5, rtol=1e-5, fast_mode=route == "torch")
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_a_wrong_gradient_is_noticed(part, monkeypatch):
+    right = _operation._Solve.backward
+
+    def wrong(ctx, *cotangents):
+        found = list(right(ctx, *cotangents))
+        found[part] = found[part] * 1.001
+        return tuple(found)
+
+    monkeypatch.setattr(_operation._Taped, "backward", staticmethod(wrong))
+    with pytest.raises(RuntimeError, match="Jacobian mismatch"):
+        gradcheck(everything, programs(1), eps=1e-4, atol=1e-6, rtol=1e-6)
+
+
+def test_a_matrix_that_is_not_symmetric_counts_by_its_symmetric_part():
+    Q, *rest = programs(1)
+    lopsided = (Q + torch.triu(torch.ones(6, 6, dtype=WIDE), 1) * 0.1).detach().requires_grad_()
+    assert gradcheck(lambda Q: everything(Q, *rest), (lopsided,), atol=1e-6)
+
+
+def test_osqps_form():
+    P, q, A, u, *_ = programs(1)
+    level = (torch.arange(10) < 2).expand(1, 10)
+    lower = torch.where(level, u - 0.1, u - 3).detach()
+    solve = lambda P, q, A, l, u: solve_osqp(P, q, A, torch.where(level, u - 0.1, l), torch.where(level, u - 0.1, u)).x
+    assert gradcheck(solve, (P, q, A, lower.requires_grad_(), u), atol=1e-6)
+
+
+def test_jacobians_in_both_modes():
+    args = [v.detach() for v in programs(1)]
+    expected = torch.autograd.functional.jacobian(everything, tuple(args))
+    for transform in (jacrev, jacfwd):
+        for a, b in zip(transform(everything, ALL)(*args), expected, strict=True):
+            torch.testing.assert_close(a, b)
+
+
+def test_second_derivatives_in_all_modes():
+    Q, p, *rest = (v.detach() for v in programs(1))
+    f = lambda p: loss(Q, p, *rest)
+    expected = torch.autograd.functional.hessian(f, p)
+    for outer in (jacfwd, jacrev):
+        for inner in (jacfwd, jacrev):
+            torch.testing.assert_close(outer(inner(f))(p), expected)
+    torch.testing.assert_close(hessian(f)(p), expected)
+    assert expected.abs().max() > 0.1
+
+
+def test_transforms_of_single_programs():
+    args = [v.detach() for v in programs(4)]
+    expected = torch.autograd.grad(loss(*(leaves := [v.clone().requires_grad_() for v in args])), leaves)
+    for a, b in zip(grad(loss, ALL)(*args), expected, strict=True):
+        torch.testing.assert_close(a, b)
+    for a, b in zip(vmap(grad(loss, ALL))(*args), expected, strict=True):
+        torch.testing.assert_close(a, b)
+    shared = vmap(lambda p: solve_qp(args[0][0], p, *(v[0] for v in args[2:])).x)(args[1] / 10)
+    torch.testing.assert_close(shared, solve_qp(args[0][0], args[1] / 10, *(v[0] for v in args[2:])).x)
+    tangents = [torch.ones_like(v) for v in args]
+    _, pushed = jvp(loss, tuple(args), tuple(tangents))
+    torch.testing.assert_close(pushed, sum(v.sum() for v in expected))
+
+
+def test_vmap_names_the_failures():
+    Q, p, G, h, A, b = batch("infeasible", 3)
+    G[0], h[0] = 0, 1
+    with pytest.raises(RuntimeError, match=r"INFEASIBLE at \(1,\), \(2,\)|INFEASIBLE at 1, 2"):
+        vmap(lambda *args: solve_qp(*args).x)(Q, p, G, h, A, b)
+
+
+def test_compiled_as_one_graph():
+    args = programs()
+    expected = torch.autograd.grad(loss(*args), args)
+    for a, b in zip(
+        torch.autograd.grad(torch.compile(loss, backend="aot_eager", fullgraph=True)(*args), args),
+        expected,
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b)
+    plain = [v.detach() for v in args]
+    compiled = torch.compile(lambda *args: grad(loss, ALL)(*args), backend="aot_eager", fullgraph=True)
+    for a, b in zip(compiled(*plain), expected, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_the_kink_has_the_derivative_of_the_side_without_a_force():
+    p = torch.zeros(1, dtype=WIDE, requires_grad=True)
+    bound = torch.zeros(1, dtype=WIDE, requires_grad=True)
+    x = solve_qp(torch.ones(1, 1, dtype=WIDE), p, -torch.ones(1, 1, dtype=WIDE), bound).x  # relu(-p) at 0
+    assert [g.item() for g in torch.autograd.grad(x, (p, bound))] == pytest.approx([-1, 0])
+
+
+def test_rows_that_depend_on_each_other_share_the_derivative():
+    Q, p = torch.eye(2, dtype=WIDE), torch.tensor([-2.0, -1.0], dtype=WIDE)
+    G = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]], dtype=WIDE)
+    h = torch.tensor([1.0, 1.0, 5.0], dtype=WIDE, requires_grad=True)
+    solution = solve_qp(Q, p, G, h)
+    torch.testing.assert_close(solution.z.detach(), torch.tensor([0.5, 0.5, 0.0], dtype=WIDE))
+    (grad_h,) = torch.autograd.grad(solution.x.sum(), h)
+    torch.testing.assert_close(grad_h, torch.tensor([0.5, 0.5, 0.0], dtype=WIDE))
+
+
+def test_no_gradient_where_the_minimiser_is_not_unique(route):
+    p = -torch.ones(2, 2, dtype=WIDE)
+    p[1, 0] = -2  # here it is
+    p.requires_grad_()
+    G = torch.cat((torch.ones(1, 2), -torch.eye(2))).to(WIDE)
+    h = torch.tensor([1.0, 0.0, 0.0], dtype=WIDE, requires_grad=True)
+    solution = solve_qp(torch.zeros(2, 2, dtype=WIDE), p, G, h, route=route)
+    torch.testing.assert_close(solution.x[1].detach(), torch.tensor([1.0, 0.0], dtype=WIDE))
+    (grad_p,) = torch.autograd.grad(solution.x[:, 0].sum(), p, retain_graph=True)
+    assert grad_p.isnan().any(1).tolist() == [True, False]
+    (grad_h,) = torch.autograd.grad(solution.x[1, 0], h)
+    torch.testing.assert_close(grad_h, torch.tensor([1.0, 0.0, 1.0], dtype=WIDE))
+
+
+def test_small_cotangents_are_not_lost(route):
+    args = programs(3)
+    x = solve_qp(*args, route=route).x
+    large, small = (torch.autograd.grad(c * x.sum(), args, retain_graph=True) for c in (1.0, 1e-20))
+    for a, b in zip(large, small, strict=True):
+        torch.testing.assert_close(b * 1e20, a)
+
+
+def test_gradients_keep_the_dtype(route):
+    args = [v.detach().float().requires_grad_() for v in programs(4)]
+    wide = [v.detach().double().requires_grad_() for v in args]
+    found = torch.autograd.grad(solve_qp(*args, route=route).x.sum(), args)
+    for a, b in zip(found, torch.autograd.grad(solve_qp(*wide).x.sum(), wide), strict=True):
+        torch.testing.assert_close(a, b.float())
