@@ -1,0 +1,170 @@
+"""Quadratic programs as layers, forward and backward, against the peers, side by side in one run.
+
+python benchmarks/optlayers.py [--rounds N] [--threads N] [--batches 1,32,256]
+
+qpth, qpax and cvxpylayers take part where they are installed. All compute the minimisers and the gradients with respect
+to every number of the programs in float64; how far they are from ours is printed, and how far ours are from differences.
+"""
+
+import argparse
+import importlib
+import warnings
+
+import numpy as np
+import torch
+from timing import alternate, table
+
+from torchflux_optlayers import solve_qp
+
+WIDE = torch.float64
+
+
+def programs(batch, n, m):
+    """Q as its root S, p, G, h and a cotangent of x: those of `peers/w5.py`."""
+    rng = np.random.default_rng(0)
+    root = 0.3 * rng.standard_normal((batch, n, n)) / n**0.5 + np.eye(n)
+    rest = 2 * rng.standard_normal((batch, n)), rng.standard_normal((batch, m, n)), rng.uniform(0.1, 1, (batch, m))
+    return [torch.tensor(v) for v in (root, *rest, rng.standard_normal((batch, n)))]
+
+
+def taped(layer):
+    """x and the gradients for S, p, G and h of a layer of PyTorch's; `layer` takes Q, or S if it says so."""
+
+    def run(S, p, G, h, weight):
+        leaves = [v.detach().requires_grad_() for v in (S, p, G, h)]
+        matrix = leaves[0] if getattr(layer, "root", False) else leaves[0].mT @ leaves[0]
+        x = layer(matrix, *leaves[1:])
+        (x * weight).sum().backward()
+        return [x.detach(), *(v.grad for v in leaves)]
+
+    return run
+
+
+def ours(route):
+    return taped(lambda *args: solve_qp(*args, route=route).x)
+
+
+def of_qpth():
+    from qpth.qp import QPFunction
+
+    none = torch.empty(0, dtype=WIDE)
+    solver = QPFunction(verbose=-1, eps=1e-10, maxIter=30, check_Q_spd=False)
+    return taped(lambda *args: solver(*args, none, none))
+
+
+def of_cvxpylayers(n, m):
+    import cvxpy as cp
+    from cvxpylayers.torch import CvxpyLayer
+
+    x, S, p, G, h = cp.Variable(n), cp.Parameter((n, n)), cp.Parameter(n), cp.Parameter((m, n)), cp.Parameter(m)
+    problem = cp.Problem(cp.Minimize(0.5 * cp.sum_squares(S @ x) + p @ x), [G @ x <= h])
+    built = CvxpyLayer(problem, parameters=[S, p, G, h], variables=[x])
+
+    def layer(*args):
+        return built(*args)[0]
+
+    layer.root = True
+    return taped(layer)
+
+
+def of_qpax(n):
+    import jax
+    import jax.numpy as jnp
+    import qpax
+
+    jax.config.update("jax_enable_x64", True)
+
+    def minimiser(Q, p, G, h):
+        options = {"solver_tol": 1e-9, "target_kappa": 1e-9}
+        return qpax.solve_qp_primal(Q, p, jnp.zeros((0, n)), jnp.zeros(0), G, h, **options)
+
+    def loss(S, p, G, h, weight):
+        x = jax.vmap(minimiser)(jnp.swapaxes(S, 1, 2) @ S, p, G, h)
+        return (x * weight).sum(), x
+
+    both = jax.jit(jax.grad(loss, (0, 1, 2, 3), has_aux=True))
+
+    def run(*args):
+        grads, x = both(*(jnp.asarray(v.numpy()) for v in args))
+        return [torch.tensor(np.asarray(v)) for v in (x, *grads)]
+
+    return run
+
+
+def peers(n, m):
+    """All that are installed."""
+    found = {"torchflux, native": ours("native"), "torchflux, torch": ours("torch")}
+    makers = {"qpth": of_qpth, "qpax": lambda: of_qpax(n), "cvxpylayers": lambda: of_cvxpylayers(n, m)}
+    for name, make in makers.items():
+        try:
+            importlib.import_module(name)
+            found[name] = make()
+        except ImportError as reason:
+            print(f"{name} is left out: {reason}")
+    return found
+
+
+def errors(run, arguments, expected):
+    """The largest difference of each result, in relation to the largest number in it."""
+    pairs = zip(run(*arguments), expected, strict=True)
+    return ", ".join(f"{float((a - b).abs().max() / b.abs().max()):.0e}" for a, b in pairs)
+
+
+def slope_error(arguments, step=1e-5):
+    """How far our gradient for all of the numbers is from a central difference along a random direction."""
+    generator = torch.Generator().manual_seed(0)
+    *leaves, weight = arguments
+    ways = [torch.randn(v.shape, generator=generator, dtype=WIDE) for v in leaves]
+
+    def loss(t):
+        S, p, G, h = (v + t * way for v, way in zip(leaves, ways, strict=True))
+        return (solve_qp(S.mT @ S, p, G, h).x * weight).sum()
+
+    _, *grads = ours("native")(*arguments)
+    slope = sum((g * way).sum() for g, way in zip(grads, ways, strict=True))
+    return float(abs((loss(step) - loss(-step)) / (2 * step) - slope) / abs(slope))
+
+
+def layers(batch, n, m, rounds):
+    arguments = programs(batch, n, m)
+    found = peers(n, m)
+    expected = found["torchflux, native"](*arguments)
+    print(f"\nrelative differences from ours in x and the gradients for S, p, G, h; ours from differences: "
+          f"{slope_error(programs(1, n, m)):.0e} (one program)")  # fmt: skip
+    for name, run in list(found.items())[1:]:
+        print(f"- {name}: {errors(run, arguments, expected)}")
+    calls = {name: lambda run=run: run(*arguments) for name, run in found.items()}
+    title = f"{batch} programs with {n} variables and {m} inequalities, forward and backward"
+    table(title, alternate(calls, rounds), "torchflux, native")
+
+
+def warm_starts(length=50):
+    """Systems factorised, and the time, along a sequence of programs that changes by a hundredth each time."""
+    S, p, G, h, _ = programs(32, 20, 10)
+    generator = torch.Generator().manual_seed(0)
+    Q, cold, warm, before = S.mT @ S, 0, 0, None
+    for _ in range(length):
+        p = p + 0.01 * p.abs().mean() * torch.randn(p.shape, generator=generator, dtype=WIDE)
+        cold += solve_qp(Q, p, G, h).iterations.double().mean().item() / length
+        before = solve_qp(Q, p, G, h, warm_start=before)
+        warm += before.iterations.double().mean().item() / length
+    print(f"\nA sequence of programs: {cold:.2f} systems factorised each, with warm starts {warm:.2f}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--batches", default="1,32,256")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")  # the peers'
+    torch.set_num_threads(options.threads)
+    print(f"torch {torch.__version__}, {options.threads} thread(s)")
+    for batch in map(int, options.batches.split(",")):
+        layers(batch, 20, 10, options.rounds)
+    layers(128, 3, 4, options.rounds)
+    warm_starts()
+
+
+if __name__ == "__main__":
+    main()
