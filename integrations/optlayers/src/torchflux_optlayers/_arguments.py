@@ -83,7 +83,8 @@ def _together(
     assert p is not None
     C, d = _stacked(Q[:, :0], block("G"), block("A")), _stacked(p[:, :0], block("h"), block("b"))
     equal = torch.zeros(d.shape, dtype=torch.bool, device=d.device)
-    equal[:, m:] = True
+    if m < d.shape[1]:
+        equal[:, m:] = True
     return Arguments((Q + Q.mT) / 2, p, C, d, equal, batch, m)
 
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from ._scaling import Program
 
-__all__ = ["available", "native_reduced", "native_solve"]
+__all__ = ["available", "native_pullback", "native_reduced", "native_solve"]
 
 MODULES = ("_constants", "_native_algebra", "_native_interior", "_native_batch")
 WORTH_THREADS = 3e-4
@@ -63,6 +63,17 @@ def native_reduced(*system: Tensor) -> tuple[Tensor, Tensor]:
     run = _compiled().reduce_some
     _share_out(lambda a, b: run(a, b, *arrays, u, v), len(u))
     return torch.from_numpy(u), torch.from_numpy(v)
+
+
+def native_pullback(*given: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The gradients for Q, p, C and d: of a reduced system with its right-hand side, and the solution x and force."""
+    arrays = [np.ascontiguousarray(v.numpy()) for v in given]
+    Q, C, r, t = arrays[0], arrays[1], arrays[6], arrays[7]
+    outs = np.empty_like(Q), np.empty_like(r), np.empty_like(C), np.empty_like(t)
+    run = _compiled().pull_some
+    _share_out(lambda a, b: run(a, b, *arrays, *outs), len(Q))
+    dQ, dp, dC, dd = (torch.from_numpy(v) for v in outs)
+    return dQ, dp, dC, dd
 
 
 def _share_out(run: Callable[[int, int], None], n: int) -> None:

@@ -97,10 +97,14 @@ def solve_some(  # type: ignore[no-untyped-def]
     vn, vk, none = np.empty((8, n)), np.empty((8, k)), np.zeros(k)
     Q_, p_, C_, d_ = np.empty((n, n)), np.empty(n), np.empty((k, n)), np.empty(k)
     for b in range(first, stop):
-        good = finite(Q[b]) and finite(p[b]) and finite(C[b]) and finite(d[b])
+        Q_[:], p_[:], C_[:], d_[:] = Q[b], p[b], C[b], d[b]
+        for i in range(k):
+            if d_[i] == math.inf and not equal[b, i]:  # no constraint: a row of zeros that is always satisfied
+                C_[i], d_[i] = 0.0, 1.0
+        good = finite(Q_) and finite(p_) and finite(C_) and finite(d_)
         if good:
-            equilibrate(Q[b], p[b], C[b], d[b], scales[b], vn, vk)
-            scale(Q[b], p[b], C[b], d[b], scales[b], Q_, p_, C_, d_)
+            equilibrate(Q_, p_, C_, d_, scales[b], vn, vk)
+            scale(Q_, p_, C_, d_, scales[b], Q_, p_, C_, d_)
             assemble(Q_, C_, none, low[b], INDEFINITE)
         if not (good and cholesky(low[b])):
             status[b], count[b] = NOT_CONVEX if good else NOT_FINITE, 0
@@ -153,3 +157,19 @@ def reduce_some(first, stop, Q, C, active, low, scales, status, r, t, u, v):  # 
             u[b, j] *= top * scales[b, j]
         for i in range(k):
             v[b, i] *= top * scales[b, n + i] / scales[b, n + k]
+
+
+@jit
+def pull_some(  # type: ignore[no-untyped-def]
+    first, stop, Q, C, active, low, scales, status, r, t, x, force, dQ, dp, dC, dd
+):
+    """Writes the gradients of the programs from `first` to `stop`, as `_operation` has them."""
+    reduce_some(first, stop, Q, C, active, low, scales, status, r, t, dp, dd)
+    for b in range(first, stop):
+        for i in range(x.shape[1]):
+            dp[b, i] = -dp[b, i]
+            for j in range(x.shape[1]):
+                dQ[b, i, j] = dp[b, i] * x[b, j]
+        for i in range(C.shape[1]):
+            for j in range(x.shape[1]):
+                dC[b, i, j] = force[b, i] * dp[b, j] - dd[b, i] * x[b, j]

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._route import Options, Result, reduced_system, solve
+from ._native import native_pullback
+from ._route import Options, Result, is_native, reduced_system, solve
 from ._scaling import Program
 from ._solution import Status, complaint
 
@@ -179,11 +180,14 @@ class _Solve(torch.autograd.Function):
     def backward(ctx: Any, *cotangents: Any) -> Any:
         """Solves the reduced system for the cotangents."""
         *system, x, force = ctx.saved_tensors
-        given = *system, *cotangents[:2], ctx.route
-        once = not torch.is_grad_enabled() and _alone() and _plain(*given[:-1])
-        u, v = _reduced_solved(*given) if once else _Reduced.apply(*given)
-        if ctx.may_fail:  # where u and v are 0, what is no number has no influence
+        if ctx.may_fail:  # where the adjoints are 0, what is no number has no influence
             x, force = x.nan_to_num(), force.nan_to_num()
+        given = *system, *cotangents[:2]
+        once = not torch.is_grad_enabled() and _alone() and _plain(*given)
+        if once and is_native(ctx.route, x):
+            found = native_pullback(*(v.double() if v.is_floating_point() else v for v in (*given, x, force)))
+            return *(v.to(x.dtype) for v in found), *[None] * 5
+        u, v = _Reduced.apply(*given, ctx.route)
         return -_outer(u, x), -u, -_outer(v, x) - _outer(force, u), v, *[None] * 5
 
     @staticmethod

@@ -13,7 +13,7 @@ from ._reduced import reduced
 from ._scaling import Program, equilibrated, scaled
 from ._solution import Status
 
-__all__ = ["Options", "Result", "reduced_system", "solve"]
+__all__ = ["Options", "Result", "is_native", "reduced_system", "solve"]
 
 
 SMALL_ENOUGH = 64
@@ -52,11 +52,8 @@ class Result(NamedTuple):
 def solve(program: Program, warm: tuple[Tensor, Tensor] | None, options: Options) -> Result:
     """Solves B programs; none of them has an influence on another."""
     Q, p, C, d = (v.detach().to(torch.float64) for v in program.numbers)
-    absent = (d == torch.inf) & ~program.equal
-    if absent.any():  # no constraint: a row of zeros that is always satisfied
-        C, d = C.masked_fill(absent[..., None], 0.0), d.masked_fill(absent, 1.0)
     program = Program(Q, p, C, d, program.equal)
-    if _is_native(options.route, *program):
+    if is_native(options.route, Q):
         start = None if warm is None else (warm[0].detach().double(), warm[1].detach().double())
         result = Result(*native_solve(program, start, options.tol, options.max_iterations))
     else:
@@ -64,20 +61,25 @@ def solve(program: Program, warm: tuple[Tensor, Tensor] | None, options: Options
     return diagnosed(program, result) if result.status.any() else result
 
 
-def _is_native(route: str, *tensors: Tensor) -> bool:
+def is_native(route: str, Q: Tensor) -> bool:
     """Whether it is the compiled program's turn: on the CPU, for matrices in which LAPACK's blocks don't pay.
 
     Raises:
         RuntimeError: the route is "native", and that can't be.
     """
-    on_cpu = all(v.device.type == "cpu" for v in tensors)
+    on_cpu = Q.device.type == "cpu"
     if route == "native" and not (on_cpu and available()):
         wanted = "that takes tensors on the CPU" if available() else "pip install 'torchflux-optlayers[native]'"
         raise RuntimeError(f"route='native': {wanted}; or choose route='torch'")
-    return route != "torch" and on_cpu and available() and (route == "native" or tensors[0].shape[1] <= SMALL_ENOUGH)
+    return route != "torch" and on_cpu and available() and (route == "native" or Q.shape[1] <= SMALL_ENOUGH)
 
 
 def _solve(program: Program, warm: tuple[Tensor, Tensor] | None, options: Options) -> Result:
+    Q, p, C, d, equal = program
+    absent = (d == torch.inf) & ~equal
+    if absent.any():  # no constraint: a row of zeros that is always satisfied
+        C, d = C.masked_fill(absent[..., None], 0.0), d.masked_fill(absent, 1.0)
+        program = Program(Q, p, C, d, equal)
     good = _finite(program)
     even, scales = equilibrated(_harmless(program, good))
     n = program.p.shape[1]
@@ -128,7 +130,7 @@ def reduced_system(
     Those of programs without a solution, and those that have none themselves, give NaN; for zeros they give zeros.
     """
     Q, C, r, t = (v.detach().double() for v in (Q, C, r, t))
-    if _is_native(route, Q):
+    if is_native(route, Q):
         return native_reduced(Q, C, active, low, scales, status, r, t)
     n = Q.shape[1]
     even = scaled(Program(Q, r, C, t, active), scales)
