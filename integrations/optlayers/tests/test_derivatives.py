@@ -174,3 +174,19 @@ def test_gradients_keep_the_dtype(route):
     found = torch.autograd.grad(solve_qp(*args, route=route).x.sum(), args)
     for a, b in zip(found, torch.autograd.grad(solve_qp(*wide).x.sum(), wide), strict=True):
         torch.testing.assert_close(a, b.float())
+
+
+@pytest.mark.parametrize("kind", ["strictly convex", "badly scaled"])
+def test_slopes_of_many_programs(kind, route):
+    generator = torch.Generator().manual_seed(0)
+    args = [v.requires_grad_() for v in batch(kind, 200)]
+    ways = [1e-6 * v.detach() * torch.randn(v.shape, generator=generator, dtype=WIDE) for v in args]
+    solution = solve_qp(*args, route=route)
+    weight = torch.randn(solution.x.shape, generator=generator, dtype=WIDE) / solution.x.detach()
+    above, below = (solve_qp(*(v + sign * w for v, w in zip(args, ways, strict=True)), route=route) for sign in (1, -1))
+    smooth = ((above.z > 0) == (below.z > 0)).all(1)
+    grads = torch.autograd.grad((solution.x * weight).sum(), args)
+    slopes = sum((g * w).flatten(1).sum(1) for g, w in zip(grads, ways, strict=True))
+    differences = ((above.x - below.x) * weight).sum(1) / 2
+    assert smooth.sum() > 190
+    torch.testing.assert_close(slopes[smooth], differences[smooth], rtol=1e-6, atol=1e-12)
