@@ -113,3 +113,12 @@ def test_without_numba(monkeypatch):
     assert solve_qp(torch.eye(2), torch.ones(2)).solved
     with pytest.raises(RuntimeError, match=r"pip install 'torchflux-optlayers\[native\]'"):
         solve_qp(torch.eye(2), torch.ones(2), route="native")
+
+
+def test_what_a_linear_program_knows(route):
+    """One iteration proves nothing: HiGHS says which have no solution, beside bounds that are infinite too."""
+    for kind, status in (("infeasible", Status.INFEASIBLE), ("unbounded", Status.UNBOUNDED)):
+        Q, p, G, h, A, b = batch(kind, 10)
+        G, h = torch.cat((G, G[:, :1]), 1), torch.cat((h, torch.full_like(b, torch.inf)), 1)
+        found = solve_qp(Q, p, G, h, A, b, on_failure="nan", max_iterations=1, route=route)
+        assert found.status.tolist() == [status] * 10

@@ -22,11 +22,12 @@ def diagnosed(program: Program, result: "Result") -> "Result":
 
 
 def _reason(Q: np.ndarray, p: np.ndarray, C: np.ndarray, d: np.ndarray, equal: np.ndarray) -> Status:
-    feasible = linprog(0 * p, C[~equal], d[~equal], C[equal], d[equal], (None, None))
+    bounded = ~equal & np.isfinite(d)
+    feasible = linprog(0 * p, C[bounded], d[bounded], C[equal], d[equal], (None, None))
     if feasible.status == 2:
         return Status.INFEASIBLE
     level = np.concatenate((C[equal], Q))
-    ray = linprog(p, C[~equal], 0 * d[~equal], level, np.zeros(len(level)), (-1, 1))
+    ray = linprog(p, C[bounded], 0 * d[bounded], level, np.zeros(len(level)), (-1, 1))
     if feasible.status == 0 and ray.status == 0 and ray.fun < -1e-7 * max(1, abs(p).max()):
         return Status.UNBOUNDED
     return Status.MAX_ITERATIONS

@@ -38,10 +38,10 @@ def _solved(Q: Tensor, p: Tensor, C: Tensor, d: Tensor, equal: Tensor, warm_x: T
             options: Options, shape: list[int]) -> Tensors:  # fmt: skip
     """The fields of a `Result`, x and force in the dtype of Q."""
     warm = None if warm_x is None or warm_force is None else (warm_x, warm_force)
-    result = solve(Program(Q, p, C, d, equal), warm, options)
-    if options.on_failure != "best" and (message := complaint(result.status, shape)):
+    result, failed = solve(Program(Q, p, C, d, equal), warm, options)
+    if failed and options.on_failure != "best":
         if options.on_failure == "raise":
-            raise RuntimeError(message)
+            raise RuntimeError(complaint(result.status, shape))
         bad = (result.status != Status.SOLVED)[:, None]
         result = result._replace(x=result.x.masked_fill(bad, torch.nan), force=result.force.masked_fill(bad, torch.nan))
     return Result(result.x.to(Q.dtype), result.force.to(Q.dtype), *result[2:])
@@ -175,6 +175,7 @@ class _Solve(torch.autograd.Function):
         ctx.save_for_backward(*kept)
         ctx.save_for_forward(*kept)
         ctx.mark_non_differentiable(*output[2:])
+        ctx.set_materialize_grads(False)
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Any) -> Any:
@@ -182,7 +183,8 @@ class _Solve(torch.autograd.Function):
         *system, x, force = ctx.saved_tensors
         if ctx.may_fail:  # where the adjoints are 0, what is no number has no influence
             x, force = x.nan_to_num(), force.nan_to_num()
-        given = *system, *cotangents[:2]
+        pairs = zip(cotangents, (x, force), strict=False)
+        given = *system, *(torch.zeros_like(like) if c is None else c for c, like in pairs)
         once = not torch.is_grad_enabled() and _alone() and _plain(*given)
         if once and is_native(ctx.route, x):
             found = native_pullback(*(v.double() if v.is_floating_point() else v for v in (*given, x, force)))

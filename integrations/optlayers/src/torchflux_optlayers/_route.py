@@ -49,8 +49,8 @@ class Result(NamedTuple):
     """Those of the equilibration, shape (B, n + k + 1)."""
 
 
-def solve(program: Program, warm: tuple[Tensor, Tensor] | None, options: Options) -> Result:
-    """Solves B programs; none of them has an influence on another."""
+def solve(program: Program, warm: tuple[Tensor, Tensor] | None, options: Options) -> tuple[Result, bool]:
+    """Solves B programs, of which none has an influence on another; says whether one wasn't solved."""
     Q, p, C, d = (v.detach().to(torch.float64) for v in program.numbers)
     program = Program(Q, p, C, d, program.equal)
     if is_native(options.route, Q):
@@ -58,7 +58,7 @@ def solve(program: Program, warm: tuple[Tensor, Tensor] | None, options: Options
         result = Result(*native_solve(program, start, options.tol, options.max_iterations))
     else:
         result = _solve(program, warm, options)
-    return diagnosed(program, result) if result.status.any() else result
+    return (diagnosed(program, result), True) if result.status.any() else (result, False)
 
 
 def is_native(route: str, Q: Tensor) -> bool:

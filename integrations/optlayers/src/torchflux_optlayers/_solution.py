@@ -68,10 +68,8 @@ class QPSolution(NamedTuple):
         return self.status == Status.SOLVED
 
 
-def complaint(status: Tensor, shape: Sequence[int]) -> str | None:
-    """Which elements of a batch of this shape failed, and why; `None` where none did."""
-    if not status.any():
-        return None
+def complaint(status: Tensor, shape: Sequence[int]) -> str:
+    """Which elements of a batch of this shape failed, and why."""
     failed = status.nonzero()[:, 0].tolist()
     parts = []
     for kind, advice in ADVICE.items():
