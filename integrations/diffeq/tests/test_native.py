@@ -99,6 +99,10 @@ def blowing_up(t, y, args):
     return np.array([y[0] * y[0]])
 
 
+def defined_at_the_start(t, y, args):
+    return np.array([y[0] * np.where(t > 0.0, np.nan, 1.0)])
+
+
 def fresh(f):
     """A native function of its own, with programs of its own."""
     return native(types.FunctionType(f.__code__, f.__globals__, f.__name__, f.__defaults__, f.__closure__))
@@ -289,6 +293,19 @@ def test_failures(y0, status, options, plain):
         solve(f, y, TIMES[:6], route="native", **{**options, "throw": True})
 
 
+def test_an_undefined_slope_is_noticed_at_once(plain):
+    """By both routes, after as many steps."""
+    for controller in (PID(), Fixed(0.25)):
+        y0, rates = leaf(0.7, 1.2), tensor(math.nan, 1.0, 3.0, 1.0)
+        found = compared(fresh(predators), y0, TIMES[:6], rates, (y0,), controller=controller, throw=False)
+        assert found.status is Status.UNDEFINED
+        assert found.stats.steps == 1
+    y0 = leaf(1.0)
+    found = compared(fresh(defined_at_the_start), y0, TIMES[:6], None, (y0,), throw=False)
+    assert found.status is Status.NOT_FINITE
+    assert found.stats.steps < 100
+
+
 def test_bad_input_has_the_same_errors(plain):
     f = fresh(predators)
     for y0, ts in (((0.7, math.nan), (0.0, 1.0)), ((0.7, 1.2), (0.0, 1.0, 1.0)), ((0.7, 1.2), (0.0, 2.0, 1.0)),
@@ -426,6 +443,24 @@ def test_machine_code(tmp_path):
     compared(fresh(predators), y0, TIMES, p, (y0, p), controller=FINE)
     batch = (torch.rand(40, 2, dtype=DTYPE) + 0.5).requires_grad_()
     compared(fresh(predators), batch, TIMES, p, (batch, p), controller=FINE, batched=True)
+
+
+@pytest.mark.parametrize("options", [{"controller": FINE}, {"controller": Fixed(0.25), "solver": Euler()}])
+def test_machine_code_notices_nan(options):
+    """A compiler that may regroup sums makes `isfinite` true: one sample is undefined at once, one blows up."""
+    y0 = tensor(0.7, 1.2).expand(3, 2)
+    rates = tensor(*RATES).repeat(3, 1)
+    rates[1, 0], rates[2, 3] = math.nan, 1e60
+    solutions = [
+        solve(fresh(predators), y0, TIMES, per_sample(rates), batched=True, throw=False, route=route, **options)
+        for route in ("native", "torch")
+    ]
+    found, expected = solutions
+    assert found.status.tolist() == expected.status.tolist()
+    assert found.status[:2].tolist() == [Status.SUCCESS, Status.UNDEFINED]
+    assert found.status[2] in (Status.NOT_FINITE, Status.UNDEFINED, Status.STALLED)
+    assert torch.equal(found.ys.isnan(), expected.ys.isnan())
+    assert torch.equal(found.stats.steps, expected.stats.steps)
 
 
 def test_machine_code_of_float32():

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ._march import Status
+from ._march import NOTHING, Status
 from ._native_march import REFUSED, march_text
 from ._native_slope import SlopeCode
 from ._native_sweep import sweep_text
@@ -35,7 +35,8 @@ class NativeProgram:
         names = "\n".join(f"{status.name} = {int(status)}" for status in Status)
         return (
             f"T = np.{np.dtype(self.dtype).name}\nSHORTEST, TINY = {4 * float(real.eps)!r}, {float(real.tiny)!r}\n"
-            f"RUNNING, REFUSED = -1, {REFUSED}\n{names}\n{constants(self.tableau)}"
+            f"LARGEST = T({float(real.max)!r})\n"
+            f"RUNNING, REFUSED, NOTHING = -1, {REFUSED}, {NOTHING!r}\n{names}\n{constants(self.tableau)}"
         )
 
     def source(self, what: str = "march") -> str:
