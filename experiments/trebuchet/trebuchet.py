@@ -2,8 +2,8 @@
 
 The task is a distance and a wind, the aim an angle of release and a counterweight that hit it. A network gives the aim;
 how far off the throw lands is a function of the aim through three differential equations and the events that end them
-(throw.py), and the derivative of that reaches the network's weights. The idea: Innes et al. (2019), "∂P: Differentiable
-programming for control". Two ways to train:
+(throw.py), and the derivative of that reaches the network's weights. The idea: Innes, Joy & Karmali (2019),
+"Differentiable control problems". Two ways to train:
 
     gauss-newton  a throw has one number for its error and two for its aim, so one sweep through the simulation gives
                   the derivatives of all of a step's errors; damped by their mean square

@@ -25,11 +25,13 @@ class Samples:
         positions: shaped as the position, with the axes (chains, draws) in front.
         info: how the transitions went that led to the draws; NumPy arrays (chains, draws).
         state: where the chains stand, to go on from.
+        route: "native" if they were drawn by machine code, otherwise "torch".
     """
 
     positions: Tree
     info: Info
     state: State
+    route: str = "torch"
 
     @property
     def divergences(self) -> int:
@@ -74,6 +76,10 @@ def run(
         raise ValueError(f"num_samples is {num_samples} and thin {thin}: both are at least 1")
     first = positions.position if isinstance(positions, State) else positions
     layout = Positions(first, chains=True)
+    if batches is None and (native := alg.native(alg.logdensity, layout, batch)):
+        rows = native.start(layout.rows(first))
+        draws, info, rows = native.run(generator, rows, alg.tuning(rows), num_samples, thin, progress)
+        return Samples(layout.tree(draws, *draws.shape[:2]), info, shown(layout, rows), "native")
     stream = _repeated(batches) if batches is not None else None
     target = Target(alg.logdensity, layout, alg.together, (next(stream),) if stream else batch)
     if alg.needs_all_parts:
