@@ -1,22 +1,19 @@
 """Pyro's models as log densities: equal to Pyro's own potential, contained, named; what can't be one is refused."""
 
 import numpy as np
+import pyro
+import pyro.distributions as dist
 import pytest
 import torch
+from pyro import poutine
+from pyro.infer.mcmc.util import initialize_model
+from pyro.infer.reparam import LocScaleReparam
+from pyro.nn import PyroModule, PyroSample
+from pyro.util import get_rng_state
 from torch.func import grad, vmap
 
 from torchflux_mcmc import hmc, nuts, run, summary, window_adaptation
-
-pyro = pytest.importorskip("pyro")
-
-import pyro.distributions as dist  # noqa: E402
-from pyro import poutine  # noqa: E402
-from pyro.infer.mcmc.util import initialize_model  # noqa: E402
-from pyro.infer.reparam import LocScaleReparam  # noqa: E402
-from pyro.nn import PyroModule, PyroSample  # noqa: E402
-from pyro.util import get_rng_state  # noqa: E402
-
-from torchflux_mcmc.pyro import pyro_logdensity  # noqa: E402
+from torchflux_mcmc.pyro import pyro_logdensity
 
 DTYPE = torch.float64
 
