@@ -97,7 +97,6 @@ class _StochasticWatch(_Watch):
         return self.slope.mixes(t, y)
 
 
-@torch.compiler.disable
 @torch.no_grad()
 def march(
     problem: Field,

@@ -14,6 +14,7 @@ from ._adjoint import Adjoint, Task
 from ._brownian import BrownianTree
 from ._controller import PID, Fixed
 from ._dense import Dense, SaveAt
+from ._eager import eager
 from ._field import Field
 from ._foreign import chosen
 from ._interrupted import interrupted
@@ -34,6 +35,7 @@ __all__ = ["solve"]
 Tree = Any
 
 
+@eager
 def solve(
     f: Callable[..., Tree] | SDE,
     y0: Tree,
@@ -87,9 +89,6 @@ def solve(
     >>> solution.ys[-1]
     tensor([0.1353])
     """
-    if torch.compiler.is_dynamo_compiling():
-        given: Any = (solver, controller, saveat, adjoint, events, callbacks, dt0, max_steps, batched, generator)
-        return _between_graphs(f, y0, ts, args, *given, throw, route)
     solver = named(solver) if isinstance(solver, str) else solver or usual(f)
     method, adjoint = Method(solver, controller or PID(), dt0, max_steps), chosen(solver, adjoint)
     refuse(f, method.solver, adjoint, generator)
@@ -113,26 +112,6 @@ def _failed(status: Any) -> bool:
     if isinstance(status, int):
         return Status(status).failed
     return bool(status.any()) and any(Status(one).failed for one in status.unique().tolist())
-
-
-@torch.compiler.disable
-def _between_graphs(*args: Any) -> Solution:
-    """`solve` in a program that is compiled: as it is, between two graphs."""
-    names = [
-        "solver",
-        "controller",
-        "saveat",
-        "adjoint",
-        "events",
-        "callbacks",
-        "dt0",
-        "max_steps",
-        "batched",
-        "generator",
-        "throw",
-        "route",
-    ]
-    return solve(*args[:4], **dict(zip(names, args[4:], strict=True)))
 
 
 def _task(f: Any, y0: Tree, ts: Any, args: Tree, method: Method, batched: bool, generator: Any) -> Task:
