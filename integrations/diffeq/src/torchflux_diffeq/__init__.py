@@ -37,6 +37,7 @@ from ._stochastic import *
 from ._symplectic import *
 from ._tableau import *
 from ._torchdiffeq import *
+from ._unreached import UnreachedWarning, unreached
 
 __version__ = "0.1.0"
 __all__ = [name for name in dir() if not name.startswith("_")]

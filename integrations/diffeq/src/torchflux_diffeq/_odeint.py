@@ -15,7 +15,7 @@ from ._odeint_fixed import FIXED, Grid
 __all__ = ["odeint", "odeint_adjoint", "odeint_event"]
 
 Tree = Any
-THEIRS = ("dopri8", "explicit_adams", "implicit_adams", "fixed_adams")
+THEIRS = ("explicit_adams", "implicit_adams", "fixed_adams")
 """The methods that are torchdiffeq's own."""
 CALLBACKS = ("callback_step", "callback_accept_step", "callback_reject_step")
 OF_THE_WAY_THERE = ("norm", "first_step", "max_num_steps", "jump_t", "step_t")
@@ -37,8 +37,8 @@ def odeint(
 
     The whole state, a batch or not, has one step size. Methods without an error estimate ("euler", "midpoint", "heun2",
     "heun3", "rk4", which is the 3/8 rule) make a step from each time to the next, or steps of
-    `options={"step_size": ...}` between which states are linear. "dopri8" and the Adams methods are torchdiffeq's own,
-    which then has to be installed. Options that aren't here are refused; a failure is a `SolveError`.
+    `options={"step_size": ...}` between which states are linear. The Adams methods are torchdiffeq's own, which then
+    has to be installed; "scipy_solver" is `SciPy`. Options that aren't here are refused; a failure is a `SolveError`.
 
     Arguments:
         func: the slope, `func(t, y)`; shaped as the state.

@@ -12,6 +12,7 @@ from torch import Tensor
 from ._adjoint import Discrete
 from ._backsolve import Backsolve
 from ._controller import PID, Numbers
+from ._dopri8 import Dopri8
 from ._events import Event
 from ._march import Status
 from ._methods import Bosh3, Dopri5, Heun, _tableau
@@ -34,7 +35,13 @@ class Fehlberg2(ExplicitRungeKutta):
     tableau = _tableau(2, [0.5], [1 / 256, 255 / 256], [1 / 512, 255 / 256, 1 / 512], error=[-1 / 512, 0, 1 / 512, 0])
 
 
-ADAPTIVE: dict[str, Solver] = {"dopri5": Dopri5(), "bosh3": Bosh3(), "adaptive_heun": Heun(), "fehlberg2": Fehlberg2()}
+ADAPTIVE: dict[str, Solver] = {
+    "dopri8": Dopri8(),
+    "dopri5": Dopri5(),
+    "bosh3": Bosh3(),
+    "fehlberg2": Fehlberg2(),
+    "adaptive_heun": Heun(),
+}
 OF_PID = {"max_step": "dtmax", "safety": "safety", "ifactor": "factor_max", "dfactor": "factor_min"}
 """torchdiffeq's names for what a `PID` takes."""
 
@@ -120,6 +127,10 @@ class OfSciPy(Adaptive):
 
     def __post_init__(self) -> None:
         refuse_rest(self.method, self.options, "solver")
+
+    def backsolve(self, using: tuple[Tensor, ...]) -> Backsolve:
+        """Refused."""
+        raise NotImplementedError(f"adjoint_method={self.method!r}: use 'dopri5'")
 
     def event(self, f: Callable[..., Tree], y0: Tree, t: Tensor, value: Callable[[Tensor, Tree], Tensor]) -> Tensor:
         """Refused."""

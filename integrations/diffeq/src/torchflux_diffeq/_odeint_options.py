@@ -8,7 +8,7 @@ import torch
 __all__ = ["refuse_rest"]
 
 INSTEAD = {
-    "min_step": "leave it out: steps are as short as the tolerances ask for, or loosen these",
+    "min_step": "leave it out: no step is made longer for it",
     "dtype": "leave it out: steps are chosen in float64",
     "step_size": "it is of the methods with fixed steps: leave it out, or pass max_step",
 }

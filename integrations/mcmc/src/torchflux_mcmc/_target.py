@@ -38,7 +38,12 @@ class Target:
             return self._checked(self.logdensity(self.positions.tree(rows, len(rows)), *self.batch), (len(rows),))
         if len(rows) == 1 or not getattr(self.logdensity, "vectorized", True):
             return torch.stack([self._one(row) for row in rows])
-        return vmap(self._one, randomness="error")(rows)
+        try:
+            return vmap(self._one, randomness="error")(rows)
+        except RuntimeError as error:
+            if "vmap" in str(error):
+                error.add_note("all chains are evaluated at once: branch with torch.where, or pass batched=True")
+            raise
 
     def value_and_gradient(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """The log densities (chains,) and their gradients (chains, n)."""
