@@ -99,7 +99,7 @@ class _StochasticWatch(_Watch):
 
 @torch.no_grad()
 def march(
-    problem: Field,
+    problem: Any,
     y0: Tensor,
     times: Tensor,
     method: Method,
@@ -111,6 +111,7 @@ def march(
     """Solves from `times[0]` to `times[-1]`.
 
     Arguments:
+        problem: a `Field`, or what stands for one in an adjoint.
         watch: whether to find out if the slopes have a tape.
         breaks: what interrupts the steps.
         keep: whether all accepted steps are wanted.
