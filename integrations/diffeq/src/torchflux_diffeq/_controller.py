@@ -108,4 +108,4 @@ class PID:
 
 def _rms(x: Tensor) -> Numbers:
     """The root mean square of each row."""
-    return greatest(torch.linalg.vector_norm(x, dim=-1)).astype(np.float64) / x.shape[-1] ** 0.5
+    return greatest(torch.linalg.vector_norm(x, dim=-1)).astype(np.float64, copy=False) / x.shape[-1] ** 0.5

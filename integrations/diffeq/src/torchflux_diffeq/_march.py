@@ -34,11 +34,10 @@ class _Watch:
         self.slope = self.of_f = problem.on(rows)
         self.out, self.watching, self.jumps = out, watching, jumps
         self.rows: Any = slice(None) if rows is None else rows
-        self.calls = 0
+        self.calls = self.counted = 0
 
     def __call__(self, t: Tensor, y: Tensor) -> Tensor:
         self.calls += 1
-        self.out.evaluations[self.rows] += 1
         return self.noticed(self.slope, t, y)
 
     def noticed(self, slope: Slope, t: Tensor, y: Tensor) -> Tensor:
@@ -50,6 +49,12 @@ class _Watch:
         self.out.needs_gradient = k.requires_grad
         return k.detach()
 
+    def count(self) -> int:
+        """Writes down the calls since the last time, and says how many they are."""
+        calls, self.counted = self.calls - self.counted, self.calls
+        self.out.evaluations[self.rows] += calls
+        return calls
+
     def over(self, t: Numbers, ends: Numbers) -> None:
         """The slopes are those for steps from `t` to `ends` (rows,) now."""
         if self.jumps is not None:
@@ -58,7 +63,6 @@ class _Watch:
     def taped(self, t: Tensor, y: Tensor) -> Tensor:
         """The slopes with their tape, for a Jacobian."""
         self.calls += 1
-        self.out.evaluations[self.rows] += 1
         self.out.jacobians[self.rows] += 1
         return self.slope(t, y)
 
@@ -114,7 +118,7 @@ def march(
         keep: whether all accepted steps are wanted.
     """
     y, m = y0.detach(), len(y0)
-    begin, end = (float(t) for t in greatest(times[[0, -1]]))
+    begin, end = greatest(times)[[0, -1]].tolist()
     count = np.zeros(m, np.int64)
     numbers: Any = (count.copy() for _ in range(6))
     out = March(y, np.full(m, begin), *numbers)
@@ -129,6 +133,7 @@ def march(
     live.k = slope(times.detach()[0].expand(m), y)
     method.solver.begin(slope, tensor(live.t, y), y, live.k)
     live.dt = _first_steps(slope, live, method)
+    slope.count()
     ended = []
     while len(live.rows):
         trial, live, status = _advance(live, slope, end if breaks is None else breaks.targets(live.rows), method, out)
@@ -170,6 +175,7 @@ def _restarted(live: Live, part: Live, fresh: NDArray[np.bool_], slope: _Watch, 
     part.k = slope(tensor(part.t, part.y), part.y)
     dt, e1, e2, k = live.dt.copy(), live.e1.copy(), live.e2.copy(), live.k.clone()
     dt[fresh] = _first_steps(slope, part, method)
+    slope.count()
     e1[fresh] = e2[fresh] = 1.0
     k[torch.as_tensor(fresh, device=k.device)] = part.k
     return Live(live.rows, live.t, dt, e1, e2, live.steps, live.rejected, live.y, k)
@@ -180,33 +186,33 @@ def _advance(live: Live, slope: _Watch, target: Any, method: Method, out: March)
     controller, solver = method.controller, method.solver
     left = target - live.t
     last = live.dt >= left * (1 - 1e-9)
-    dt = np.where(last, left, live.dt)
-    calls, ends = slope.calls, np.where(last, target, live.t + dt)
+    dt, ends = np.where(last, left, live.dt), np.where(last, target, live.t + live.dt)
     slope.over(live.t, ends)
     step = solver.step(slope, tensor(live.t, live.y), tensor(dt, live.y), live.y, live.k, isinstance(controller, PID))
-    calls = slope.calls - calls
+    calls = slope.count()
     if isinstance(controller, PID):
         assert step.error is not None
         e0 = controller.ratio(step.error, live.y, step.y)
         accepted = e0 <= 1.0
-        following = dt * controller.factor(solver.error_order, e0, live.e1, live.e2)
-        following = np.minimum(np.where(accepted, following, np.minimum(following, dt)), controller.dtmax)
-        stalled = ~accepted & (following < _shortest(live.t, controller.dtmin, live.y.dtype))
+        following = np.minimum(dt * controller.factor(solver.error_order, e0, live.e1, live.e2), controller.dtmax)
     else:
-        e0, following = live.e1, live.dt
-        accepted = _finite(step.y)
-        stalled = ~accepted
+        e0, following, accepted = live.e1, live.dt, _finite(step.y)
     steps = live.steps + 1
     there = last if method.arrived is None else last | method.arrived(step.y, step.slope)
     status = np.where(accepted & there, int(Status.SUCCESS), RUNNING)
-    status[(status == RUNNING) & (steps >= method.max_steps)] = Status.MAX_STEPS
-    if stalled.any():
-        status[stalled] = np.where(_finite(step.y), int(Status.STALLED), int(Status.NOT_FINITE))[stalled]
+    if (late := steps >= method.max_steps).any():
+        status[late & (status == RUNNING)] = Status.MAX_STEPS
     trial = Trial(live, dt, ends, accepted, step, slope, solver)
     if accepted.all():
         live = Live(live.rows, ends, following, e0, live.e1, steps, live.rejected, step.y, step.slope)
         return trial, live, status
     out.wasted[live.rows[~accepted]] += calls
+    stalled = ~accepted
+    if isinstance(controller, PID):
+        following = np.where(accepted, following, np.minimum(following, dt))
+        stalled &= following < _shortest(live.t, controller.dtmin, live.y.dtype)
+    if stalled.any():
+        status[stalled] = np.where(_finite(step.y), int(Status.STALLED), int(Status.NOT_FINITE))[stalled]
     t, e1, e2 = (np.where(accepted, a, b) for a, b in ((ends, live.t), (e0, live.e1), (live.e1, live.e2)))
     choose = torch.as_tensor(accepted, device=live.y.device)[:, None]
     y, k = torch.where(choose, step.y, live.y), torch.where(choose, step.slope, live.k)

@@ -98,9 +98,10 @@ class Trial:
         live, accepted = self.live, self.accepted
         if accepted.all():
             return Made(live.rows, live.t, ends, self.dt, live.y, slopes)
-        which = torch.as_tensor(accepted, device=slopes.device)
-        rows, t = live.rows[accepted], live.t[accepted]
-        return Made(rows, t, ends[accepted], self.dt[accepted], live.y[which], slopes[:, which])
+        which = np.flatnonzero(accepted)
+        index = torch.as_tensor(which, device=slopes.device)
+        y, slopes = live.y.index_select(0, index), slopes.index_select(1, index)
+        return Made(live.rows[which], live.t[which], ends[which], self.dt[which], y, slopes)
 
 
 @dataclass(frozen=True)
