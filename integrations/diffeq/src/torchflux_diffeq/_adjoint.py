@@ -11,8 +11,8 @@ from torch import Tensor
 from ._breaks import Breaks
 from ._field import Field
 from ._lanes import transformed
-from ._march import March, Method, march
-from ._replay import replay, replayed
+from ._march import FEW, March, Method, march
+from ._replay import STRETCH, replay, replayed
 from ._runge_kutta import ExplicitRungeKutta
 from ._save import Saved, Saver
 from ._together import together, worthwhile
@@ -42,9 +42,9 @@ class Task:
     breaks: Breaks | None = None
     keep: bool = False
 
-    def march(self, watch: bool) -> March:
-        """The solution without a tape; `watch` asks to find out whether the slopes would have one."""
-        return march(self.problem, self.y0, self.times, self.method, self.saver, watch, self.breaks, self.keep)
+    def march(self, watch: bool, tape: int = 0) -> March:
+        """The solution; `watch` asks to find out whether the slopes would have a tape, `tape` for that of few steps."""
+        return march(self.problem, self.y0, self.times, self.method, self.saver, watch, self.breaks, self.keep, tape)
 
     def states(self, found: March) -> Tensor:
         """The states at the times between and at the end, shape (S - 1, rows, n)."""
@@ -97,16 +97,17 @@ class Discrete(Adjoint):
     def solve(self, task: Task) -> March:
         """Makes the steps, and those that were accepted once more where a gradient is wanted."""
         watch = torch.is_grad_enabled()
-        found = task.march(watch)
-        if not (transformed() or found.needs_gradient or (watch and task.times.requires_grad)):
+        stepwise = self.replay or transformed() or task.times.requires_grad
+        interrupted = task.breaks is not None or task.keep
+        found = task.march(watch, 0 if stepwise or interrupted or not watch else _short(task))
+        if found.taped or not (transformed() or found.needs_gradient or (watch and task.times.requires_grad)):
             return found
-        if task.breaks is not None or task.keep:
+        if interrupted:
             return self._replayed(task, found)
         problem, y0, times, solver = task.problem, task.y0, task.times, task.method.solver
         again = lambda y0, checkpoints: replay(problem, y0, times, solver, found, task.saver, checkpoints)
-        stepwise = self.replay or transformed() or times.requires_grad or y0.is_complex()
         whole = None
-        if not stepwise and isinstance(solver, ExplicitRungeKutta) and worthwhile(found, solver.tableau.stages):
+        if not (stepwise or y0.is_complex()) and isinstance(solver, ExplicitRungeKutta) and worthwhile(found, solver.tableau.stages):
             whole = together(problem, y0, solver, found, task.saver, partial(again, checkpoints=False))
         end, saved = whole or again(y0, self.memory == "checkpoints")
         return replace(found, y=end, saved=saved)
@@ -120,3 +121,12 @@ class Discrete(Adjoint):
         return replace(
             found, y=last.y, saved=last.saved, exact=last.t, crossed=last.crossed, between=next(iter(last.steps), None)
         )
+
+
+def _short(task: Task) -> int:
+    """Up to how many steps are made with a tape at once: it is the fastest where nothing better than a replay is left,
+    or where there are so few that it isn't worthwhile to prepare more.
+    """
+    if not isinstance(task.method.solver, ExplicitRungeKutta):
+        return 0
+    return 16 if task.y0.shape[-1] <= FEW else STRETCH

@@ -44,6 +44,10 @@ class _Watch:
         """A slope, or what else the equation has of that kind."""
         if not self.watching or self.out.needs_gradient:
             return slope(t, y)
+        if torch.is_grad_enabled():
+            k = slope(t, y)
+            self.out.needs_gradient = k.requires_grad
+            return k
         with torch.enable_grad():
             k = slope(t, y)
         self.out.needs_gradient = k.requires_grad
@@ -109,6 +113,7 @@ def march(
     watch: bool,
     breaks: Breaks | None = None,
     keep: bool = False,
+    tape: int = 0,
 ) -> March:
     """Solves from `times[0]` to `times[-1]`.
 
@@ -116,8 +121,11 @@ def march(
         watch: whether to find out if the slopes have a tape.
         breaks: what interrupts the steps.
         keep: whether all accepted steps are wanted.
+        tape: up to how many steps are made with a tape, which is forgotten where there are more of them, or where only
+            some of the samples accept one: a rejected step's derivatives may not be finite.
     """
-    y, m = y0.detach(), len(y0)
+    torch.set_grad_enabled(tape > 0)
+    y, m = y0 if tape else y0.detach(), len(y0)
     begin, end = greatest(times)[[0, -1]].tolist()
     count = np.zeros(m, np.int64)
     numbers: Any = (count.copy() for _ in range(6))
@@ -134,7 +142,7 @@ def march(
     method.solver.begin(slope, tensor(live.t, y), y, live.k)
     live.dt = _first_steps(slope, live, method)
     slope.count()
-    ended = []
+    ended: list[tuple[Indices, Tensor]] = []
     while len(live.rows):
         trial, live, status = _advance(live, slope, end if breaks is None else breaks.targets(live.rows), method, out)
         ends = trial.ends
@@ -144,6 +152,12 @@ def march(
                 part = live.keep(fresh)
                 live = _restarted(live, part, fresh, watched(part.rows, out, watch, jumps), method)
         _note(trial, ends, out, saver, keep)
+        tape -= 1
+        if torch.is_grad_enabled() and (tape < 0 or trial.accepted.any() != trial.accepted.all()):
+            torch.set_grad_enabled(False)
+            out.untape()
+            live.y, live.k = live.y.detach(), live.k.detach()
+            ended = [(rows, states.detach()) for rows, states in ended]
         leaving = status != RUNNING
         if leaving.any():
             gone = live.rows[leaving]
@@ -152,7 +166,8 @@ def march(
             out.steps[gone], out.rejected[gone] = live.steps[leaving], live.rejected[leaving]
             live = live.keep(~leaving)
             slope = watched(live.rows, out, watch, jumps)
-    if saver is not None and out.made and not out.needs_gradient:
+    out.taped = torch.is_grad_enabled()
+    if saver is not None and out.made and (out.taped or not out.needs_gradient):
         out.save(saver, keep)
     order = np.argsort(np.concatenate([rows for rows, _ in ended]))
     out.y = torch.cat([states for _, states in ended])[torch.as_tensor(order)]
@@ -214,8 +229,10 @@ def _advance(live: Live, slope: _Watch, target: Any, method: Method, out: March)
     if stalled.any():
         status[stalled] = np.where(_finite(step.y), int(Status.STALLED), int(Status.NOT_FINITE))[stalled]
     t, e1, e2 = (np.where(accepted, a, b) for a, b in ((ends, live.t), (e0, live.e1), (live.e1, live.e2)))
-    choose = torch.as_tensor(accepted, device=live.y.device)[:, None]
-    y, k = torch.where(choose, step.y, live.y), torch.where(choose, step.slope, live.k)
+    y, k = live.y, live.k
+    if accepted.any():
+        choose = torch.as_tensor(accepted, device=y.device)[:, None]
+        y, k = torch.where(choose, step.y, y), torch.where(choose, step.slope, k)
     return trial, Live(live.rows, t, following, e1, e2, steps, live.rejected + ~accepted, y, k), status
 
 
@@ -225,9 +242,10 @@ def _note(trial: Trial, ends: Numbers, out: March, saver: Saver | None, keep: bo
     out.rows.append(live.rows[accepted])
     out.ends.append(trial.ends[accepted])
     few = live.y.shape[-1] <= FEW
-    if out.needs_gradient:
-        if few and isinstance(trial.solver, ExplicitRungeKutta):
-            out.made.append(trial.made(ends, torch.stack(tuple(trial.step.slopes))))
+    if out.needs_gradient and few and isinstance(trial.solver, ExplicitRungeKutta):
+        out.made.append(trial.made(ends, torch.stack(tuple(trial.step.slopes))))
+    elif out.needs_gradient and not torch.is_grad_enabled():
+        return
     elif keep:
         out.made.append(trial.made(ends, trial.dense))
     elif saver is not None and saver.passed(live.t, np.where(accepted, ends, live.t)) is not None:

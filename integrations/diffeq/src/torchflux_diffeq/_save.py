@@ -58,7 +58,8 @@ class Saver:
         steps, times = (torch.as_tensor(index, device=y.device) for index in passed[:2])
         dt = dt[steps]
         θ = (self.inner[times] - t[steps]) / dt
-        return Saved(self.places(passed, rows), self.solver.inside(θ, dt, y[steps], slopes[:, steps]))
+        y, slopes = y.index_select(0, steps), slopes.index_select(1, steps)
+        return Saved(self.places(passed, rows), self.solver.inside(θ, dt, y, slopes))
 
     def places(self, passed: Passed, rows: Indices) -> Tensor:
         """Where the states belong, as in `Saved`."""

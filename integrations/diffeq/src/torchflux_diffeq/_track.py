@@ -1,7 +1,7 @@
 """What is written down of a solution while it is made: how to make it, its steps, and how it ended."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import IntEnum
 from functools import cached_property
 from typing import Any
@@ -128,7 +128,8 @@ class March:
 
     `rows` and `ends` are the accepted steps in the order in which they were made: which samples, and up to where;
     `made` are those of which more is known, and `happened` is what interrupted them. Differentiable, if that was asked
-    for, are `y`, `saved`, the last times `exact`, what was `crossed`, and the steps `between`.
+    for, are `y`, `saved`, the last times `exact`, what was `crossed`, and the steps `between`; `taped` says that `y` and
+    `saved` have the tape of the steps themselves.
     """
 
     y: Tensor
@@ -148,6 +149,12 @@ class March:
     crossed: Any = None
     between: Any = None
     needs_gradient: bool = False
+    taped: bool = False
+
+    def untape(self) -> None:
+        """Forgets the tape of the steps so far."""
+        self.made = [replace(x, y=x.y.detach(), slopes=x.slopes.detach()) for x in self.made]
+        self.saved = [Saved(x.places, x.states.detach()) for x in self.saved]
 
     def save(self, saver: Saver, keep: bool = False) -> None:
         """The states at the times that the steps noted so far have passed, which are then forgotten, or kept as one."""
