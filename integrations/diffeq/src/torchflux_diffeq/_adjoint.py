@@ -19,6 +19,9 @@ from ._together import together, worthwhile
 
 __all__ = ["Adjoint", "Discrete", "Task"]
 
+SHORT = 16
+"""The steps of a small state that are made with a tape at once."""
+
 
 @dataclass(frozen=True)
 class Task:
@@ -95,19 +98,18 @@ class Discrete(Adjoint):
             raise ValueError(f"Discrete(memory={self.memory!r}): it is 'checkpoints' or 'tape'")
 
     def solve(self, task: Task) -> March:
-        """Makes the steps, and those that were accepted once more where a gradient is wanted."""
-        watch = torch.is_grad_enabled()
+        """Makes the steps, and those that were accepted once more where a gradient is wanted and they have no tape."""
+        watch, solver, interrupted = torch.is_grad_enabled(), task.method.solver, task.breaks is not None or task.keep
         stepwise = self.replay or transformed() or task.times.requires_grad
-        interrupted = task.breaks is not None or task.keep
-        found = task.march(watch, 0 if stepwise or interrupted or not watch else _short(task))
+        plain = isinstance(solver, ExplicitRungeKutta) and not (stepwise or interrupted)
+        found = task.march(watch, _short(task.y0) if watch and plain else 0)
         if found.taped or not (transformed() or found.needs_gradient or (watch and task.times.requires_grad)):
             return found
         if interrupted:
             return self._replayed(task, found)
-        problem, y0, times, solver = task.problem, task.y0, task.times, task.method.solver
+        problem, y0, times, whole = task.problem, task.y0, task.times, None
         again = lambda y0, checkpoints: replay(problem, y0, times, solver, found, task.saver, checkpoints)
-        whole = None
-        if not (stepwise or y0.is_complex()) and isinstance(solver, ExplicitRungeKutta) and worthwhile(found, solver.tableau.stages):
+        if plain and isinstance(solver, ExplicitRungeKutta) and worthwhile(found, solver.tableau.stages):
             whole = together(problem, y0, solver, found, task.saver, partial(again, checkpoints=False))
         end, saved = whole or again(y0, self.memory == "checkpoints")
         return replace(found, y=end, saved=saved)
@@ -123,10 +125,9 @@ class Discrete(Adjoint):
         )
 
 
-def _short(task: Task) -> int:
-    """Up to how many steps are made with a tape at once: it is the fastest where nothing better than a replay is left,
-    or where there are so few that it isn't worthwhile to prepare more.
+def _short(y0: Tensor) -> int:
+    """Up to how many steps are made with a tape at once, which `replay` would hold as well.
+
+    Of small states that is worthwhile for few: from there on, all of them together are faster.
     """
-    if not isinstance(task.method.solver, ExplicitRungeKutta):
-        return 0
-    return 16 if task.y0.shape[-1] <= FEW else STRETCH
+    return SHORT if y0.shape[-1] <= FEW else STRETCH

@@ -164,13 +164,15 @@ def march(
             ended.append((gone, live.y if leaving.all() else live.y[torch.as_tensor(leaving)]))
             out.t[gone], out.status[gone] = live.t[leaving], status[leaving]
             out.steps[gone], out.rejected[gone] = live.steps[leaving], live.rejected[leaving]
+            if leaving.all():
+                break
             live = live.keep(~leaving)
             slope = watched(live.rows, out, watch, jumps)
     out.taped = torch.is_grad_enabled()
     if saver is not None and out.made and (out.taped or not out.needs_gradient):
         out.save(saver, keep)
     order = np.argsort(np.concatenate([rows for rows, _ in ended]))
-    out.y = torch.cat([states for _, states in ended])[torch.as_tensor(order)]
+    out.y = torch.cat([states for _, states in ended]).index_select(0, torch.as_tensor(order, device=y0.device))
     return out
 
 

@@ -60,7 +60,7 @@ class ExplicitRungeKutta(Solver):
 
     def inside(self, θ: Tensor, dt: Tensor, y: Tensor, slopes: Tensor) -> Tensor:
         """The state at the part `θ` (points,) of steps: `y` (points, n), `slopes` (stages, points, n)."""
-        return y + torch.einsum("sp,spn->pn", self.weights(θ, dt).to(y.dtype), slopes)
+        return y + (self.weights(θ, dt)[..., None] * slopes).sum(0)
 
 
 @cache

@@ -56,8 +56,8 @@ class Saver:
     def states(self, passed: Passed, rows: Indices, t: Tensor, dt: Tensor, y: Tensor, slopes: Tensor) -> Saved:
         """The states at the times that steps of `rows` (m,) pass, from `y` (m, n) with `slopes` (stages, m, n)."""
         steps, times = (torch.as_tensor(index, device=y.device) for index in passed[:2])
-        dt = dt[steps]
-        θ = (self.inner[times] - t[steps]) / dt
+        dt = dt.index_select(0, steps)
+        θ = (self.inner.index_select(0, times) - t.index_select(0, steps)) / dt
         y, slopes = y.index_select(0, steps), slopes.index_select(1, steps)
         return Saved(self.places(passed, rows), self.solver.inside(θ, dt, y, slopes))
 

@@ -39,7 +39,7 @@ def worthwhile(track: March, stages: int) -> bool:
     longest = int(accepted.max(initial=0))
     numbers = sum(made.slopes.numel() for made in track.made)
     n = track.y.shape[-1]
-    return bool(track.made) and 4 * n <= longest * stages and numbers * n <= LARGEST
+    return bool(track.made) and not track.y.is_complex() and 0 < 4 * n <= longest * stages and numbers * n <= LARGEST
 
 
 @dataclass(frozen=True)
@@ -123,9 +123,13 @@ class _Solved(torch.autograd.Function):
 
 @dataclass(frozen=True)
 class _Whole:
-    """All of a solution: its steps, the slopes of all of them with their tape, and the way to make it again."""
+    """All of a solution: its steps, the slopes of all of them with their tape, and the way to make it again.
+
+    `places` (points,) are those of the saved states.
+    """
 
     steps: _Steps
+    places: Tensor
     slopes: Tensor
     replay: Callable[[Tensor], tuple[Tensor, list[Saved]]]
 
@@ -148,7 +152,7 @@ class _Whole:
         if states:
             order = torch.cat([x.places for x in states]).argsort()
             results.append(torch.cat([x.states for x in states])[order])
-            cotangents.append(saved)
+            cotangents.append(saved[self.places.argsort()])
         return list(torch.autograd.grad(results, inputs, cotangents, create_graph=True, allow_unused=True))
 
 
@@ -172,16 +176,17 @@ def together(
     if again is None:
         return None
     slopes, used = again
-    at, weights, places, values = torch.zeros(0, dtype=torch.long), lengths.new_zeros(len(k), 0), None, y[:0]
+    at = places = torch.zeros(0, dtype=torch.long)
+    weights, values = lengths.new_zeros(len(k), 0), y[:0]
     passed = None if saver is None else saver.passed(steps.t, steps.ends)
     if saver is not None and passed is not None:
         at, places = torch.as_tensor(passed.steps), saver.places(passed, steps.rows)
         weights = saver.weights(passed, tensor(steps.t, y), lengths)
         values = y.index_select(0, at) + (weights[..., None] * k.index_select(1, at)).sum(0)
     rows = [made.rows for made in track.made]
-    whole = _Whole(_Steps(rows, lengths, a, at, weights, _jacobians(slopes, states, len(k))), slopes, replay)
-    end, values = _Solved.apply(track.y, values, whole, y0, *used)
-    return end, [] if places is None else [Saved(places, values)]
+    every = _Steps(rows, lengths, a, at, weights, _jacobians(slopes, states, len(k)))
+    end, values = _Solved.apply(track.y, values, _Whole(every, places, slopes, replay), y0, *used)
+    return end, [Saved(places, values)]
 
 
 def _heavy(problem: Field, samples: int, rows: Indices, t: Tensor, y: Tensor) -> bool:

@@ -127,9 +127,9 @@ class March:
     """What came of a solution, by sample: the last state and its time, how it ended, the steps, and what they cost.
 
     `rows` and `ends` are the accepted steps in the order in which they were made: which samples, and up to where;
-    `made` are those of which more is known, and `happened` is what interrupted them. Differentiable, if that was asked
-    for, are `y`, `saved`, the last times `exact`, what was `crossed`, and the steps `between`; `taped` says that `y` and
-    `saved` have the tape of the steps themselves.
+    `made` are those of which more is known, and `happened` is what interrupted them; `taped` says that `y` and `saved`
+    have the tape of the steps themselves. Differentiable, if that was asked for, are `y`, `saved`, the last times
+    `exact`, what was `crossed`, and the steps `between`.
     """
 
     y: Tensor
