@@ -4,23 +4,26 @@ python benchmarks/diffeq.py [--rounds N] [--threads N] [--only WORD]
 
 torchdiffeq is always there; diffrax (with JAX) and torchode take part where they are installed. All solve with
 Dormand and Prince's method at the tolerances 1e-6 and 1e-8 in float64 and hand over loss and gradient, each of which
-is compared with that of a solution at tolerances a thousand times smaller. A ratio under 1 is faster than torchdiffeq.
+is compared with that of a solution at tolerances a thousand times smaller. A ratio is the time over that of the peer
+named in its column: under 1 is faster.
 """
 
 import argparse
 import os
 import warnings
+from importlib.metadata import version
 
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
 
 import torch
-from diffeq_peers import of_jax, of_torch
+from diffeq_peers import by_hand, of_jax, of_torch
 from diffeq_peers.native_slopes import lotka_volterra as native_lotka_volterra
 from diffeq_peers.native_slopes import van_der_pol as native_van_der_pol
 from diffeq_peers.workloads import ATOL, RTOL, lotka_volterra, neural_ode, stiff_batch
 from timing import alternate, table
 
-from torchflux_diffeq import PID, Dopri5, per_sample, solve
+from torchflux import Chain
+from torchflux_diffeq import PID, Dopri5, autonomous, per_sample, solve
 
 
 def options_of(w, **options):
@@ -33,9 +36,9 @@ def ours(w, **options):
 
 
 def natively(w, f, each=False):
-    """The same, where the slope is `@native` and takes the model's parameter as its argument."""
-    (p,) = w.model.parameters()
-    args = per_sample(p) if each else p
+    """The same as machine code, of a `@native` slope of the parameter or a chain that holds its own."""
+    p = next(w.model.parameters())
+    args = None if isinstance(f, autonomous) else per_sample(p) if each else p
     options = options_of(w, route="native", batched=w.batched)
     return lambda: w.gradient(solve(f, w.y0, w.ts, args, **options).ys)
 
@@ -55,14 +58,14 @@ def compare(w, peers, rounds):
     print(f"\n{w.title}: largest error of the gradient")
     for name, error in errors(w, peers).items():
         print(f"  {name}: {error:.0e}")
-    table(w.title, alternate(peers, rounds), "torchdiffeq")
+    table(w.title, alternate(peers, rounds), "torchdiffeq", "torchflux, native")
 
 
 def workloads():
     """Each with its peers."""
     for samples in (1, 256):
         w = lotka_volterra(samples)
-        peers = of_torch.peers(w) | of_jax.peers(w, forward=True)
+        peers = of_torch.peers(w) | of_jax.peers(w, forward=True) | by_hand.peers(w)
         peers["torchflux, shared steps"] = ours(w, batched=False)
         if w.batched:
             peers["torchflux"] = ours(w, batched=True)
@@ -70,7 +73,9 @@ def workloads():
         yield w, peers
     w = neural_ode()
     peers = of_torch.peers(w) | of_jax.peers(w, joint=True)
-    yield w, peers | {"torchflux, shared steps": ours(w), "torchflux": ours(w, batched=True)}
+    peers |= {"torchflux, shared steps": ours(w), "torchflux": ours(w, batched=True)}
+    chain = autonomous(Chain(lambda y: y**3, *w.model.net))
+    yield w, peers | {"torchflux, native": natively(w, chain)}
     w = stiff_batch()
     peers = of_torch.peers(w, slow=False) | of_jax.peers(w)
     yield w, peers | {"torchflux": _stiff(w), "torchflux, native": natively(w, native_van_der_pol, each=True)}
@@ -111,6 +116,8 @@ def main():
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     print(f"torch {torch.__version__}, {options.threads} thread(s)")
+    for name, there in (("diffrax", of_jax.diffrax), ("torchode", of_torch.torchode)):
+        print(f"{name} {version(name) if there else 'is not installed: left out'}")
     for w, peers in workloads():
         if options.only.lower() in w.title.lower():
             compare(w, peers, options.rounds)

@@ -32,13 +32,18 @@ def _calls_in(peer: Callable[[], object], spell: float) -> int:
     return max(1, int(times * spell / (time.perf_counter() - start)))
 
 
-def table(title: str, seconds: dict[str, list[float]], base: str) -> None:
-    """Prints medians with quartiles, and the median over the rounds of each peer's ratio to `base`."""
-    print(f"\n### {title}\n\n| peer | median | quartiles | ratio to {base} |\n|---|---:|---:|---:|")
+def table(title: str, seconds: dict[str, list[float]], *bases: str) -> None:
+    """Prints medians with quartiles, and the median over the rounds of each peer's ratio to the `bases`."""
+    ratios = "".join(f" ratio to {base} |" for base in bases)
+    print(f"\n### {title}\n\n| peer | median | quartiles |{ratios}\n|---|---:|---:|{'---:|' * len(bases)}")
     for name, times in seconds.items():
         low, middle, high = statistics.quantiles(times, n=4)
-        ratio = statistics.median(a / b for a, b in zip(times, seconds[base], strict=True))
-        print(f"| {name} | {micro(middle)} | {micro(low)}–{micro(high)} | {ratio:.2f} |")
+        columns = "".join(f" {_ratio(times, seconds[base]):.3g} |" for base in bases)
+        print(f"| {name} | {micro(middle)} | {micro(low)}–{micro(high)} |{columns}")
+
+
+def _ratio(times: list[float], others: list[float]) -> float:
+    return statistics.median(a / b for a, b in zip(times, others, strict=True))
 
 
 def micro(seconds: float) -> str:

@@ -1,6 +1,7 @@
 """The picture of the experiment: what the scanners see, how the modes compare, what λ does."""
 
 import matplotlib.pyplot as plt
+import numpy as np
 import torch
 
 COLOURS = {"oracle": "#777777", "plain": "#1f77b4", "literal": "#d95f02", "flipped": "#9467bd", "routed": "#1b9e77"}
@@ -35,23 +36,24 @@ def draw(samples, table, lambdas, path):
 def draw_samples(grid, samples):
     for axes, images, name in zip(grid, samples, ("original", "site 0", "site 1", "site 1"), strict=True):
         for ax, image in zip(axes, images, strict=True):
-            ax.imshow(image, cmap="gray_r", vmin=-0.6, vmax=1.6)
+            ax.imshow(image.numpy(), cmap="gray_r", vmin=-0.6, vmax=1.6)
             ax.set(xticks=[], yticks=[])
         axes[0].set_ylabel(name, fontsize=9)
 
 
 def draw_modes(ax, modes):
     for j, (name, runs) in enumerate(modes.items()):
-        ax.plot(j + torch.linspace(-0.15, 0.15, len(runs)), runs, "o", ms=5, alpha=0.7, color=COLOURS[name])
-        ax.hlines(runs.mean(), j - 0.3, j + 0.3, color=COLOURS[name], lw=2)
+        x = np.linspace(j - 0.15, j + 0.15, len(runs))
+        ax.plot(x, runs.numpy(), "o", ms=5, alpha=0.7, color=COLOURS[name])
+        ax.hlines(runs.mean().item(), j - 0.3, j + 0.3, color=COLOURS[name], lw=2)
     ax.set_xticks(range(len(modes)), list(modes))
 
 
 def draw_sweep(ax, table, lambdas):
-    ax.axhline(table["plain"].mean(), color=COLOURS["plain"], lw=1.2, ls="--", label="plain")
+    ax.axhline(table["plain"].mean().item(), color=COLOURS["plain"], lw=1.2, ls="--", label="plain")
     for name in ("literal", "flipped", "routed"):
         runs = torch.stack([table[f"{name} λ={lam:g}"] for lam in lambdas])  # (lambdas, seeds)
-        mean, std = runs.mean(1), runs.std(1)
+        mean, std = runs.mean(1).numpy(), runs.std(1).numpy()
         ax.plot(lambdas, mean, "o-", ms=4, label=name, color=COLOURS[name])
         ax.fill_between(lambdas, mean - std, mean + std, alpha=0.12, color=COLOURS[name], lw=0)
     ax.set_xscale("log")

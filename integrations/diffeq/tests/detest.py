@@ -1,4 +1,4 @@
-"""The non-stiff DETEST problems A1 to E5, each from t = 0 to 20, with the published solutions at the end.
+"""The non-stiff DETEST problems A1 to F5, each from t = 0 to 20, with the published solutions at the end.
 
 Source: Hull, Enright, Fellen & Sedgwick (1972), doi:10.1137/0709052; end values: Enright & Pryce (1987), ACM Algorithm
 648 (NSDTST), doi:10.1145/23002.27645.
@@ -12,11 +12,12 @@ from torch import Tensor
 
 
 class Problem(NamedTuple):
-    """A slope `f(t, y, args)`, the state at 0 and the one at 20."""
+    """A slope `f(t, y, args)`, the state at 0, the one at 20, and the times at which the slope isn't smooth."""
 
     f: object
     start: Tensor
     end: Tensor
+    jumps: tuple[float, ...] | None = None
 
 
 def vector(*values):
@@ -108,6 +109,32 @@ def pursuit(t, y, args):
     return torch.stack((y[1], torch.sqrt(1 + y[1] ** 2) / (25 - t)))
 
 
+def even(t):
+    """Whether the last whole number was even."""
+    return t.floor() % 2 == 0
+
+
+def pushed(t, y, push):
+    """An oscillator that gains energy, pushed by a force."""
+    return torch.stack((y[1], 0.2 * y[1] - (math.pi**2 + 0.01) * y[0] + push))
+
+
+def rectified(t, y, args):
+    return torch.stack((y[1], 0.01 * y[1] * (1 - y[0] ** 2) - y[0] - torch.sin(math.pi * t).abs()))
+
+
+def bump(t, y, args):
+    early = -2 / 21 - 120 * (t - 5) / (1 + 4 * (t - 5) ** 2) ** 16
+    return torch.where(t <= 10, early, -2 * y)
+
+
+def cube_roots(t, y, args):
+    """Its derivative by the time is infinite at each of them."""
+    total = sum(i ** (4 / 3) for i in range(1, 20))
+    past = t - torch.arange(1.0, 20.0, dtype=y.dtype)
+    return 4 / (3 * total) * (past.sign() * past.abs() ** (1 / 3)).sum() * y
+
+
 TEN = torch.zeros(10, dtype=torch.float64)
 TEN[0] = 1.0
 FIFTY_ONE = torch.zeros(51, dtype=torch.float64)
@@ -182,4 +209,20 @@ PROBLEMS = {
     "E3": Problem(duffing, vector(0.0, 0.0), vector(-0.1004178858647128, 0.2411400132095954)),
     "E4": Problem(falling, vector(30.0, 0.0), vector(33.95091444646555, 0.2767822659672869)),
     "E5": Problem(pursuit, vector(0.0, 0.0), vector(14.11797390542629, 2.400000000000002)),
+}
+
+WHOLE = tuple(float(t) for t in range(1, 20))
+NOT_SMOOTH = {
+    "F1": Problem(
+        lambda t, y, args: pushed(t, y, torch.where(even(t), 1.0, -1.0)),
+        vector(0.0, 0.0),
+        vector(-12.94460621213470, -2.208575158908672e-15),
+        WHOLE,
+    ),
+    "F2": Problem(
+        lambda t, y, args: 55 - torch.where(even(t), 1.5, 0.5) * y, vector(110.0), vector(70.03731057008607), WHOLE
+    ),
+    "F3": Problem(rectified, vector(0.0, 0.0), vector(-0.3726957553088175, -0.6230137949234190), WHOLE),
+    "F4": Problem(bump, vector(1.0), vector(9.815017249707434e-11), (10.0,)),
+    "F5": Problem(cube_roots, vector(1.0), vector(1.0), WHOLE),
 }

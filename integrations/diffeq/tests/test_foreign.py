@@ -16,6 +16,7 @@ from torchflux_diffeq import (
     Bosh3,
     Discrete,
     Dopri5,
+    Dopri8,
     Fixed,
     SciPy,
     SolveError,
@@ -188,6 +189,8 @@ def test_float32_stays_float32_and_no_tape_where_none_is_asked_for(solver):
         ("dopri5", Dopri5()),
         ("RK45", Dopri5()),
         ("RK23", Bosh3()),
+        ("dopri8", Dopri8()),
+        ("DOP853", Dopri8()),
         ("Radau", SciPy("Radau")),
         ("lsoda", SciPy("LSODA")),
         ("implicit_adams", TorchDiffEq("implicit_adams")),
@@ -203,6 +206,9 @@ def test_refusals(monkeypatch):
     run = lambda solver, **options: solve(lotka_volterra, Y, TS, RATES, **{"solver": solver, **options})
     with pytest.raises(ValueError, match=r"solver='rk5': it is one of .*bdf.*dopri5.*implicit_adams.*tsit5"):
         run("rk5")
+    for part in ("_inner", "explicitrungekutta"):
+        with pytest.raises(ValueError, match=f"solver='{part}'"):
+            run(part)
     with pytest.raises(ValueError, match="one of RK23"):
         SciPy("RK44")
     with pytest.raises(ValueError, match="one of dopri8"):

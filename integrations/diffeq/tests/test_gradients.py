@@ -27,11 +27,13 @@ def needing(*xs):
 
 
 @pytest.mark.parametrize("adjoint", REPLAY, ids=str)
-@pytest.mark.parametrize("dt", [0.05, 0.4])
+@pytest.mark.parametrize("dt", [0.1, 0.4])
 def test_finite_differences_once_and_twice(adjoint, dt):
+    """Of long steps every entry of both Jacobians, of short ones along a random direction."""
     f = lambda p, y0: loss(p, y0, controller=Fixed(dt), adjoint=adjoint)
-    assert gradcheck(f, needing(P, Y))
-    assert gradgradcheck(f, needing(P, Y), atol=1e-4)
+    along = {"fast_mode": dt < 0.4}
+    assert gradcheck(f, needing(P, Y), **along)
+    assert gradgradcheck(f, needing(P, Y), atol=1e-4, **along)
 
 
 def test_all_steps_together_are_a_replay(monkeypatch):
@@ -72,7 +74,8 @@ def test_a_rejected_step_that_is_not_finite_leaves_no_trace(y0):
     assert all(torch.allclose(a, b, rtol=1e-4) for a, b in zip(found, due, strict=True))
 
 
-def test_a_wrong_slope_is_noticed():
+@pytest.mark.parametrize("along", [False, True], ids=["every entry", "along a direction"])
+def test_a_wrong_slope_is_noticed(along):
     """The canary: a rule that is off by 1 in 100 doesn't pass."""
 
     class Wrong(torch.autograd.Function):
@@ -87,15 +90,29 @@ def test_a_wrong_slope_is_noticed():
     f = lambda t, y, p: lotka_volterra(t, y, Wrong.apply(p))
     p = needing(P)[0]
     with pytest.raises(GradcheckError):
-        gradcheck(lambda p: solve(f, Y, TS, p, controller=Fixed(0.1)).ys, (p,))
+        gradcheck(lambda p: solve(f, Y, TS, p, controller=Fixed(0.1)).ys, (p,), fast_mode=along)
 
 
 def test_checkpoints_give_the_same_gradient(monkeypatch):
-    monkeypatch.setattr(replays, "STRETCH", 8)
+    """Of 60 steps: three parts of 20, of three parts of 7 or 6, of two parts each."""
+    depths, checkpointed = [0], replays.checkpointed
+
+    def counted(f, *args):
+        depths.append(depths[-1] + 1)
+        result = checkpointed(f, *args)
+        depths.append(depths[-1] - 1)
+        return result
+
+    monkeypatch.setattr(replays, "STRETCH", 4)
+    monkeypatch.setattr(replays, "FAN", 3)
+    monkeypatch.setattr(replays, "checkpointed", counted)
     p, y0 = needing(P, Y)
-    options = {"controller": Fixed(0.002)}  # 1,500 steps: three levels
+    options = {"controller": Fixed(0.05)}
     tape = torch.autograd.grad(loss(p, y0, adjoint=Discrete("tape", replay=True), **options), (p, y0))
-    checkpoints = torch.autograd.grad(loss(p, y0, adjoint=Discrete(replay=True), **options), (p, y0))
+    assert len(depths) == 1
+    end = loss(p, y0, adjoint=Discrete(replay=True), **options)
+    assert max(depths) == 3
+    checkpoints = torch.autograd.grad(end, (p, y0))
     assert all(torch.equal(a, b) for a, b in zip(tape, checkpoints, strict=True))
 
 

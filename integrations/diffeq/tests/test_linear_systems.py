@@ -23,6 +23,7 @@ from torchflux_diffeq import (
     per_sample,
     solve,
 )
+from torchflux_diffeq import _jacobian as jacobians
 from torchflux_diffeq import _newton as newton
 from torchflux_diffeq import _replay as replays
 from torchflux_diffeq import _rosenbrock as rosenbrock
@@ -123,6 +124,28 @@ def test_finite_differences_once_and_twice(method):
     f = lambda p, y0: loss(p, y0, solver=method, controller=Fixed(0.5))
     assert gradcheck(f, needing(P, Y))
     assert gradgradcheck(f, needing(P, Y), atol=1e-4)
+
+
+def test_small_and_large_matrices_have_the_same_derivatives(monkeypatch):
+    """A large one is factored once for all right sides, a small one for each."""
+    J = needing(torch.randn(2, 3, 3, dtype=DTYPE, generator=torch.Generator().manual_seed(0)))[0]
+    dt, b = needing(tensor(0.3, 0.7), torch.ones(2, 3, dtype=DTYPE))
+    inputs, results = (J, dt, b), []
+
+    def solved(J, dt, b):
+        solve = jacobians.factored(J, dt)
+        return solve(b + solve(b))
+
+    for small in (64, 2):
+        monkeypatch.setattr(jacobians, "SMALL", small)
+        x = solved(*inputs)
+        first = torch.autograd.grad(x.square().sum(), inputs, create_graph=True)
+        second = torch.autograd.grad(sum(g.square().sum() for g in first), inputs)
+        raw = tuple(x.detach() for x in inputs)
+        results.append((x, *first, *second, *jvp(solved, raw, raw), vmap(lambda s: solved(s * J, dt, b))(dt)))
+    due = torch.eye(3, dtype=DTYPE) / dt[:, None, None] - J
+    assert torch.allclose(results[0][0], torch.linalg.solve(due, b + torch.linalg.solve(due, b)), rtol=1e-12)
+    assert all(torch.allclose(a, b, rtol=1e-9) for a, b in zip(*results, strict=True))
 
 
 @pytest.mark.parametrize("method", METHODS, ids=repr)

@@ -180,7 +180,7 @@ def test_batches(solver):
     spoilt[1] = 1000.0
     found = solution(spoilt, 7)
     others = [0, 2, 3, 4, 5, 6]
-    assert found.status[1] == Status.NOT_FINITE
+    assert found.status[1] in (Status.NOT_FINITE, Status.UNDEFINED)
     assert torch.allclose(found.ys[:, others], whole.ys[:, others], rtol=1e-13)
 
 

@@ -1,10 +1,26 @@
 """`solve`: batches whose samples go their own way, trees, failures, and bad input."""
 
+import math
+
 import pytest
 import torch
 from diffeq_problems import DTYPE, RATES, lotka_volterra, tensor, turning, van_der_pol
 
-from torchflux_diffeq import PID, RK4, Euler, Fixed, SolveError, Status, per_sample, solve
+from torchflux_diffeq import (
+    PID,
+    RK4,
+    Dopri8,
+    Euler,
+    Fixed,
+    ImplicitEuler,
+    Rodas5P,
+    Rosenbrock23,
+    SolveError,
+    Status,
+    Tsit5,
+    per_sample,
+    solve,
+)
 
 TS = torch.linspace(0.0, 5.0, 11, dtype=DTYPE)
 Y = torch.stack([tensor(1.0, 0.8), tensor(0.6, 1.4), tensor(2.0, 0.3)])
@@ -87,6 +103,37 @@ def test_a_blow_up_is_a_status_and_the_others_go_on():
     assert solution.ys[-1, [0, 2]].isnan().all()
     assert torch.allclose(solution.t[[0, 2]], tensor(1.0, 2.0), atol=1e-3)
     assert solution.y[[0, 2]].isfinite().all()
+
+
+@pytest.mark.parametrize("solver", [Tsit5(), Dopri8(), Rosenbrock23(), Rodas5P(), ImplicitEuler()], ids=repr)
+@pytest.mark.parametrize("wrong", [math.nan, math.inf])
+def test_an_undefined_slope_is_noticed_at_once(solver, wrong):
+    """At the start, of one sample of two; the other goes on."""
+    y0, rate = tensor(1.0, 1.0)[:, None], per_sample(tensor(wrong, -1.0)[:, None])
+    f = lambda t, y, rate: rate * y
+    with pytest.raises(SolveError, match=r"samples 0: stopped at t = 0, after 1 steps; f gave NaN or inf there"):
+        solve(f, y0, (0.0, 1.0), rate, batched=True, solver=solver)
+    solution = solve(f, y0, (0.0, 1.0), rate, batched=True, solver=solver, throw=False)
+    assert solution.status.tolist() == [Status.UNDEFINED, Status.SUCCESS]
+    assert torch.equal(solution.y[0], y0[0])
+
+
+@pytest.mark.parametrize("end", [0.0, 0.5])
+def test_a_slope_that_becomes_undefined(end):
+    """Steps come near; at the start, too, they don't go on and on until the smallest number that there is."""
+    f = lambda t, y, args: torch.where(t <= end, -y, math.nan)
+    solution = solve(f, tensor(1.0), (0.0, 1.0), throw=False)
+    assert solution.status is Status.NOT_FINITE
+    assert math.isclose(solution.t, end, rel_tol=1e-12)
+    assert solution.stats.rejected < 100
+
+
+def test_a_fixed_step_that_ends_where_the_slope_is_undefined():
+    f = lambda t, y, args: torch.where(t < 0.5, 1.0 + 0 * y, math.nan)
+    solution = solve(f, tensor(1.0), (0.0, 1.0), solver=Euler(), controller=Fixed(0.25), throw=False)
+    assert solution.status is Status.UNDEFINED
+    assert solution.t == 0.5
+    assert solution.stats.steps == 3
 
 
 def test_max_steps():

@@ -80,6 +80,30 @@ def test_the_canary():
     assert evidence(run(rng(), alg, x, 20).positions[:, -1]) < 1e-6
 
 
+def funnel(x):
+    """Neal's (2003), centred: v is normal (0, 3), and three numbers are normal (0, exp(v / 2)) given it."""
+    v = x[..., 0]
+    return -(v**2) / 18 - (x[..., 1:] ** 2).sum(-1) * (-v).exp() / 2 - 1.5 * v
+
+
+def through_the_funnel(alg):
+    """Exact draws, moved thrice; the smallest p-value of the normal numbers that they are made of."""
+    z = torch.randn(CHAINS, 4, generator=rng(2), dtype=DTYPE)
+    start = torch.cat((3 * z[:, :1], (1.5 * z[:, :1]).exp() * z[:, 1:]), 1)
+    x = run(rng(3), alg, start, 3).positions[:, -1]
+    assert (x != start).any(1).double().mean() > 0.5
+    z = [x[:, 0] / 3, *(x[:, 1:] * (-x[:, :1] / 2).exp()).T]
+    return min(kstest(np.asarray(part), norm.cdf).pvalue for part in (*z, sum(z) / 2))
+
+
+def test_the_funnel():
+    """No chain gets through it in reasonable time; but exact draws, its neck's too, stay exact."""
+    assert through_the_funnel(hmc(funnel, 0.3, 10, batched=True)) > 1e-4
+    assert through_the_funnel(nuts(funnel, 0.3, max_num_doublings=5, batched=True)) > 1e-4
+    without_its_factor = lambda x: funnel(x) + 1.5 * x[..., 0]
+    assert through_the_funnel(hmc(without_its_factor, 0.3, 10, batched=True)) < 1e-6
+
+
 def test_elliptical_slices():
     """A normal likelihood with a normal prior of another mean and covariance."""
     covariance = torch.tensor([[1.0, 0.6], [0.6, 2.0]], dtype=DTYPE)

@@ -50,9 +50,16 @@ def test_a_loaded_script_sees_its_neighbours_and_leaves_nothing_behind(project: 
         assert sys.modules[program.parameters.__module__].__file__ == str(made.script)
         assert sys.path[0] == str(made.script.parent)
     assert sys.path == path
-    assert "made" not in sys.modules
+    assert not {"made", "made_neighbour"} & set(sys.modules)
     assert not list(made.script.parent.glob("__pycache__/made.*"))
-    del sys.modules["made_neighbour"]
+
+
+def test_neighbours_of_the_same_name_are_each_experiments_own(empty: Project) -> None:
+    for name in ("first", "second"):
+        made = experiment(empty, "import picture\n" + TOY, name)
+        (made.script.parent / "picture.py").write_text(f"of = {name!r}")
+        with made.loaded():
+            assert sys.modules["picture"].of == name
 
 
 def test_a_loaded_script_is_not_the_main_program(project: Project, capsys: pytest.CaptureFixture[str]) -> None:

@@ -65,6 +65,13 @@ class Backsolve(Adjoint):
             return found
         method = replace(task.method, dt0=None, arrived=None)
         method = replace(method, solver=self.solver or method.solver, controller=self.controller or method.controller)
+        try:
+            method.solver.check(task.y0)
+        except ValueError as error:
+            raise ValueError(
+                f"Backsolve's way back has states and cotangents in one tensor, which {method.solver} doesn't take: "
+                "pass Backsolve(solver=..., controller=...), or use Discrete()"
+            ) from error
         back = Back(task, method, found.t, used)
         return task.having(Backsolved.apply(task.states(found), back, task.y0, task.times, *used), found)
 
@@ -206,7 +213,7 @@ class Sums(Saver):
         """Adds what points contribute."""
         y, λ = pairs.detach().tensor_split(2, -1)
         with torch.enable_grad():
-            k = self.back.taped(rows, t, y)
+            k = self.back.taped(rows, t, y.requires_grad_())
         if k.requires_grad:
             found = torch.autograd.grad(k, self.used, weights[:, None] * λ, retain_graph=True, allow_unused=True)
             for total, part in zip(self.found, found, strict=True):

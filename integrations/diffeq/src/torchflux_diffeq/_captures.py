@@ -14,7 +14,9 @@ from torch._C._functorch import is_functorch_wrapped_tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
-__all__ = ["Noted", "NotedToReplace", "captured", "closed", "independent", "replaceable", "replaced"]
+from ._held import bare, modules_of
+
+__all__ = ["Noted", "NotedToReplace", "captured", "closed", "independent", "origin", "replaceable", "replaced", "tape"]
 
 
 class _Seen(TorchFunctionMode):
@@ -28,7 +30,8 @@ class _Seen(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
         made = _tensors(result)
-        for x in _tensors((args, kwargs)) if made else []:  # a shape that is looked up uses nothing
+        used = made and func is not Tensor.detach  # neither does a shape that is looked up use anything
+        for x in _tensors((args, kwargs)) if used else []:
             if x.requires_grad and id(x) not in self.made and not is_functorch_wrapped_tensor(x):
                 self.found[id(x)] = x
         self.made.update((id(x), x) for x in made)
@@ -91,33 +94,32 @@ class replaced(TorchFunctionMode):
 
 def _made_of(x: Tensor, ends: Sequence[Tensor]) -> bool:
     """Whether a tensor's tape leads to one of these others."""
-    stops = {_origin(y) for y in ends if y.requires_grad and y is not x}
-    return x.grad_fn is not None and any(node in stops for node in _tape(x.grad_fn.next_functions, stops))
+    stops = {origin(y) for y in ends if y.requires_grad and y is not x}
+    return x.grad_fn is not None and any(place in stops for place in tape(x.grad_fn.next_functions, stops))
 
 
 def closed(result: Tensor, ends: Sequence[Tensor]) -> bool:
     """Whether every path of the tape ends at one of these tensors."""
-    stops = {_origin(x) for x in ends if x.requires_grad}
-    return all(node in stops for node in _tape([(result.grad_fn, 0)], stops) if isinstance(node, Tensor))
+    stops = {origin(x) for x in ends if x.requires_grad}
+    return all(place in stops for place in tape([(result.grad_fn, 0)], stops) if isinstance(place, Tensor))
 
 
-def _origin(x: Tensor) -> Any:
-    """Where a tensor's tape begins: the operation that it came out of, or the tensor itself."""
-    return x if x.grad_fn is None else x.grad_fn
+def origin(x: Tensor) -> Any:
+    """Where a tensor's tape begins: an operation and the number of its result, or the tensor itself."""
+    return x if x.grad_fn is None else (x.grad_fn, x.output_nr)
 
 
-def _tape(edges: Iterable[tuple[Any, int]], stops: set[Any]) -> Iterator[Any]:
-    """The operations and the leaf tensors that a tape leads to, up to these."""
-    waiting = [node for node, _ in edges]
-    visited: set[Any] = {None}
+def tape(edges: Iterable[tuple[Any, int]], stops: set[Any]) -> Iterator[Any]:
+    """The origins of what a tape is made of, up to these."""
+    waiting, visited = [edge for edge in edges if edge[0] is not None], set()
     while waiting:
-        node = waiting.pop()
-        if node not in visited:
-            visited.add(node)
-            origin = getattr(node, "variable", node)
-            yield origin
-            if origin not in stops:
-                waiting += [following for following, _ in node.next_functions]
+        node, number = waiting.pop()
+        place = getattr(node, "variable", (node, number))
+        if place not in visited:
+            visited.add(place)
+            yield place
+            if place not in stops:
+                waiting += [edge for edge in node.next_functions if edge[0] is not None]
 
 
 class Noted:
@@ -142,11 +144,11 @@ class Noted:
             if not complete:
                 self.note(slope, t.detach().requires_grad_(), y.detach().requires_grad_())
                 k, complete = self.proved(slope, t, y)
-        if not complete:
-            raise ValueError(
-                "f uses a tensor that can be differentiated but that no operation shows, so that its gradient would be "
-                f"missed: {self.missed}"
-            )
+            if not complete:
+                raise ValueError(
+                    f"f uses {self.hidden(slope(t, y))}, which can be differentiated but which no operation shows, so "
+                    f"that its gradient would be missed: {self.missed}"
+                )
         return k if y.requires_grad else k.detach()
 
     def note(self, slope: Callable[[Tensor, Tensor], Tensor], *args: Tensor) -> None:
@@ -156,8 +158,19 @@ class Noted:
         known = {id(x) for x in self.used}
         self.used += [x for x in seen.found.values() if id(x) not in known and not _made_of(x, args)]
 
+    def hidden(self, k: Tensor) -> str:
+        """What else some slopes use, by its name if it is a parameter."""
+        known = {origin(x) for x in self.used}
+        found = [x for x in tape([(k.grad_fn, 0)], known) if isinstance(x, Tensor) and x not in known]
+        names: dict[Tensor, str] = {}
+        for module in reversed(modules_of(bare(self.problem.f))):  # the outermost last, whose names are whole
+            names |= {p: name for name, p in module.named_parameters()}
+        parameters = [f"the parameter {names[x]}" for x in found if x in names]
+        return next(iter(parameters + [f"a tensor of shape {tuple(x.shape)}" for x in found]), "a tensor")
+
     def proved(self, slope: Callable[[Tensor, Tensor], Tensor], t: Tensor, y: Tensor) -> tuple[Tensor, bool]:
         """The slopes, and whether nothing else is used: their tape says so."""
+        y = y if y.requires_grad else y.detach().requires_grad_()  # f itself may make a leaf of it
         k = slope(t, y)
         return k, closed(k, [t, y, *self.used])
 

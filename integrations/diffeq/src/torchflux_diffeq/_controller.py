@@ -80,7 +80,11 @@ class PID:
         rtol, atol = self.tolerances(y0.dtype)
         error, y0, y1 = error.detach(), y0.detach(), y1.detach()
         scale = torch.maximum(y0.abs(), y1.abs()).mul_(rtol).add_(atol)
-        return _rms(error / scale)
+        return self.norm(error / scale)
+
+    def norm(self, x: Tensor) -> Numbers:
+        """The root mean square of each row of `x` (rows, n), shape (rows,)."""
+        return greatest(torch.linalg.vector_norm(x, dim=-1)).astype(np.float64) / x.shape[-1] ** 0.5
 
     def factor(self, order: int, e0: Numbers, e1: Numbers, e2: Numbers) -> Numbers:
         """By what the next step is longer, for the errors of this step and the two before, shape (rows,)."""
@@ -97,16 +101,11 @@ class PID:
         """
         rtol, atol = self.tolerances(y.dtype)
         scale = atol + rtol * y.abs()
-        d0, d1 = _rms(y / scale), _rms(k / scale)
+        d0, d1 = self.norm(y / scale), self.norm(k / scale)
         h0 = np.where((d0 < 1e-5) | (d1 < 1e-5), 1e-6, 0.01 * d0 / np.maximum(d1, 1e-300))
         h = torch.as_tensor(h0, dtype=t.dtype, device=t.device)
-        d2 = _rms((slope(t + h, y + h[:, None] * k) - k) / scale) / h0
+        d2 = self.norm((slope(t + h, y + h[:, None] * k) - k) / scale) / h0
         steepest = np.maximum(d1, d2)
         h1 = (0.01 / np.maximum(steepest, 1e-15)) ** (1 / (order + 1))
         h1 = np.where(steepest <= 1e-15, np.maximum(h0 * 1e-3, 1e-6), h1)
         return np.minimum(100 * h0, h1)
-
-
-def _rms(x: Tensor) -> Numbers:
-    """The root mean square of each row."""
-    return greatest(torch.linalg.vector_norm(x, dim=-1)).astype(np.float64, copy=False) / x.shape[-1] ** 0.5

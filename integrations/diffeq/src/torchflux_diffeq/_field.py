@@ -98,10 +98,12 @@ class Field:
         state = self.unravel(y, rows) if self.batched else self.unravel(y)
         when = t if self.batched else t[0]
         slope = self.f(when if self.sign > 0 else -when, state, args)
-        if not self.checked:
+        if not self.checked or (isinstance(state, Tensor) and not _alike(slope, state)):
             self.check(slope, rows)
             self.checked = True
         k = self.ravel(slope, rows)
+        if not _alike(k, y):
+            self.check(slope, rows)
         return k if self.sign > 0 else -k
 
     def check(self, given: Tree, rows: int, f: str = "f", what: str = "slope") -> None:
@@ -119,6 +121,11 @@ class Field:
                 raise ValueError(f"{name} has the shape {tuple(k.shape)}, its state {due}: return one number for each")
             if k.dtype != y.dtype:
                 raise TypeError(f"{name} is {k.dtype}, its state {y.dtype}: convert one of them")
+
+
+def _alike(x: Any, y: Tensor) -> bool:
+    """Whether it is a tensor of the same shape and dtype."""
+    return isinstance(x, Tensor) and x.shape == y.shape and x.dtype == y.dtype
 
 
 def _described(tree: Tree) -> str:

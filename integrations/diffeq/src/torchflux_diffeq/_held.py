@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from torchflux import modules
 
-__all__ = ["held"]
+__all__ = ["bare", "held", "modules_of"]
 
 Places = list[tuple[dict[str, Any], str, Tensor | None]]
 
@@ -15,7 +15,8 @@ Places = list[tuple[dict[str, Any], str, Tensor | None]]
 def held(f: Callable[..., Any]) -> Callable[..., Any]:
     """`f`, which may be called again for its gradient when `torch.func.functional_call` has put its parameters back.
 
-    What its modules are (those that it is, is bound to, or closes over) is found as torchflux finds a model's parts.
+    What its modules are (those that it is, is bound to, closes over, or has as attributes) is found as torchflux finds
+    a model's parts.
 
     >>> import torch
     >>> net = torch.nn.Linear(1, 1, bias=False)
@@ -25,8 +26,19 @@ def held(f: Callable[..., Any]) -> Callable[..., Any]:
     >>> bool(f(torch.ones(1)) == before), net(torch.ones(1)).item()
     (True, 0.0)
     """
-    places: Places = [(m._parameters, name, x) for m in modules(f) for name, x in m._parameters.items()]
+    places: Places = [(m._parameters, name, x) for m in modules_of(f) for name, x in m._parameters.items()]
     return _Held(f, places) if places else f
+
+
+def modules_of(f: Callable[..., Any]) -> list[nn.Module]:
+    """The modules that a function uses; of an object that can be called, also its attributes."""
+    own = [] if isinstance(f, nn.Module) else list(getattr(f, "__dict__", {}).values())
+    return list(dict.fromkeys(module for part in (f, *own) for module in modules(part)))
+
+
+def bare(f: Callable[..., Any]) -> Callable[..., Any]:
+    """The function that `held` was given."""
+    return f.f if isinstance(f, _Held) else f
 
 
 class _Held:

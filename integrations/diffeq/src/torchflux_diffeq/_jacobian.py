@@ -18,6 +18,8 @@ __all__ = ["factored", "linearized", "only_real"]
 
 LOOPED = 12
 """The numbers in a state, up to which the rows of a Jacobian are computed one after the other."""
+SMALL = 64
+"""The numbers in a state, up to which its matrices are factored anew for each right side, if there is a tape."""
 
 
 def only_real(y0: Any, solver: object) -> None:
@@ -47,10 +49,15 @@ def linearized(slope: Slope, t: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 def factored(by_state: Tensor, dt: Tensor) -> Callable[[Tensor], Tensor]:
     """Solves `(1 / dt - J) x = b`, for Jacobians (rows, n, n), `dt` (rows,) and `b` (rows, n).
 
-    What belongs to a matrix that is singular or not finite isn't finite either.
+    What belongs to a matrix that is singular or not finite isn't finite either. With a tape, a small matrix is factored
+    for each `b`: the derivative of a solution takes a product, that of a factorisation `tril` and `triu`, which PyTorch
+    shares out among threads whatever the size.
     """
     unit = torch.eye(by_state.shape[-1], dtype=by_state.dtype, device=by_state.device)
-    factors, pivots, _ = torch.linalg.lu_factor_ex(unit / dt[:, None, None] - by_state)
+    matrix = unit / dt[:, None, None] - by_state
+    if len(unit) <= SMALL and (matrix.requires_grad or transformed()):
+        return lambda b: torch.linalg.solve_ex(matrix, b[..., None])[0][..., 0]
+    factors, pivots, _ = torch.linalg.lu_factor_ex(matrix)
     return lambda b: torch.linalg.lu_solve(factors, pivots, b[..., None])[..., 0]
 
 

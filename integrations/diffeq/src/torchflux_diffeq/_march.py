@@ -15,16 +15,19 @@ from ._lanes import greatest
 from ._runge_kutta import ExplicitRungeKutta
 from ._save import Indices, Saver
 from ._sde import StochasticField, StochasticSlope
-from ._solver import Slope
+from ._solver import Slope, Step
 from ._stops import Jumps
 from ._track import RUNNING, Live, Made, March, Method, Status, Trial, joined, tensor
 
-__all__ = ["Made", "March", "Method", "Status", "joined", "march", "tensor"]
+__all__ = ["NOTHING", "Made", "March", "Method", "Status", "joined", "march", "tensor"]
 
 FEW = 64
 """The numbers in a state, up to which the steps are kept for the gradient of all of them together."""
 MANY = 1024
 """The steps that are kept at most, where it is only for the states to be saved."""
+
+NOTHING = 1e-30
+"""The part of the time that is left, below which a step is too short also at t = 0."""
 
 
 class _Watch:
@@ -182,7 +185,8 @@ def _first_steps(slope: Slope, live: Live, method: Method) -> Numbers:
         return np.full(len(live.y), method.controller.dt)
     if method.dt0 is not None:
         return np.full(len(live.y), method.dt0)
-    first = method.controller.first(slope, tensor(live.t, live.y), live.y, live.k, method.solver.order)
+    with torch.no_grad():
+        first = method.controller.first(slope, tensor(live.t, live.y), live.y, live.k, method.solver.order)
     return np.minimum(np.where(np.isfinite(first), first, 1e-6), method.controller.dtmax)
 
 
@@ -227,9 +231,10 @@ def _advance(live: Live, slope: _Watch, target: Any, method: Method, out: March)
     stalled = ~accepted
     if isinstance(controller, PID):
         following = np.where(accepted, following, np.minimum(following, dt))
-        stalled &= following < _shortest(live.t, controller.dtmin, live.y.dtype)
+        stalled &= following < _shortest(live.t, left, controller.dtmin, live.y.dtype)
+        stalled |= _begins_undefined(live, ~np.isfinite(e0))
     if stalled.any():
-        status[stalled] = np.where(_finite(step.y), int(Status.STALLED), int(Status.NOT_FINITE))[stalled]
+        status[stalled] = _reasons(live, step, stalled)[stalled]
     t, e1, e2 = (np.where(accepted, a, b) for a, b in ((ends, live.t), (e0, live.e1), (live.e1, live.e2)))
     y, k = live.y, live.k
     if accepted.any():
@@ -261,7 +266,19 @@ def _finite(y: Tensor) -> NDArray[np.bool_]:
     return greatest((~y.isfinite()).any(-1).int()) == 0
 
 
-def _shortest(t: Numbers, dtmin: float, dtype: torch.dtype) -> Numbers:
+def _reasons(live: Live, step: Step, stalled: NDArray[np.bool_]) -> Indices:
+    """Why samples go no further."""
+    reasons = np.where(_finite(step.y), int(Status.STALLED), int(Status.NOT_FINITE))
+    reasons[_begins_undefined(live, stalled) & _finite(live.y)] = Status.UNDEFINED
+    return reasons
+
+
+def _begins_undefined(live: Live, failed: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Of the samples whose step has failed, those whose slope at its start isn't finite: no shorter one succeeds."""
+    return failed & ~_finite(live.k) if failed.any() else failed
+
+
+def _shortest(t: Numbers, left: Numbers, dtmin: float, dtype: torch.dtype) -> Numbers:
     """The shortest step that is worth taking: below it, the time doesn't move on."""
     real = torch.finfo(dtype)
-    return np.maximum(np.abs(t) * (4 * real.eps), max(dtmin, real.tiny))
+    return np.maximum(np.maximum(np.abs(t) * (4 * real.eps), left * NOTHING), max(dtmin, real.tiny))

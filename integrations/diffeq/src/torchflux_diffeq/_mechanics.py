@@ -115,8 +115,8 @@ class LagrangianNN(Motion):
     """The motion whose Lagrangian is `model`, in any coordinates: no momenta have to be known.
 
     The accelerations solve the Euler-Lagrange equation, `∂²L/∂v² a = ∂L/∂q - ∂²L/∂v∂q v - ∂²L/∂v∂t`. Where the first
-    matrix is singular, the sample's solution fails as not finite: an activation with a second derivative is
-    needed, such as softplus.
+    matrix is singular, the sample's solution fails as undefined: an activation with a second derivative is needed, such
+    as softplus.
 
     Arguments:
         model: the Lagrangian of states, (B, 2n) → (B,) or (B, 1), with positions first and velocities second; with

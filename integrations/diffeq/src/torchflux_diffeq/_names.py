@@ -1,23 +1,25 @@
 """Solvers by their names."""
 
 from collections.abc import Iterator
+from inspect import isabstract
 
 from ._foreign import Foreign
+from ._runge_kutta import ExplicitRungeKutta
 from ._scipy import METHODS, SciPy
 from ._solver import Solver
 from ._torchdiffeq import ADAPTIVE, FIXED, TorchDiffEq
 
 __all__ = ["named"]
 
-SAME = {"heun2": "heun", "adaptive_heun": "heun", "rk45": "dopri5", "rk23": "bosh3"}
+SAME = {"heun2": "heun", "adaptive_heun": "heun", "rk45": "dopri5", "rk23": "bosh3", "dop853": "dopri8"}
 """Methods of SciPy and torchdiffeq that are here under another name."""
 
 
 def named(name: str) -> Solver:
     """The solver of a name: this package's, or else SciPy's or torchdiffeq's.
 
-    Upper and lower case are the same. "rk4" is the classical method; torchdiffeq's, which is the 3/8 rule, is
-    `TorchDiffEq("rk4")`.
+    Upper and lower case are the same. "rk4" is the classical method, "dopri8" that of SciPy's DOP853; torchdiffeq's,
+    which are the 3/8 rule and another method of eighth order, are `TorchDiffEq("rk4")` and `TorchDiffEq("dopri8")`.
 
     >>> named("tsit5"), named("RK45"), named("BDF"), named("implicit_adams")
     (Tsit5(), Dopri5(), SciPy('BDF'), TorchDiffEq('implicit_adams'))
@@ -38,6 +40,6 @@ def _derived(base: type[Solver]) -> Iterator[type[Solver]]:
     """This package's solvers."""
     for solver in base.__subclasses__():
         if solver.__module__.startswith(__package__ + ".") and not issubclass(solver, Foreign):
-            if not getattr(solver, "__abstractmethods__", None) and hasattr(solver, "order"):
+            if not (solver is ExplicitRungeKutta or solver.__name__.startswith("_") or isabstract(solver)):
                 yield solver
             yield from _derived(solver)

@@ -23,7 +23,8 @@ class NotNative(TypeError):
 class Leaf:
     """The kind of an argument: numbers kept in variables (`size` of them, with `ndim` axes), or an array.
 
-    `own` ones have a row for each sample. `thin` arrays have an axis of length one, which may be broadcast.
+    `own` ones have a row for each sample. `thin` arrays have an axis of length one, which may be broadcast; `turned`
+    ones are given with their axes swapped.
     """
 
     size: int | None
@@ -31,6 +32,7 @@ class Leaf:
     dtype: str
     own: bool = False
     thin: bool = False
+    turned: bool = False
 
     @property
     def floats(self) -> bool:

@@ -1,6 +1,7 @@
 """The march as a native program: steps that adapt, and the states at the times that were asked for.
 
-The rules are those of `_march` and `_controller`, number by number, so that the steps are the same to rounding.
+The rules are those of `_march` and `_controller`, number by number, so that the steps are the same to rounding. What is
+finite is found out by comparison: `math.isfinite(x)` is compiled as `x - x == x - x`, which regrouped sums make true.
 """
 
 from ._native_slope import SlopeCode
@@ -21,7 +22,7 @@ def march(start, stop, y0, ts, {params}options, max_steps, keep, ys, ends, last,
     n, final = y0.shape[1], ts.shape[0] - 1
     tape = np.empty((64 if keep else 0, {width}), T)
     rows = 0
-    ordered = math.isfinite(ts[0]) and math.isfinite(ts[final])
+    ordered = abs(ts[0]) <= LARGEST and abs(ts[final]) <= LARGEST
     for j in range(final):
         ordered = ordered and ts[j] < ts[j + 1]
 {room}
@@ -29,7 +30,7 @@ def march(start, stop, y0, ts, {params}options, max_steps, keep, ys, ends, last,
         sound = ordered
         y@ = y0[s, #]
         ys[0, s, #] = y@
-        sound = sound and math.isfinite(y@)
+        sound = sound and abs(y@) <= LARGEST
         t, end = float(ts[0]), float(ts[final])
         e1, e2 = 1.0, 1.0
         steps, rejected, status, j = 0, 0, RUNNING if sound else REFUSED, 1
@@ -53,10 +54,14 @@ def march(start, stop, y0, ts, {params}options, max_steps, keep, ys, ends, last,
                 status = SUCCESS
             elif steps >= max_steps:
                 status = MAX_STEPS
-            if stalled:
-                finite = True
-                finite = finite and math.isfinite(u@)
-                status = STALLED if finite else NOT_FINITE
+            if not accepted:
+                defined, finite = True, True
+                defined = defined and abs(k0@) <= LARGEST
+                finite = finite and abs(u@) <= LARGEST
+                if not defined:
+                    status = UNDEFINED
+                elif stalled:
+                    status = STALLED if finite else NOT_FINITE
             if accepted:
                 if keep:
                     if rows == tape.shape[0]:
@@ -99,7 +104,7 @@ if not dt0 > 0.0:
     d2 = math.sqrt(d2 / n) / dt
     steepest = max(d1, d2)
     longer = max(dt * 1e-3, 1e-6) if steepest <= 1e-15 else (0.01 / steepest) ** (1.0 / {higher})
-    dt = min(100.0 * dt, longer, dtmax) if math.isfinite(d0 + d1 + d2) else 1e-6
+    dt = min(100.0 * dt, longer, dtmax) if abs(d0 + d1 + d2) <= LARGEST else 1e-6
 """
 
 ADAPT = """
@@ -116,12 +121,12 @@ following = dt * min(factor, most)
 if not accepted:
     following = min(following, dt)
 following = min(following, dtmax)
-stalled = not accepted and following < max(abs(t) * SHORTEST, dtmin, TINY)
+stalled = not accepted and following < max(abs(t) * SHORTEST, left * NOTHING, dtmin, TINY)
 """
 
 FIXED = """
 accepted = True
-accepted = accepted and math.isfinite(u@)
+accepted = accepted and abs(u@) <= LARGEST
 stalled, error, following = not accepted, 1.0, dt0
 """
 

@@ -141,7 +141,7 @@ class _Solved(torch.autograd.Function):
         grads: list[Any] = [None, torch.from_numpy(begin).view(y0.shape)]
         for x, leaf, total in zip(params, ctx.job.leaves, sums, strict=True):
             whole = total if total is None or leaf.own else total.sum(0) if len(total) > 1 else total[0]
-            grads.append(None if whole is None else torch.from_numpy(whole).view(x.shape))
+            grads.append(None if whole is None else _like(whole, x, leaf))
         return tuple(grads)
 
 
@@ -168,13 +168,22 @@ def _taped(ctx: Any, y0: Tensor, params: list[Tensor], ys: Tensor | None, ends: 
 def _array(x: Tensor) -> Array:
     """A tensor's numbers, in a row."""
     x = x.detach()
-    return (x.resolve_neg() if x.is_neg() else x).contiguous().numpy()
+    return (x if x.is_contiguous() and not x.is_neg() else x.resolve_neg().contiguous()).numpy()
 
 
 def _given(x: Tensor, leaf: Leaf) -> Array:
     """An argument as programs take it."""
     numbers = _array(x)
+    if leaf.turned:
+        return np.ascontiguousarray(numbers.T)
     return numbers if leaf.ndim else numbers.reshape(*numbers.shape, 1)
+
+
+def _like(grad: Array, x: Tensor, leaf: Leaf) -> Tensor:
+    """The gradient of an argument, in its shape."""
+    if leaf.turned:
+        return torch.from_numpy(np.ascontiguousarray(grad.T))
+    return torch.from_numpy(grad) if leaf.ndim else torch.from_numpy(grad).view(x.shape)
 
 
 def _share_out(run: Callable[[int, int], None], blocks: int) -> None:

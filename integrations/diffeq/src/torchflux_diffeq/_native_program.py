@@ -1,12 +1,12 @@
 """The compiled programs of a solver and a slope."""
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
 
-from ._march import Status
+from ._march import NOTHING, Status
 from ._native_march import REFUSED, march_text
 from ._native_slope import SlopeCode
 from ._native_sweep import sweep_text
@@ -35,7 +35,8 @@ class NativeProgram:
         names = "\n".join(f"{status.name} = {int(status)}" for status in Status)
         return (
             f"T = np.{np.dtype(self.dtype).name}\nSHORTEST, TINY = {4 * float(real.eps)!r}, {float(real.tiny)!r}\n"
-            f"RUNNING, REFUSED = -1, {REFUSED}\n{names}\n{constants(self.tableau)}"
+            f"LARGEST = T({float(real.max)!r})\n"
+            f"RUNNING, REFUSED, NOTHING = -1, {REFUSED}, {NOTHING!r}\n{names}\n{constants(self.tableau)}"
         )
 
     def source(self, what: str = "march") -> str:
@@ -56,6 +57,13 @@ class NativeProgram:
         return self._compiled("sweep")
 
     def _compiled(self, name: str) -> Callable[..., Any]:
-        from torchflux_zygote._native._compile import compiled
+        from torchflux_zygote._native import _compile
 
-        return compiled(self.source(name), name)
+        return _machine_code(_compile.compiled, self.source(name), name)
+
+
+@cache
+def _machine_code(compiled: Any, text: str, name: str) -> Callable[..., Any]:
+    """The function of a text; slopes of one text share it."""
+    found: Callable[..., Any] = compiled(text, name)
+    return found

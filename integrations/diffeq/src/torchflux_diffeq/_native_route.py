@@ -8,20 +8,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from torchflux import fmap
-
 from ._adjoint import Adjoint, Discrete
 from ._controller import PID, Fixed
-from ._field import PerSample
 from ._lanes import transformed
 from ._march import Method, Status
 from ._methods import Tsit5
-from ._native_args import Leaf, NotNative, flattened, rebuilt
+from ._native_args import NotNative
+from ._native_chain import autonomous
 from ._native_march import REFUSED
 from ._native_operation import Job, solved
 from ._native_program import NativeProgram
 from ._native_replay import OnTensors, retraced
-from ._native_slope import native_slope
+from ._native_source import DTYPES, is_native, of_chain, of_function
 from ._runge_kutta import ExplicitRungeKutta
 from ._solution import MESSAGES, Solution, Stats
 from ._solver import Solver
@@ -29,7 +27,6 @@ from ._tableau import Tableau
 
 __all__ = ["native_source"]
 
-_DTYPES: dict[torch.dtype, Any] = {torch.float64: np.float64, torch.float32: np.float32}
 _DISCRETE = Discrete()
 _programs: WeakKeyDictionary[Any, dict[Any, NativeProgram]] = WeakKeyDictionary()
 
@@ -43,16 +40,16 @@ def native_route(
     if route not in ("auto", "native"):
         raise ValueError(f"route={route!r}: it is 'auto', 'native' or 'torch'")
     try:
-        if not _is_native(f):
-            raise NotNative(f"f is {f!r}: decorate it by @native of torchflux_zygote")
+        if not (is_native(f) or type(f) is autonomous):
+            raise NotNative(f"f is {f!r}: decorate it by @native of torchflux_zygote, or see autonomous")
         if not isinstance(y0, Tensor):
             raise NotNative("y0 is a tree: pass a tensor")
         if adjoint != _DISCRETE:
             raise NotNative(f"the adjoint is {adjoint}")
         times = _times(ts, y0)
-        problem = _Problem(f, y0, times, args, method, batched)
+        problem = _Problem(f, y0, times, args, method, batched, any_size=route == "native")
         job = problem.job(y0, method)
-        return _solution(job, times, *solved(job, y0, problem.params), problem.sign, method, batched)
+        return _solution(job, times, *solved(job, y0, problem.slope.params), problem.sign, method, batched)
     except NotNative as reason:
         if route == "native":
             raise NotNative(f"route='native': {reason}; or choose route='torch'") from None
@@ -88,11 +85,7 @@ def native_source(
 
 def on_tensors(f: Any, args: Any, batched: bool) -> Any:
     """The slope as PyTorch's solvers call it."""
-    return OnTensors(f, args, batched) if _is_native(f) else f
-
-
-def _is_native(f: Any) -> bool:
-    return hasattr(getattr(f, "__native__", None), "specialised")
+    return OnTensors(f, args, batched) if is_native(f) else f
 
 
 def _times(ts: Any, y0: Tensor) -> Tensor:
@@ -111,59 +104,49 @@ class _Problem:
         NotNative: it can't be done in this way; the message says why.
     """
 
-    def __init__(self, f: Any, y0: Tensor, times: Tensor, args: Any, method: Method, batched: bool) -> None:
+    def __init__(
+        self, f: Any, y0: Tensor, times: Tensor, args: Any, method: Method, batched: bool, any_size: bool = True
+    ) -> None:
         _check(y0, times, method, batched)
-        self.f, self.times, self.batched = f, times, batched
-        self.leaves: list[Leaf] = []
-        self.params: list[Tensor] = []
-        self.form = flattened(args, y0.dtype, self.params, self.leaves)
-        self.whole, self.samples = y0.dim() == batched, len(y0) if batched else 1
-        self.n = 1 if self.whole else y0.shape[-1]
-        if any(leaf.own and len(x) != self.samples for leaf, x in zip(self.leaves, self.params, strict=True)):
-            raise NotNative("what per_sample marks in args has another number of samples than y0")
-        self.sign = -1 if times[0].item() > times[-1].item() else 1
+        self.times, self.batched = times, batched
+        self.samples = len(y0) if batched else 1
+        self.n = 1 if y0.dim() == batched else y0.shape[-1]
+        chain = type(f) is autonomous
+        self.slope = of_chain(f, y0, batched, any_size) if chain else of_function(f, y0, args, batched)
+        given = times.detach().contiguous().numpy()
+        self.sign = -1 if given[0] > given[-1] else 1
+        self.forward = given.copy() if self.sign > 0 else -given  # the way back needs them, whatever becomes of `ts`
         self.program = self._program(y0.dtype, method)
 
     def _program(self, dtype: torch.dtype, method: Method) -> NativeProgram:
         """The program, read anew if what the slope depends on has changed."""
         tableau: Tableau = method.solver.tableau  # type: ignore[attr-defined]
         adaptive = isinstance(method.controller, PID)
-        key = (self.n, self.whole, dtype, self.form, tuple(self.leaves), tableau, adaptive, self.sign)
-        known = _programs.setdefault(self.f.__native__, {})
+        key = (self.slope.key, self.n, dtype, tableau, adaptive, self.sign)
+        known = _programs.setdefault(self.slope.owner, {})
         found = known.get(key)
         if found is None or not found.code.current():
-            numbers, native = _DTYPES[dtype], self.f.__native__
-            code = native_slope(native, self.n, self.whole, numbers, self.form, self.leaves, self.sign < 0)
-            found = known[key] = NativeProgram(tableau, code, adaptive, numbers)
+            code = self.slope.code(self.sign < 0)
+            found = known[key] = NativeProgram(tableau, code, adaptive, DTYPES[dtype])
         return found
 
     def job(self, y0: Tensor, method: Method) -> Job:
         """The program's run."""
         lead = (len(self.times), self.samples) if self.batched else (len(self.times),)
         shape = (lead + y0.shape[self.batched :], lead[1:] + y0.shape[self.batched :])
-        forward = (self.times if self.sign > 0 else -self.times).detach().contiguous().numpy()
         options = _options(method, y0.dtype)
         sizes = method.max_steps, self.samples, self.n
-        return Job(self.program, self.leaves, forward, options, *sizes, shape, self.again)
+        return Job(self.program, self.slope.leaves, self.forward, options, *sizes, shape, self.again)
 
     def again(self, job: Job, y0: Tensor, params: list[Tensor]) -> tuple[Tensor, Tensor]:
         """The states of a job's steps, by PyTorch and differentiable."""
-        args = rebuilt(self.form, self.leaves, params)
-        call = OnTensors(self.f, args, True)
-
-        def slope(rows: Any, t: Tensor, y: Tensor) -> Tensor:
-            part = fmap(lambda x: x.value[rows] if isinstance(x, PerSample) else x, args, leaf=_is_leaf, ties=False)
-            return self.sign * call(self.sign * t, y, part)
-
+        by_torch, sign = self.slope.on_tensors(params), self.sign
+        slope: Any = lambda rows, t, y: sign * by_torch(rows, sign * t, y)
         begins, ends = job.accepted()
         as_times: Callable[[Any], list[Tensor]] = lambda steps: [torch.as_tensor(x, dtype=y0.dtype) for x in steps]
-        y, times = y0.reshape(job.samples, job.n), self.sign * self.times.detach()
+        y, times = y0.reshape(job.samples, job.n), sign * self.times.detach()
         ys, end = retraced(self.program.tableau, slope, y, times, as_times(begins), as_times(ends))
         return ys.reshape(job.shape[0]), end.reshape(job.shape[1])
-
-
-def _is_leaf(x: Any) -> bool:
-    return not isinstance(x, tuple | list)
 
 
 def _check(y0: Any, times: Tensor, method: Method, batched: bool) -> None:
@@ -171,7 +154,7 @@ def _check(y0: Any, times: Tensor, method: Method, batched: bool) -> None:
     solver, controller = method.solver, method.controller
     if y0.dim() not in (batched, batched + 1):
         raise NotNative(f"the state has the shape {tuple(y0.shape[batched:])}, not one axis")
-    if y0.dtype not in _DTYPES or y0.device.type != "cpu" or not y0.numel():
+    if y0.dtype not in DTYPES or y0.device.type != "cpu" or not y0.numel():
         raise NotNative(f"the state is {y0.dtype} on {y0.device}, of {y0.numel()} numbers: it takes floats on the CPU")
     if not isinstance(solver, ExplicitRungeKutta) or type(solver).step is not ExplicitRungeKutta.step:
         raise NotNative(f"{solver} is not an explicit Runge-Kutta method")
@@ -208,15 +191,17 @@ def _solution(
             return None
         stats = Stats(steps, steps - rejected, rejected, started + each * steps, each * rejected, 0)
         message = _message(job, sign, batched) if status else MESSAGES[Status.SUCCESS]
-        return Solution(times, ys, stats, Status(status), message, sign * job.last[0], end, route="native")
-    counts = torch.from_numpy(job.counts)
-    status, steps, rejected = counts[:, 0], counts[:, 1], counts[:, 2]
-    if (job.counts[:, 0] == REFUSED).any():
-        return None
-    wasted = each * rejected
-    stats = Stats(steps, steps - rejected, rejected, started + each * steps, wasted, torch.zeros_like(wasted))
+        t = torch.scalar_tensor(sign * job.last[0], dtype=times.dtype)
+        return Solution(times, ys, stats, Status(status), message, t, end, route="native")
     message = _message(job, sign, batched)
-    return Solution(times, ys, stats, status, message, torch.from_numpy(sign * job.last), end, route="native")
+    if message != MESSAGES[Status.SUCCESS] and (job.status == REFUSED).any():
+        return None
+    status, steps, rejected, *_ = job.counts.T
+    useful, wasted = started + each * steps, each * rejected
+    counts = (steps, steps - rejected, rejected, useful, wasted, np.zeros_like(wasted))
+    stats = Stats(*map(torch.from_numpy, counts))
+    t = torch.from_numpy(sign * job.last).to(times.dtype)
+    return Solution(times, ys, stats, torch.from_numpy(status), message, t, end, route="native")
 
 
 def _message(job: Job, sign: int, batched: bool) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from ._native_args import Leaf, NotNative, spelled
 from ._native_text import Layout
 
-__all__ = ["FEW", "SlopeCode", "native_slope"]
+__all__ = ["FEW", "SlopeCode", "exact", "native_slope", "specialised"]
 
 FEW = 8
 """Up to so many numbers a state is kept in variables."""
@@ -88,7 +88,7 @@ def native_slope(f: Any, n: int, whole: bool, dtype: Any, form: Any, leaves: lis
         )
     code = SlopeCode(
         layout,
-        (_text(operation), _text(operation.reverse)),
+        (exact(operation.program), exact(operation.reverse.program)),
         [*(f"a{k}" for k in range(len(leaves))), *captured],
         [f"a{k}_bar" for k, leaf in enumerate(leaves) if leaf.floats],
         calls,
@@ -106,12 +106,15 @@ LENGTH = "f's slope has another length than its state: return one number for eac
 _CHECK = ["if slope_found.shape[0] != n:", f"    raise ValueError({LENGTH!r})"]
 
 
-def _text(operation: Any) -> str:
-    """An operation's text, compiled where it stands."""
+def exact(program: Any) -> str:
+    """A program's text, compiled where it stands as the native route compiles it.
+
+    Where nothing is said of the arithmetic, Numba compiles it as loosely as what calls it.
+    """
     from torchflux_zygote._native._emit import JIT, source
 
-    text = source(operation.program)
-    return text if text.startswith("@") else f"@{JIT}\n{text}"
+    text = source(program)
+    return (text if text.startswith("@") else f"@{JIT}\n{text}").replace("nogil=True", "nogil=True, fastmath=False")
 
 
 def _add_up(code: SlopeCode, name: str, leaf: Leaf, k: int) -> None:
@@ -143,7 +146,7 @@ def _read(f: Any, layout: Layout, n: int, whole: bool, dtype: Any, form: Any, le
     examples = [dtype(1.0)] if dtype is np.float32 else [1.0]
     state = [np.ones(n + 2, dtype)] if layout.n is None else examples * n
     given = [x for leaf in leaves for x in leaf.examples(examples[0])]
-    found = _specialised(f, _wrapper(layout, whole, form, leaves, "k"), [examples[0], *state, *given])
+    found = specialised(f, _wrapper(layout, whole, form, leaves, "k"), [examples[0], *state, *given])
     types = [str(t) for t in found.operation.results]
     name = f.function.__name__
     if layout.n is None:
@@ -162,7 +165,7 @@ def _read(f: Any, layout: Layout, n: int, whole: bool, dtype: Any, form: Any, le
         parts = ["k"] if whole else [f"k[{i}]" for i in range(n)]
         result = f"({', '.join(f'{cast}({part})' for part in parts)},)"
         check = _length(found, n) if found.form == "array" else ""
-        found = _specialised(f, _wrapper(layout, whole, form, leaves, result, check), [examples[0], *state, *given])
+        found = specialised(f, _wrapper(layout, whole, form, leaves, result, check), [examples[0], *state, *given])
     if found.program.effects:
         raise NotNative(f"{name} stores into its arguments: copy them first (`y = y.copy()`)")
     return found
@@ -188,15 +191,15 @@ def _wrapper(layout: Layout, whole: bool, form: Any, leaves: list[Leaf], result:
     return f"{head}\n    k = f(t, {y}, {given})\n{check}    return {result}\n"
 
 
-def _specialised(f: Any, text: str, values: list[Any]) -> Any:
-    """The function with this text, read."""
+def specialised(f: Any, text: str, values: list[Any]) -> Any:
+    """The one function in a text, which calls a native `f`, read for such values."""
     from torchflux_zygote._native._native import Native
 
     file = f"<slope of {f.function.__name__} {next(_numbers)}>"
     linecache.cache[file] = (len(text), None, text.splitlines(True), file)
     space: dict[str, Any] = {"f": f, "np": np, "__name__": f.function.__module__}
     exec(compile(text, file, "exec"), space)
-    return Native(space["slope"], f.bounds, f.checkpoint).specialised(tuple(values))[0]
+    return Native(space[text[4 : text.index("(")]], f.bounds, f.checkpoint).specialised(tuple(values))[0]
 
 
 def _described(form: Any) -> str:

@@ -9,8 +9,10 @@ from torch import Tensor, nn
 
 from torchflux import fmap, leaves, treelike
 
+from ._native_chain import autonomous
 from ._solution import Solution
 from ._solve import solve
+from ._unreached import warn_unreached
 
 __all__ = ["AugmentedNeuralODE", "NeuralODE", "append_time"]
 
@@ -53,7 +55,12 @@ class Flow:
         options = {"batched": True, **self.options, **options}
         if options["batched"]:
             check_batch(type(self).__name__, x)
-        return solve(self.slope, x, self.ts if ts is None else ts, **options)
+        plain = type(self).slope is Flow.slope  # the model's own value, not a derivative of it
+        slope = autonomous(self.model) if plain and not self.time else self.slope  # which may become machine code
+        solution = solve(slope, x, self.ts if ts is None else ts, **options)
+        if plain:
+            warn_unreached(self.model, solution.ys)
+        return solution
 
     def trajectory(self, x: Tree, ts: Times | None = None) -> Tree:
         """The states at all times, which are the first axis, before the samples."""

@@ -160,7 +160,7 @@ def _stepped(scipys: Any, path: _Path, most: int) -> Status:
         if stages is not None:
             path.rejected += (scipys.nfev - calls) // stages - (scipys.status != "failed")
         if scipys.status == "failed" or scipys.t == path.ends[-1]:
-            return Status.STALLED if np.isfinite(scipys.fun(scipys.t, scipys.y)).all() else Status.NOT_FINITE
+            return Status.STALLED if np.isfinite(scipys.fun(scipys.t, scipys.y)).all() else Status.UNDEFINED
         path.ends.append(scipys.t)
         path.parts.append(scipys.dense_output())
     return Status.SUCCESS

@@ -17,6 +17,8 @@ MESSAGES = {
     "there, or the tolerances are below what the dtype can hold",
     Status.NOT_FINITE: "the state, its slope or an event's value is not finite: the solution may blow up, f be "
     "undefined (it has to be defined behind an event, too), or an implicit step have no solution",
+    Status.UNDEFINED: "f gave NaN or inf there: it isn't defined at that time or for that state, or its parameters are "
+    "NaN, or the solution blows up",
     Status.EVENT: "ended at an event",
     Status.ZENO: "a callback follows itself without end, as the bounces of a ball that comes to rest: end the solution "
     "there with an event, or with terminal=",

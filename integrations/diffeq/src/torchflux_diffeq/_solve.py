@@ -27,6 +27,7 @@ from ._sde import SDE
 from ._solution import MESSAGES, Solution, SolveError, Stats
 from ._solver import Solver
 from ._stochastic_task import refuse, stochastic, usual
+from ._unreached import warn_unreached
 
 __all__ = ["solve"]
 
@@ -101,8 +102,9 @@ def solve(
         task = _task(on_tensors(f, args, batched), y0, ts, args, method, batched, generator)
         task = interrupted(task, adjoint, saveat, events, callbacks)
         solution = _solution(task, adjoint.solve(task), saveat)
-    if throw and _failed(solution.status):
+    if throw and solution.message is not MESSAGES[Status.SUCCESS] and _failed(solution.status):
         raise SolveError(solution.message, solution)
+    warn_unreached(f, solution.ys)
     return solution
 
 
@@ -191,8 +193,10 @@ def _check_state(y0: Tree, batched: bool) -> None:
         name = f"y0[{path!r}]" if path else "y0"
         if not (x.is_floating_point() or x.is_complex()):
             raise TypeError(f"{name} is {x.dtype}: a state changes continuously, so pass floats")
-        if greatest((~x.isfinite()).any().int()):
-            raise ValueError(f"{name} has NaN or inf in it: {x}")
+        wrong = np.argwhere(greatest((~x.isfinite()).int()))
+        if len(wrong):
+            more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+            raise ValueError(f"{name} has NaN or inf in it, at {wrong[0].tolist()}{more}: {x}")
         if batched and x.dim() == 0:
             raise ValueError(f"{name} has no axis for the samples, with batched=True: its leading axis is the batch")
     if batched and len({len(x) for _, x in parts}) > 1:

@@ -28,6 +28,7 @@ class Status(IntEnum):
     NOT_STEADY = 4
     EVENT = 5
     ZENO = 6
+    UNDEFINED = 7
 
     @property
     def failed(self) -> bool:

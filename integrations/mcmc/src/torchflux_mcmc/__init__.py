@@ -7,6 +7,7 @@ from ._hamiltonian import hmc, mala
 from ._kernel import Info, Kernel, State
 from ._metric import Dense, Diagonal
 from ._metropolis import *
+from ._native_route import *
 from ._nuts import *
 from ._run import *
 from ._stochastic import *

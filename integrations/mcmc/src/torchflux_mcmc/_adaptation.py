@@ -12,7 +12,7 @@ from torch import Generator, Tensor
 from tqdm import tqdm
 
 from ._hamiltonian import kinetic, leapfrog, momenta
-from ._kernel import Kernel, Numbers, Rows, State, Tuning, shown, start
+from ._kernel import Kernel, Numbers, Rows, State, Tuning, require_generator, shown, start
 from ._metric import Dense, Diagonal, Metric
 from ._positions import Positions, Tree
 from ._target import LogDensity, Target
@@ -133,18 +133,25 @@ class window_adaptation:
         progress: bool = False,
     ) -> tuple[State, dict[str, Any]]:  # fmt: skip
         """Warms up: the state, and the parameters for the kernel; of every chain its own, with `chains=True`."""
+        require_generator(generator)
         layout = Positions(position, chains)
         kernel = self.alg(self.logdensity, step_size=self.initial_step_size, **self.params)  # type: ignore[call-arg]
-        target = Target(self.logdensity, layout, kernel.together, batch)
-        target.require_all_parts(position)
-        rows = start(target, layout.rows(position))
-        warmup = _Warmup(self, kernel, target, rows, num_steps, generator)
-        with tqdm(total=num_steps * len(rows.q), disable=not progress, unit="draw", desc="warm-up") as bar:
-            warmup.go(bar)
-        size, metric = warmup.result()
+        if native := kernel.native(self.logdensity, layout, batch):
+            rows = native.start(layout.rows(position))
+            first = Tuning(kernel.tuning(rows).step_size, _metric(_units(rows.q, self.dense)))
+            rows, tuning = native.warm_up(generator, rows, first, windows(num_steps), num_steps, self.target, progress)
+        else:
+            target = Target(self.logdensity, layout, kernel.together, batch)
+            target.require_all_parts(position)
+            rows = start(target, layout.rows(position))
+            warmup = _Warmup(self, kernel, target, rows, num_steps, generator)
+            with tqdm(total=num_steps * len(rows.q), disable=not progress, unit="draw", desc="warm-up") as bar:
+                warmup.go(bar)
+            rows, tuning = warmup.last, warmup.result()
+        size, metric = tuning
         matrix = metric if chains else (metric.covariance if isinstance(metric, Dense) else metric.variance)[0]  # type: ignore[attr-defined]
         step = torch.as_tensor(size, device=rows.q.device) if chains else float(size[0])
-        return shown(layout, warmup.last), {"step_size": step, "inverse_mass_matrix": matrix}
+        return shown(layout, rows), {"step_size": step, "inverse_mass_matrix": matrix}
 
 
 class _Warmup:
@@ -153,22 +160,18 @@ class _Warmup:
     def __init__(
         self, options: window_adaptation, kernel: Kernel, target: Target, rows: Rows, num_steps: int, rng: Generator
     ) -> None:
-        chains, n = rows.q.shape
-        unit = torch.eye(n, dtype=rows.q.dtype, device=rows.q.device) if options.dense else rows.q.new_ones(n)
-        self.matrix = unit.expand(chains, *unit.shape).clone()
+        chains = len(rows.q)
+        self.matrix = _units(rows.q, options.dense)
         self.options, self.target, self.generator, self.last = options, target, rng, rows
         self.num_steps, self.windows, self.made = num_steps, windows(num_steps), np.zeros(chains, np.int64)
         self.size = self._reasonable(np.arange(chains), np.full(chains, options.initial_step_size))
         self.averaging, self.moments = _DualAveraging(self.size, options.target), _Moments(rows.q, options.dense)
-        self.transitions = kernel.begin(target, rows, Tuning(self.size.copy(), self._metric()))
-
-    def _metric(self, which: Any = slice(None)) -> Metric:
-        return Dense(self.matrix[which]) if self.options.dense else Diagonal(self.matrix[which])
+        self.transitions = kernel.begin(target, rows, Tuning(self.size.copy(), _metric(self.matrix)))
 
     def _reasonable(self, who: Any, size: Numbers) -> Numbers:
         """Step sizes, powers of two times `size`, whose first leapfrog step is accepted about as often as wanted."""
         size, direction, waiting = size.copy(), np.zeros(len(who)), np.ones(len(who), bool)
-        rows, target, metric = self.last.of(who), self.target.of(who), self._metric(who)
+        rows, target, metric = self.last.of(who), self.target.of(who), _metric(self.matrix[who])
         for _ in range(60):
             step = torch.as_tensor(size, dtype=rows.q.dtype, device=rows.q.device)[:, None]
             p = momenta(rows.q, metric, self.generator)
@@ -198,7 +201,7 @@ class _Warmup:
             if not going.all():
                 chains, ended = chains[going], ended[going]
                 self.transitions.keep(going)
-            metric = self._metric(torch.as_tensor(chains)) if closed else self.transitions.tuning.metric
+            metric = _metric(self.matrix[torch.as_tensor(chains)]) if closed else self.transitions.tuning.metric
             self.transitions.tuning = Tuning(self.size[chains], metric)
             if ended.any():
                 self.transitions.restart(ended, self.generator)
@@ -220,7 +223,18 @@ class _Warmup:
             self.averaging.begin(closing, self.size)
         return len(closing) > 0
 
-    def result(self) -> tuple[Numbers, Metric]:
+    def result(self) -> Tuning:
         """The averaged step sizes, and the metric."""
         learnt = self.averaging.count > 0
-        return np.where(learnt, np.exp(self.averaging.average), self.size), self._metric()
+        return Tuning(np.where(learnt, np.exp(self.averaging.average), self.size), _metric(self.matrix))
+
+
+def _units(q: Tensor, dense: bool) -> Tensor:
+    """A unit matrix, or its diagonal, for each chain."""
+    unit = torch.eye(q.shape[1], dtype=q.dtype, device=q.device) if dense else q.new_ones(q.shape[1])
+    return unit.expand(len(q), *unit.shape).clone()
+
+
+def _metric(matrices: Tensor) -> Metric:
+    """The metric of covariances (chains, n, n) or variances (chains, n)."""
+    return Dense(matrices) if matrices.dim() == 3 else Diagonal(matrices)

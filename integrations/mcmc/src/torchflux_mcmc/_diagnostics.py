@@ -43,7 +43,7 @@ def rhat(draws: Any) -> Array:
     >>> float(rhat(np.random.default_rng(0).normal(size=(4, 1000)))) < 1.01
     True
     """
-    return _each(draws, lambda x: max(_rhat(_ranks(_split(y))) for y in (x, np.abs(x - np.median(x)))))
+    return _each(draws, lambda x: max(_rhat(_ranks(y)) for y in _and_folded(_split(x))))
 
 
 def _each(draws: Any, measure: Any) -> Array:
@@ -59,6 +59,10 @@ def _split(x: Array) -> Array:
     """Each chain as two of half its length; the middle draw of an odd number is left out."""
     half = x.shape[1] // 2
     return np.concatenate([x[:, :half], x[:, -half:]])
+
+
+def _and_folded(x: Array) -> tuple[Array, Array]:
+    return x, np.abs(x - np.median(x))
 
 
 def _ranks(x: Array) -> Array:
@@ -87,9 +91,11 @@ def _ess(x: Array) -> float:
     spread = autocovariance[0] + (x.mean(1).var(ddof=1) if chains > 1 else 0.0)
     correlation = 1 - (within - autocovariance) / spread
     correlation[0] = 1.0
-    pairs = correlation[: n - n % 2].reshape(-1, 2).sum(1)[: (n - 2) // 2]
+    pairs = correlation[: n - n % 2].reshape(-1, 2).sum(1)[: (n - 1) // 2]
     negative = np.flatnonzero(pairs < 0)
     last = int(negative[0]) if len(negative) else len(pairs) - 1
-    next_even = correlation[2 * last] if 2 * last < n else 0.0
-    time = -1 + 2 * np.minimum.accumulate(pairs[:last]).sum() + max(next_even, 0.0)
+    next_even = correlation[2 * last]
+    if len(negative):
+        next_even = max(next_even, 0.0)
+    time = -1 + 2 * np.minimum.accumulate(pairs[:last]).sum() + next_even
     return float(x.size / max(time, 1 / np.log10(x.size)))

@@ -8,15 +8,17 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from ._kernel import Info, Numbers, Rows, Tuning, uniform
+from ._kernel import Info, Mask, Numbers, Rows, Tuning, uniform
 from ._lockstep import Lockstep
 from ._metric import Metric
 from ._target import LogDensity, Target
 
-__all__ = ["DIVERGENCE", "hmc", "kinetic", "leapfrog", "mala", "momenta"]
+__all__ = ["DIVERGENCE", "Counts", "hmc", "kinetic", "leapfrog", "mala", "momenta"]
 
+Counts = NDArray[np.int64]
 DIVERGENCE = 1000.0
 """The energy that a trajectory may gain before it is called divergent, as in Stan."""
 
@@ -75,16 +77,27 @@ class hmc(Lockstep):
         step = torch.as_tensor(tuning.step_size, dtype=rows.q.dtype, device=rows.q.device)[:, None]
         p = momenta(rows.q, metric, generator)
         before = kinetic(p, metric) - rows.logdensity
-        end = rows
-        for _ in range(self.num_integration_steps):
-            end, p = leapfrog(target, end, p, step, metric)
+        end, steps = rows, self.steps(tuning)
+        for made in range(int(steps.max())):
+            end, p = self._further(steps > made, (end, p), leapfrog(target, end, p, step, metric))
         after = kinetic(p, metric) - end.logdensity
         gain = np.where(np.isnan(after), np.inf, after - before)
         rate = np.exp(-np.maximum(gain, 0.0))
         accepted = uniform(len(rate), generator) < rate
-        steps = np.full(len(rate), self.num_integration_steps)
         info = Info(rate, gain > self.divergence_threshold, np.where(accepted, after, before), steps)
         return rows.where(accepted, end), info
+
+    def steps(self, tuning: Tuning) -> Counts:
+        """The number of each chain's leapfrog steps, (chains,)."""
+        return np.full(len(tuning.step_size), self.num_integration_steps)
+
+    @staticmethod
+    def _further(going: Mask, here: tuple[Rows, Tensor], there: tuple[Rows, Tensor]) -> tuple[Rows, Tensor]:
+        """`there` for the chains that are still going, `here` for the others: rows and momenta."""
+        if going.all():
+            return there
+        chosen = torch.as_tensor(going, device=here[1].device)[:, None]
+        return here[0].where(going, there[0]), torch.where(chosen, there[1], here[1])
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,7 @@
 """What every sampler is: `init` and `step`, for one chain or for many."""
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -12,9 +12,12 @@ from ._metric import Metric, metric
 from ._positions import Positions, Tree
 from ._target import LogDensity, Target
 
+if TYPE_CHECKING:
+    from ._native_chains import NativeChains
+
 __all__ = [
-    "Info", "Kernel", "Mask", "Numbers", "Rows", "State", "Transitions", "Tuning", "shown", "start", "together",
-    "uniform",
+    "Info", "Kernel", "Mask", "Numbers", "Rows", "State", "Transitions", "Tuning", "finite", "require_generator",
+    "shown", "start", "together", "uniform",
 ]  # fmt: skip
 
 Numbers = NDArray[np.float64]
@@ -115,6 +118,11 @@ class Kernel(ABC):
     """Whether it needs the gradient of the log density."""
 
     @property
+    def needs_all_parts(self) -> bool:
+        """Whether a part of the position that the log density doesn't depend on is refused."""
+        return self.differentiates
+
+    @property
     def together(self) -> bool:
         """Whether the log density takes all chains at once."""
         return getattr(self, "batched", False)
@@ -126,27 +134,46 @@ class Kernel(ABC):
             ValueError, TypeError: the position or its log density isn't finite, or not of floats.
         """
         positions = Positions(position, chains)
+        if native := self.native(self.logdensity, positions, batch):
+            return shown(positions, native.start(positions.rows(position)))
         target = Target(self.logdensity, positions, self.together, batch)
-        if self.differentiates:
+        if self.needs_all_parts:
             target.require_all_parts(position)
         return shown(positions, start(target, positions.rows(position), self.differentiates), self.differentiates)
 
     def step(
         self, generator: Generator, state: State, *batch: Any, logdensity: LogDensity | None = None
     ) -> tuple[State, Info]:
-        """One transition: the new state, and how it went. `logdensity` takes the place of the kernel's own."""
+        """One transition: the new state, and how it went. `logdensity` takes the place of the kernel's own.
+
+        Raises:
+            TypeError: no generator, or no state.
+            ValueError: the log density where the state is isn't finite any more.
+        """
+        require_generator(generator)
+        if not isinstance(state, State):
+            raise TypeError(f"state is a {type(state).__name__}: pass what init or the step before gave")
         positions = Positions(state.position, state.logdensity.dim() == 1)
-        target = Target(logdensity or self.logdensity, positions, self.together, batch)
-        rows = start(target, positions.rows(state.position), self.differentiates)
-        rows, info = together(self.begin(target, rows, self.tuning(rows)), generator)
+        density, q = logdensity or self.logdensity, positions.rows(state.position)
+        if native := self.native(density, positions, batch):
+            rows = native.at(q)
+            rows, info = native.step(generator, rows, self.tuning(rows))
+        else:
+            target = Target(density, positions, self.together, batch)
+            rows = start(target, q, self.differentiates)
+            rows, info = together(self.begin(target, rows, self.tuning(rows)), generator)
         device = rows.q.device
         infos = (torch.as_tensor(x if positions.chains else x[0], device=device) for x in info)
         return shown(positions, rows, self.differentiates), Info(*infos)
 
+    def native(self, logdensity: LogDensity, positions: Positions, batch: tuple[Any, ...]) -> "NativeChains | None":
+        """Its chains as compiled programs; `None`: PyTorch takes the steps."""
+        return None
+
     def tuning(self, rows: Rows) -> Tuning:
         """The step sizes and the metric of these chains."""
         chains, n = rows.q.shape
-        size = np.asarray(torch.as_tensor(getattr(self, "step_size", 1.0)).double().cpu())
+        size = np.asarray(torch.as_tensor(getattr(self, "step_size", 1.0), dtype=torch.float64).cpu())
         if size.ndim > 1 or size.shape not in ((), (chains,)) or not (size > 0).all():
             raise ValueError(f"step_size is {size}: pass a positive number, or one for each of {chains} chains")
         sizes = np.broadcast_to(size, (chains,)).astype(np.float64)
@@ -157,6 +184,12 @@ class Kernel(ABC):
         """Transitions of chains that stand at `rows`; `restart` begins them."""
 
 
+def require_generator(generator: Any) -> None:
+    """Refuses a seed, a key, or anything else that is not a generator."""
+    if not isinstance(generator, Generator):
+        raise TypeError(f"generator is {generator!r}: pass a torch.Generator, as torch.Generator().manual_seed(0)")
+
+
 def start(target: Target, q: Tensor, differentiates: bool = True) -> Rows:
     """The chains at these positions, whose log density has to be finite; without its gradient, that is zero."""
     if differentiates:
@@ -165,11 +198,22 @@ def start(target: Target, q: Tensor, differentiates: bool = True) -> Rows:
         with torch.no_grad():
             value, gradient = target.value(q), torch.zeros_like(q)
     numbers = value.double().cpu().numpy()
-    wrong = np.flatnonzero(~np.isfinite(numbers))
-    if len(wrong):
-        who = f"chain {wrong[0]}" if target.positions.chains else "the position"
-        raise ValueError(f"the log density is {numbers[wrong[0]]} where {who} starts: start where it is finite")
+    finite(numbers, gradient, target.positions.chains)
     return Rows(q, numbers, gradient)
+
+
+def finite(logdensities: Numbers, gradient: Tensor, chains: bool) -> None:
+    """Refuses positions to start from whose log density or its gradient (chains, n) isn't finite."""
+    who = lambda wrong: f"chain {np.flatnonzero(wrong)[0]}" if chains else "the position"
+    if (wrong := ~np.isfinite(logdensities)).any():
+        raise ValueError(
+            f"the log density is {logdensities[wrong][0]} where {who(wrong)} starts: start where it is finite"
+        )
+    if not gradient.isfinite().all():
+        raise ValueError(
+            f"the log density's gradient has NaN or inf where {who(~gradient.isfinite().all(1).cpu().numpy())} starts: "
+            "start where it is smooth; a branch of torch.where that isn't taken can spoil it, too"
+        )
 
 
 def shown(positions: Positions, rows: Rows, differentiates: bool = True) -> State:

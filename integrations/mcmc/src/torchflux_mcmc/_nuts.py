@@ -18,6 +18,9 @@ from torch import Generator, Tensor
 from ._hamiltonian import DIVERGENCE, kinetic, leapfrog, momenta
 from ._kernel import Info, Kernel, Mask, Rows, Transitions, Tuning, uniform
 from ._metric import Metric
+from ._native_chains import NativeChains
+from ._native_route import native_chains
+from ._positions import Positions
 from ._target import LogDensity, Target
 
 __all__ = ["nuts"]
@@ -37,6 +40,8 @@ class nuts(Kernel):
         max_num_doublings: at most 2^this leapfrog steps are made in a transition.
         batched: the log density takes all chains' positions at once and returns one number for each.
         divergence_threshold: the gain of energy at which a trajectory counts as divergent.
+        route: "native" is machine code, trees, warm-up and all, for a log density of a vector that `@native` of
+            `torchflux_zygote` decorates; "auto" takes it where it can, "torch" never.
 
     >>> alg = nuts(lambda x: -(x**2).sum() / 2, step_size=0.5)
     >>> state, info = alg.step(torch.Generator().manual_seed(0), alg.init(torch.zeros(3)))
@@ -52,6 +57,11 @@ class nuts(Kernel):
     max_num_doublings: int = 10
     batched: bool = False
     divergence_threshold: float = DIVERGENCE
+    route: str = "auto"
+
+    def native(self, logdensity: LogDensity, positions: Positions, batch: tuple[Any, ...]) -> NativeChains | None:
+        """Its chains as compiled programs."""
+        return native_chains(self, logdensity, positions, batch)
 
     def begin(self, target: Target, rows: Rows, tuning: Tuning) -> Transitions:
         """Transitions of chains that stand at `rows`."""

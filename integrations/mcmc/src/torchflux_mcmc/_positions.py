@@ -63,6 +63,9 @@ def _check(example: Tree, parts: list[tuple[str, Tensor]], chains: bool) -> None
             raise ValueError(f"{name} has NaN or inf in it: {x}")
         if chains and x.dim() == 0:
             raise ValueError(f"{name} has no axis for the chains: its leading axis is the chains'")
+    if not sum(x.numel() for _, x in parts):
+        shapes = [tuple(x.shape) for _, x in parts]
+        raise ValueError(f"the position has the shapes {shapes}: there is {'no chain or ' * chains}no number in it")
     if len({x.dtype for _, x in parts}) > 1:
         raise TypeError(f"the position has tensors of {sorted({str(x.dtype) for _, x in parts})}: convert them to one")
     if chains and len({len(x) for _, x in parts}) > 1:

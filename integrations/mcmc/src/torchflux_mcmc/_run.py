@@ -9,7 +9,7 @@ import torch
 from torch import Generator
 from tqdm import tqdm
 
-from ._kernel import Info, Kernel, Rows, State, Transitions, shown, start
+from ._kernel import Info, Kernel, Rows, State, Transitions, require_generator, shown, start
 from ._lockstep import Lockstep
 from ._positions import Positions, Tree
 from ._target import Target
@@ -25,11 +25,13 @@ class Samples:
         positions: shaped as the position, with the axes (chains, draws) in front.
         info: how the transitions went that led to the draws; NumPy arrays (chains, draws).
         state: where the chains stand, to go on from.
+        route: "native" if they were drawn by machine code, otherwise "torch".
     """
 
     positions: Tree
     info: Info
     state: State
+    route: str = "torch"
 
     @property
     def divergences(self) -> int:
@@ -58,19 +60,29 @@ def run(
         batches: the log density's batches, one for each transition; a data loader is begun again when it ends.
         progress: shows a bar.
 
+    Raises:
+        ValueError, TypeError: the position or its log density isn't finite, or not of floats; or no kernel is passed.
+
     >>> from torchflux_mcmc import hmc
     >>> alg = hmc(lambda x: -(x**2).sum() / 2, step_size=0.5)
     >>> samples = run(torch.Generator().manual_seed(0), alg, torch.zeros(4, 3), 100)
     >>> samples.positions.shape, samples.divergences
     (torch.Size([4, 100, 3]), 0)
     """
+    require_generator(generator)
+    if not isinstance(alg, Kernel):
+        raise TypeError(f"alg is {alg!r}: pass a kernel, as nuts(logdensity)")
     if num_samples < 1 or thin < 1:
         raise ValueError(f"num_samples is {num_samples} and thin {thin}: both are at least 1")
     first = positions.position if isinstance(positions, State) else positions
     layout = Positions(first, chains=True)
+    if batches is None and (native := alg.native(alg.logdensity, layout, batch)):
+        rows = native.start(layout.rows(first))
+        draws, info, rows = native.run(generator, rows, alg.tuning(rows), num_samples, thin, progress)
+        return Samples(layout.tree(draws, *draws.shape[:2]), info, shown(layout, rows), "native")
     stream = _repeated(batches) if batches is not None else None
     target = Target(alg.logdensity, layout, alg.together, (next(stream),) if stream else batch)
-    if alg.differentiates:
+    if alg.needs_all_parts:
         target.require_all_parts(first)
     rows = start(target, layout.rows(first), alg.differentiates)
     if stream and not isinstance(alg, Lockstep):

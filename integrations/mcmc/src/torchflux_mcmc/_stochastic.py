@@ -73,6 +73,11 @@ class sgld(Lockstep):
     temperature: float = 1.0
     batched: bool = False
 
+    @property
+    def needs_all_parts(self) -> bool:
+        """A part without a density would wander off."""
+        return True
+
     def move(self, generator: Generator, target: Target, rows: Rows, tuning: Tuning) -> tuple[Rows, Info]:
         """A step of every chain."""
         q = rows.q
@@ -115,6 +120,11 @@ class sghmc(Lockstep):
     def __post_init__(self) -> None:
         if not 0.0 <= self.noise < self.friction <= 1.0:
             raise ValueError(f"sghmc takes 0 <= noise < friction <= 1, not {self.noise} and {self.friction}")
+
+    @property
+    def needs_all_parts(self) -> bool:
+        """A part without a density would wander off."""
+        return True
 
     def move(self, generator: Generator, target: Target, rows: Rows, tuning: Tuning) -> tuple[Rows, Info]:
         """A trajectory of every chain."""

@@ -73,9 +73,11 @@ def _warnings(names: list[str], values: Any, samples: Samples) -> list[str]:
             f"{samples.divergences} transitions ({share:.1%}) diverged: the trajectories left the density; take "
             "smaller steps (a higher target_acceptance_rate), or write the model in other parameters"
         )
-    chains = samples.info.is_divergent.shape[0]
+    chains, (mean, sd) = samples.info.is_divergent.shape[0], values.T[:2]
+    still = sd <= 1e-12 * np.abs(mean)
     for column, what, bad in (
-        ("rhat", "R-hat above 1.01: the chains disagree, run them longer", lambda x: ~(x <= 1.01)),
+        ("sd", "all draws are the same: no move was accepted", lambda _: still),
+        ("rhat", "R-hat above 1.01: the chains disagree, run them longer", lambda x: ~(x <= 1.01) & ~still),
         ("ess_bulk", "fewer than 100 effective draws a chain: run longer", lambda x: ~(x >= 100 * chains)),
         ("ess_tail", "fewer than 100 effective draws a chain in the tails: run longer", lambda x: ~(x >= 100 * chains)),
     ):
@@ -121,13 +123,21 @@ def _axes(samples: Samples, number: int, axes: Any) -> tuple[list[tuple[str, Any
 
 
 def plot_trace(samples: Samples, axes: Any = None) -> Any:
-    """For each number of the position its chains' histograms and traces; returns the axes (numbers, 2)."""
+    """For each number of the position its chains' histograms and traces; returns the axes (numbers, 2).
+
+    Marks below the traces are draws of divergent transitions.
+    """
     flat, axes = _axes(samples, 2, axes)
+    divergent = np.flatnonzero(samples.info.is_divergent.any(0))
     for (name, draws), (left, right) in zip(flat, axes, strict=True):
+        edges = np.histogram_bin_edges(draws, 25)
         for chain in draws:
-            left.hist(chain, bins=40, histtype="step", density=True)
+            left.hist(chain, bins=edges, histtype="step", density=True)
             right.plot(chain, lw=0.5)
+        right.plot(divergent, np.full(len(divergent), draws.min()), "k|")
         left.set(ylabel=name, yticks=[])
+    axes[-1, 0].set_xlabel("value")
+    axes[-1, 1].set_xlabel("draw")
     return axes
 
 
@@ -141,4 +151,5 @@ def plot_rank(samples: Samples, axes: Any = None, bins: int = 20) -> Any:
             ax.hist(chain, bins=bins, range=(0, draws.size), histtype="step")
         ax.axhline(draws.shape[1] / bins, color="k", lw=0.8, ls=":")
         ax.set(ylabel=name, yticks=[])
+    axes[-1, 0].set_xlabel("rank among all draws")
     return axes

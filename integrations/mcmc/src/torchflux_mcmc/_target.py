@@ -21,7 +21,8 @@ class Target:
     """A log density's values and gradients at the positions of all chains.
 
     Arguments:
-        logdensity: of one position; with `batched` of all chains' positions at once, shape (chains,).
+        logdensity: of one position; with `batched` of all chains' positions at once, shape (chains,). One that has an
+            attribute `vectorized`, which is false, is called for one chain after the other.
         positions: their layout.
         batch: whatever else it takes.
     """
@@ -35,9 +36,14 @@ class Target:
         """The log density of each row, shape (chains,)."""
         if self.batched:
             return self._checked(self.logdensity(self.positions.tree(rows, len(rows)), *self.batch), (len(rows),))
-        if len(rows) == 1:
-            return self._one(rows[0])[None]
-        return vmap(self._one, randomness="error")(rows)
+        if len(rows) == 1 or not getattr(self.logdensity, "vectorized", True):
+            return torch.stack([self._one(row) for row in rows])
+        try:
+            return vmap(self._one, randomness="error")(rows)
+        except RuntimeError as error:
+            if "vmap" in str(error):
+                error.add_note("all chains are evaluated at once: branch with torch.where, or pass batched=True")
+            raise
 
     def value_and_gradient(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """The log densities (chains,) and their gradients (chains, n)."""

@@ -51,11 +51,12 @@ class Experiment:
         """Run the script's top level, as an import would, and give what it declares.
 
         Inside, the script's folder is on the import path, as it is for `python NAME.py`, and the module is
-        known by the experiment's name, so worker processes can import what it defines.
+        known by the experiment's name, so worker processes can import what it defines. Afterwards it is forgotten
+        with the modules beside it: the next experiment's `picture` is its own.
 
         **Raises:** `ScriptError` when the script does; `LabError` when it lacks what an experiment declares.
         """
-        module = self._module()
+        module, known = self._module(), set(sys.modules)
         sys.modules[self.name] = module
         sys.path.insert(0, str(self.script.parent))
         try:
@@ -65,6 +66,13 @@ class Experiment:
             with suppress(ValueError):  # the script may have changed the path itself
                 sys.path.remove(str(self.script.parent))
             sys.modules.pop(self.name, None)
+            for name in set(sys.modules) - known:
+                if self._beside(sys.modules[name]):
+                    del sys.modules[name]
+
+    def _beside(self, module: ModuleType) -> bool:
+        file = getattr(module, "__file__", None)
+        return isinstance(file, str) and Path(file).is_relative_to(self.script.parent)
 
     def _module(self) -> ModuleType:
         if self.name in sys.modules:

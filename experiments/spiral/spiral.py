@@ -1,0 +1,136 @@
+"""A neural ODE learns a spiral: torchdiffeq's demonstration, trained by both libraries side by side.
+
+The spiral is y' = A y³ from (2, 0). A network of y³ is to be that slope. It never sees the slope, and no more of the
+spiral at once than 20 pieces of 10 neighbouring points: from the first point of each, the other nine are to be met.
+Both libraries start with the same weights, see the same pieces and solve to the same tolerances, in turns.
+"""
+
+import math
+import time
+from dataclasses import dataclass, field
+from itertools import takewhile
+from pathlib import Path
+
+import torch
+from picture import draw
+from tqdm import tqdm
+
+from torchflux import Adam, Chain, Dense, adjust, back, tanh, trainables
+from torchflux_diffeq import PID, Dopri5, solve
+
+try:
+    from torchdiffeq import odeint
+except ImportError:  # then there is nothing to compare with
+    odeint = None
+
+
+@dataclass
+class Parameters:
+    seed: int = field(default=0, metadata={"help": "of the weights and of the pieces"})
+    steps: int = field(default=3000, metadata={"help": "of the optimiser"})
+    pieces: int = field(default=20, metadata={"help": "in a batch"})
+    length: int = field(default=10, metadata={"help": "points in a piece"})
+    points: int = field(default=1000, metadata={"help": "of the whole spiral"})
+    end: float = field(default=25.0, metadata={"help": "the last time"})
+    hidden: int = 50
+    rate: float = 0.03
+    rtol: float = 1e-6
+    atol: float = 1e-8
+    every: int = field(default=150, metadata={"help": "steps between two looks at all of it"})
+    goal: float = field(default=0.005, metadata={"help": "error of the pieces that is to be reached"})
+
+
+A = torch.tensor([[-0.1, 2.0], [-2.0, -0.1]], dtype=torch.float64)
+
+
+def make_model(p):
+    torch.manual_seed(p.seed)
+    small = lambda *shape: 0.1 * torch.randn(*shape)
+    return Chain(lambda y: y**3, Dense(2, p.hidden, tanh, init=small), Dense(p.hidden, 2, init=small)).double()
+
+
+# One solution, by either library: states y0 (n, 2) at the times ts (t,) become (t, n, 2).
+
+
+def by_torchflux(net, y0, ts, p):
+    slope = lambda t, y, args: net(y)
+    return solve(slope, y0, ts, solver=Dopri5(), controller=PID(p.rtol, p.atol), batched=True).ys
+
+
+def by_torchdiffeq(net, y0, ts, p):
+    return odeint(lambda t, y: net(y), y0, ts, rtol=p.rtol, atol=p.atol, method="dopri5")
+
+
+class Run:
+    """The training by one of the libraries."""
+
+    def __init__(self, solution, truth, ts, p):
+        self.solution, self.truth, self.ts, self.p = solution, truth, ts, p
+        self.net = make_model(p)
+        self.opt, self.steps = Adam(trainables(self.net), p.rate), 0
+        self.rng = torch.Generator().manual_seed(p.seed)
+        self.seconds = self.processor = 0.0
+        self.looks = [self.look()]
+
+    def train(self, steps):
+        clock, processor = time.perf_counter(), time.process_time()
+        for _ in range(steps):
+            back(self.loss(torch.randint(len(self.truth) - self.p.length, (self.p.pieces,), generator=self.rng)))
+            adjust(self.opt, self.p.rate * (1 + math.cos(math.pi * self.steps / self.p.steps)) / 2)
+            self.opt()
+            self.steps += 1
+        self.seconds += time.perf_counter() - clock
+        self.processor += time.process_time() - processor
+        self.looks.append(self.look())
+
+    def loss(self, first):
+        """The mean squared error of the pieces that begin at these points (n,)."""
+        piece = torch.stack([self.truth[first + i] for i in range(self.p.length)])  # (length, n, 2)
+        return (self.solution(self.net, piece[0], self.ts[: self.p.length], self.p) - piece).square().mean()
+
+    def whole(self):
+        """The spiral as the network has it, from its first point alone, (points, 2)."""
+        with torch.no_grad():
+            return self.solution(self.net, self.truth[:1], self.ts, self.p)[:, 0]
+
+    def look(self):
+        """The root mean square error of all pieces, and that of the whole spiral."""
+        with torch.no_grad():
+            pieces = self.loss(torch.arange(len(self.truth) - self.p.length))
+            return pieces.sqrt().item(), (self.whole() - self.truth).square().mean().sqrt().item()
+
+
+def main(parameters: Parameters, out: Path) -> dict:
+    p, torch_threads = parameters, torch.get_num_threads()
+    torch.set_num_threads(1)  # the arrays are small
+    ts = torch.linspace(0.0, p.end, p.points, dtype=torch.float64)
+    start = torch.tensor([2.0, 0.0], dtype=torch.float64)
+    truth = solve(lambda t, y, args: y**3 @ A, start, ts, controller=PID(1e-9, 1e-11)).ys  # (points, 2)
+    runs = {"torchflux": Run(by_torchflux, truth, ts, p)}
+    if odeint is not None:
+        runs["torchdiffeq"] = Run(by_torchdiffeq, truth, ts, p)
+    with tqdm(total=p.steps, unit="step") as bar:
+        while bar.n < p.steps:
+            steps = min(p.every, p.steps - bar.n)
+            for run in runs.values():
+                run.train(steps)
+            bar.update(steps)
+            bar.set_postfix(error=f"{runs['torchflux'].looks[-1][0]:.1e}")
+    torch.set_num_threads(torch_threads)
+    draw(ts, truth, runs, p, out / "spiral.png")
+    return {name: summary(run) for name, run in runs.items()}
+
+
+def summary(run):
+    """Root mean square errors at the end, and after how many steps that of the pieces stayed below the goal."""
+    pieces, whole = zip(*run.looks, strict=True)
+    met = sum(1 for _ in takewhile(lambda error: error < run.p.goal, reversed(pieces)))
+    after = min((len(pieces) - met) * run.p.every, run.p.steps) if met else None
+    numbers = {"pieces": pieces[-1], "whole": whole[-1], "goal_after": after}
+    return numbers | {"seconds": round(run.seconds, 2), "processor": round(run.processor, 2), "errors": run.looks}
+
+
+if __name__ == "__main__":
+    for name, row in main(Parameters(), Path(__file__).parent).items():
+        print(f"{name:12} {row['seconds']:.1f} s ({row['processor']:.1f} s of processor)", end="   ")
+        print(f"error of the pieces {row['pieces']:.1e}, of the whole spiral {row['whole']:.3f}")

@@ -1,0 +1,103 @@
+"""What can't be sampled is refused at once, in words that say what to do; what goes wrong later is reported."""
+
+import pytest
+import torch
+
+from torchflux_mcmc import gibbs, hmc, nuts, run, rwm, sghmc, sgld, summary, window_adaptation
+
+
+def rng(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def normal(x):
+    return -(x**2).sum() / 2
+
+
+def part(p, *batch):
+    return normal(p["a"])
+
+
+PARTS = {"a": torch.ones(3, 2), "b": torch.ones(3, 2)}
+ALL_WAYS = {
+    "init": lambda alg, x: alg.init(x, chains=True),
+    "run": lambda alg, x: run(rng(), alg, x, 3),
+    "warm-up": lambda alg, x: window_adaptation(nuts, alg.logdensity).run(rng(), x, 25, chains=True),
+}
+
+
+@pytest.mark.parametrize("way", ALL_WAYS)
+@pytest.mark.parametrize(
+    ("logdensity", "position", "message"),
+    [
+        (lambda x: x.log().sum(), torch.tensor([[1.0], [-1.0]]), "the log density is nan where chain 1 starts"),
+        (lambda x: -x.abs().sqrt().sum(), torch.tensor([[1.0], [0.0]]), "gradient has NaN or inf where chain 1 starts"),
+        (lambda x: -(x**2), torch.ones(3, 2), r"has the shape \(2,\), not \(\): return a scalar"),
+        (lambda x: torch.ones(()), torch.ones(3, 2), "doesn't depend on the position"),
+        (part, PARTS, r"doesn't depend on position\['b'\]: leave it out"),
+        (normal, torch.ones(3, 2, dtype=torch.int64), "is torch.int64: a position changes continuously"),
+        (normal, torch.ones(0, 2), "no chain or no number in it"),
+    ],
+    ids=["NaN", "slope", "vector", "nothing", "part", "integers", "empty"],
+)
+def test_refused_wherever_chains_start(way, logdensity, position, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        ALL_WAYS[way](nuts(logdensity), position)
+
+
+@pytest.mark.parametrize("make", [sgld, sghmc, hmc, lambda f: gibbs(f, {"a": hmc(f), "b": rwm(f)})])
+def test_a_part_without_a_density_would_wander_off(make):
+    with pytest.raises(ValueError, match=r"doesn't depend on position\['b'\]"):
+        run(rng(), make(part), PARTS, 3)
+
+
+def test_what_is_not_a_generator_a_state_or_a_kernel():
+    alg = nuts(normal)
+    with pytest.raises(TypeError, match=r"generator is 0: pass a torch\.Generator"):
+        alg.step(0, alg.init(torch.ones(2)))
+    with pytest.raises(TypeError, match=r"generator is 3: pass a torch\.Generator"):
+        run(3, alg, torch.ones(2, 2), 5)
+    with pytest.raises(TypeError, match="generator is None"):
+        window_adaptation(nuts, normal).run(None, torch.ones(2), 20)
+    with pytest.raises(TypeError, match="state is a Tensor: pass what init"):
+        alg.step(rng(), torch.ones(2))
+    with pytest.raises(TypeError, match="pass a kernel, as nuts"):
+        run(rng(), nuts, torch.ones(2, 2), 5)
+
+
+def test_branches_on_values_say_what_to_do():
+    alg = nuts(lambda x: normal(x) if x.sum() > 0 else 2 * normal(x))
+    assert alg.init(torch.ones(2)).logdensity == -1.0
+    with pytest.raises(RuntimeError, match="vmap") as caught:
+        alg.init(torch.ones(3, 2), chains=True)
+    assert "branch with torch.where, or pass batched=True" in caught.value.__notes__[0]
+
+
+def test_a_divergent_model_is_reported():
+    """No move is accepted: the draws don't change, and R-hat of such draws isn't called good or bad."""
+    samples = run(rng(), nuts(lambda x: -1e8 * (x**4).sum(), step_size=1.0), torch.full((4, 2), 0.1), 30)
+    table = str(summary(samples))
+    assert samples.divergences == 120
+    assert samples.info.is_divergent.all()
+    assert "120 transitions (100.0%) diverged" in table
+    assert "position[0], position[1]: all draws are the same: no move was accepted" in table
+    assert "R-hat" not in table
+
+
+def test_a_density_that_ends_is_reported():
+    """NaN beyond a wall: no draw lies there, and the trajectories that met it are counted."""
+    logdensity = lambda x: torch.where(x.abs().max() < 1.0, normal(x), torch.nan)
+    samples = run(rng(), nuts(logdensity, step_size=0.5), torch.zeros(4, 2), 30)
+    assert (samples.positions.abs() < 1.0).all()
+    assert samples.divergences > 20
+    assert "diverged: the trajectories left the density" in str(summary(samples))
+
+
+def test_a_target_that_moves_away_is_told():
+    """Between two steps it becomes NaN where the chain is."""
+    edge = torch.tensor(0.0)
+    alg = hmc(lambda x: (x - edge).log().sum() - x.sum(), step_size=0.1)
+    state = alg.init(torch.ones(2))
+    edge.fill_(5.0)
+    with pytest.raises(ValueError, match="the log density is nan where the position starts"):
+        alg.step(rng(), state)

@@ -1,0 +1,114 @@
+"""The experiments: they are listed, and a short version of each learns and writes its results and its picture."""
+
+import json
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from torchflux_lab import experiments, find, parameters_with, perform
+
+FOLDER = Path(__file__).parent.parent / "experiments"
+
+
+def short(name: str, out: Path, *settings: str) -> dict[str, Any]:
+    """The results of a run with these settings."""
+    pytest.importorskip("matplotlib")
+    with find(name, FOLDER).loaded() as program:
+        results = perform(program, parameters_with(program.parameters, settings), out)["results"]
+    assert json.loads((out / "results.json").read_text(encoding="utf-8"))["results"] == results
+    picture = (out / f"{name}.png").read_bytes()
+    assert picture.startswith(b"\x89PNG\r\n\x1a\n")
+    assert len(picture) > 20_000
+    return results
+
+
+def test_each_says_what_it_is_and_how_it_is_run() -> None:
+    found = experiments(FOLDER)
+    assert {each.name for each in found} >= {"dan", "lynx-hare", "spiral", "trebuchet"}
+    for each in found:
+        assert each.summary.endswith("."), each
+        readme = (each.script.parent / "README.md").read_text(encoding="utf-8")
+        assert f"torchflux run {each.name}" in readme
+        assert f"]({each.name}.png)" in readme
+        assert (each.script.parent / f"{each.name}.png").is_file()
+
+
+def test_dan(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    results = short("dan", tmp_path, "seeds=2", "epochs=12", "lambdas=1")
+    plain, routed = results["plain"], results["routed λ=1"]
+    assert plain["accuracy"] > 0.7
+    assert routed["accuracy"] > plain["accuracy"]
+    assert routed["probe"] < plain["probe"] - 0.2
+
+
+def test_spiral(tmp_path: Path) -> None:
+    results = short("spiral", tmp_path, "steps=60", "every=30", "end=5", "points=200", "goal=0.1")
+    for run in results.values():
+        (first, _), *_, (last, _) = run["errors"]
+        assert last == run["pieces"] < 0.3 * first
+        assert run["goal_after"] == 60
+    if len(results) == 2:  # torchdiffeq, where it is installed, goes the same way
+        assert results["torchflux"]["pieces"] == pytest.approx(results["torchdiffeq"]["pieces"], rel=1e-3)
+
+
+def test_trebuchet(tmp_path: Path) -> None:
+    results = short(
+        "trebuchet", tmp_path, "steps=3", "throws=8", "near=77", "far=80", "wind=1", "tests=2", "optimised=1"
+    )
+    errors = results["training"]["errors"]
+    assert results["error of the network"]["mean"] < 0.05 * errors[0]
+    assert results["error of optimisation"]["worst"] < 1e-3
+    assert results["seconds of an aim"]["network"] < results["seconds of an aim"]["optimisation"]
+
+
+def test_trebuchets_network_is_the_same_in_machine_code() -> None:
+    pytest.importorskip("matplotlib")
+    with find("trebuchet", FOLDER).loaded() as program:
+        script, p = sys.modules["trebuchet"], program.parameters()
+        model = script.make_model(p)
+        aim = script.aimed(model(torch.tensor([[33.0, -2.5]]).double()), torch.zeros(1, 2), p)
+        assert script.compiled(model, p)(33.0, -2.5) == pytest.approx((aim.angle.item(), aim.mass.item()), rel=1e-12)
+        assert math.radians(p.angles[0]) < aim.angle < math.radians(p.angles[1])
+
+
+def test_lynx_hare(tmp_path: Path) -> None:
+    results = short("lynx-hare", tmp_path, "origins=1914", "priors=0.1", "seeds=1", "starts=2", "steps=50")
+    seen, forecast = results["errors of years seen"], results["errors of forecasts"]
+    assert seen["universal, s = 0.1"] < seen["Lotka-Volterra"] < 0.4
+    assert forecast["Lotka-Volterra"] < forecast["as on average"]
+
+
+@pytest.mark.parametrize(("hares", "lynx", "fits"), [(34.0, 5.9, True), (5.9, 34.0, False)])
+def test_lynx_hares_equation_fits_with_the_published_numbers(hares: float, lynx: float, fits: bool) -> None:
+    """Carpenter's posterior means (2018): rates as in the script, these states in 1900, σ of 0.25 for either."""
+    pytest.importorskip("matplotlib")
+    with find("lynx-hare", FOLDER).loaded() as program:
+        script, p = sys.modules["lynx-hare"], program.parameters()
+        start, rates = torch.tensor([[hares, lynx]]).double().log(), torch.tensor([script.CARPENTER]).double().log()
+        errors = script.trajectories(script.lotka_volterra, start, rates, p)[:, 0] - script.PELTS
+        assert (errors.square().mean(0).sqrt() < 0.3).all().item() is fits
+
+
+def test_lynx_hares_baselines_are_the_records() -> None:
+    """By hand: from 1914 the years 1915 to 1918 as 1905 to 1908."""
+    pytest.importorskip("matplotlib")
+    hares = (20.6, 18.1, 21.4, 22.0), (19.5, 11.2, 7.6, 14.6)
+    lynx = (41.7, 19.0, 13.0, 8.3), (51.1, 29.7, 15.8, 9.7)
+    squares = [math.log(a / b) ** 2 for pair in (hares, lynx) for a, b in zip(*pair, strict=True)]
+    with find("lynx-hare", FOLDER).loaded() as program:
+        script, p = sys.modules["lynx-hare"], program.parameters(origins=(1914,))
+        (_, ys), _ = script.baselines(p)
+        years = (script.YEARS[:, None] > 1914) & (script.YEARS[:, None] <= 1918)
+        assert script.deviations(ys, years).item() == pytest.approx(math.sqrt(sum(squares) / 8))
+
+
+@pytest.mark.parametrize("given", [{"shown": 1909}, {"origins": (1917,), "shown": 1917}])
+def test_lynx_hare_refuses_origins_without_a_record(given: dict[str, Any]) -> None:
+    pytest.importorskip("matplotlib")
+    with find("lynx-hare", FOLDER).loaded() as program, pytest.raises(ValueError, match="191"):
+        program.parameters(**given)
