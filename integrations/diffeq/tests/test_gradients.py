@@ -66,7 +66,7 @@ def test_a_rejected_step_that_is_not_finite_leaves_no_trace(y0):
     """Beyond y = 1 the slope has neither a value nor a derivative; the first step leads there."""
     rate, y0 = needing(tensor(1.0), y0)
     f = lambda t, y, rate: rate * (1 - y).sqrt()
-    solution = solve(f, y0, (0.0, 0.5), rate, dt0=0.5, batched=y0.dim() > 1, max_steps=64)
+    solution = solve(f, y0, (0.0, 0.25, 0.5), rate, dt0=0.5, batched=y0.dim() > 1, max_steps=64)
     assert torch.as_tensor(solution.stats.rejected).max() > 0
     found = torch.autograd.grad(solution.ys[-1].sum(), (rate, y0))
     root = (1 - y0).sqrt() - 0.25 * rate  # y = 1 - (sqrt(1 - y0) - rate t / 2)^2

@@ -249,6 +249,8 @@ def _note(trial: Trial, ends: Numbers, out: March, saver: Saver | None, keep: bo
     out.rows.append(live.rows[accepted])
     out.ends.append(trial.ends[accepted])
     few = live.y.shape[-1] <= FEW
+    if torch.is_grad_enabled() and not accepted.any():  # no tape leads to a rejected step, not even with zeros
+        return
     if out.needs_gradient and few and isinstance(trial.solver, ExplicitRungeKutta):
         out.made.append(trial.made(ends, torch.stack(tuple(trial.step.slopes))))
     elif out.needs_gradient and not torch.is_grad_enabled():
