@@ -29,14 +29,22 @@ class _Seen(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        made = [x for x in tree_leaves(result) if isinstance(x, Tensor)]
+        made = _tensors(result)
         used = made and func is not Tensor.detach  # neither does a shape that is looked up use anything
-        for x in tree_leaves((args, kwargs)) if used else []:
-            inside = not isinstance(x, Tensor) or id(x) in self.made or is_functorch_wrapped_tensor(x)
-            if not inside and x.requires_grad:
+        for x in _tensors((args, kwargs)) if used else []:
+            if x.requires_grad and id(x) not in self.made and not is_functorch_wrapped_tensor(x):
                 self.found[id(x)] = x
         self.made.update((id(x), x) for x in made)
         return result
+
+
+def _tensors(tree: Any) -> list[Tensor]:
+    """Those in an operation's arguments or results, which are mostly a tensor, or a tuple of some."""
+    if isinstance(tree, Tensor):
+        return [tree]
+    if isinstance(tree, tuple | list):
+        return [x for part in tree for x in _tensors(part)]
+    return [] if isinstance(tree, int | float | None) else [x for x in tree_leaves(tree) if isinstance(x, Tensor)]
 
 
 def captured(f: Callable[..., Tensor], *args: Tensor) -> tuple[Tensor, list[Tensor]] | None:

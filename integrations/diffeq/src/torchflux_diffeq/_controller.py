@@ -78,6 +78,7 @@ class PID:
     def ratio(self, error: Tensor, y0: Tensor, y1: Tensor) -> Numbers:
         """Each row's error over what is tolerated, shape (rows,)."""
         rtol, atol = self.tolerances(y0.dtype)
+        error, y0, y1 = error.detach(), y0.detach(), y1.detach()
         scale = torch.maximum(y0.abs(), y1.abs()).mul_(rtol).add_(atol)
         return self.norm(error / scale)
 

@@ -43,6 +43,7 @@ class Field:
         self.f, self.y0, self.args, self.batched = held(f), y0, args, batched
         self.sign = -1 if backward else 1
         self.parts = [(path, x) for path, x in leaves(y0) if isinstance(x, Tensor)]
+        self.shapes = [tuple(x.shape[batched:]) for _, x in self.parts]
         self.sizes = [x[0].numel() if batched else x.numel() for _, x in self.parts]
         self.marked = any(isinstance(x, PerSample) for _, x in leaves(args))
         self.checked = False
@@ -56,7 +57,7 @@ class Field:
     def unravel(self, y: Tensor, *lead: int) -> Tree:
         """Rows of numbers (..., n) as states, whose tensors have `lead` in front of a sample's shape."""
         if isinstance(self.y0, Tensor):
-            return y.reshape((*lead, *self.y0.shape[self.batched :]))
+            return y.reshape(lead + self.shapes[0])
         parts = iter(y.split(self.sizes, -1))
         return fmap(lambda x: next(parts).reshape((*lead, *x.shape[self.batched :])), self.y0, ties=False)
 
@@ -93,8 +94,8 @@ class Field:
         return vmap(lambda t, y: self._slope(self.args, t[None], y[None])[0])(t, y)
 
     def _slope(self, args: Tree, t: Tensor, y: Tensor) -> Tensor:
-        rows = len(y)
-        state = self.unravel(y, rows) if self.batched else self.unravel(y[0])
+        rows = y.shape[0]
+        state = self.unravel(y, rows) if self.batched else self.unravel(y)
         when = t if self.batched else t[0]
         slope = self.f(when if self.sign > 0 else -when, state, args)
         if not self.checked or (isinstance(state, Tensor) and not _alike(slope, state)):

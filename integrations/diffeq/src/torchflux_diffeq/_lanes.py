@@ -27,10 +27,11 @@ def has_lanes(x: Tensor) -> bool:
 
 def greatest(x: Tensor) -> NDArray[Any]:
     """A tensor's numbers; where `vmap` has put several into one, the greatest of them."""
+    if not torch._C._are_functorch_transforms_active():
+        return x.numpy(force=True)
     shape = x.shape
     while functorch.is_functorch_wrapped_tensor(x):
         lane = functorch.maybe_get_bdim(x)
         x = functorch.get_unwrapped(x)
         x = x if lane is None or lane < 0 else x.movedim(lane, 0)
-    x = x.detach().cpu().reshape(-1, *shape).amax(0)
-    return np.asarray(x.tolist()) if torch._C._are_functorch_transforms_active() else x.numpy()  # which has no numpy()
+    return np.asarray(x.detach().cpu().reshape(-1, *shape).amax(0).tolist())  # which has no numpy()

@@ -56,10 +56,14 @@ class Saver:
     def states(self, passed: Passed, rows: Indices, t: Tensor, dt: Tensor, y: Tensor, slopes: Tensor) -> Saved:
         """The states at the times that steps of `rows` (m,) pass, from `y` (m, n) with `slopes` (stages, m, n)."""
         steps, times = (torch.as_tensor(index, device=y.device) for index in passed[:2])
-        places = torch.as_tensor(passed.times + rows[passed.steps] * len(self.inner), device=y.device)
-        dt = dt[steps]
-        θ = (self.inner[times] - t[steps]) / dt
-        return Saved(places, self.solver.inside(θ, dt, y[steps], slopes[:, steps]))
+        dt = dt.index_select(0, steps)
+        θ = (self.inner.index_select(0, times) - t.index_select(0, steps)) / dt
+        y, slopes = y.index_select(0, steps), slopes.index_select(1, steps)
+        return Saved(self.places(passed, rows), self.solver.inside(θ, dt, y, slopes))
+
+    def places(self, passed: Passed, rows: Indices) -> Tensor:
+        """Where the states belong, as in `Saved`."""
+        return torch.as_tensor(passed.times + rows[passed.steps] * len(self.inner), device=self.inner.device)
 
     def weights(self, passed: Passed, t: Tensor, dt: Tensor) -> Tensor:
         """What the slopes of an explicit Runge-Kutta method count in those states, shape (stages, points)."""

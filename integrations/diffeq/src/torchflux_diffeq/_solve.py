@@ -136,11 +136,9 @@ def _solution(task: Task, found: March, saveat: SaveAt) -> Solution:
     """What came of it, in the user's terms."""
     problem, y, end = task.problem, task.y0, found.y
     inner = [] if task.saver is None else [task.saver.gathered(found.saved, len(y), y)]
-    early = (found.status != Status.SUCCESS) & (
-        (found.status != Status.EVENT) | (found.t < float(greatest(task.times[-1])))
-    )
-    reached = end
-    if early.any():
+    reached, failed = end, found.status != Status.SUCCESS
+    if failed.any():
+        early = failed & ((found.status != Status.EVENT) | (found.t < float(greatest(task.times[-1]))))
         reached = end.masked_fill(torch.as_tensor(early, device=end.device)[:, None], float("nan"))
     ys = torch.cat([y[None], *inner, reached[None]])
     t = problem.sign * (tensor(found.t, y) if found.exact is None else found.exact)
