@@ -39,8 +39,11 @@ def native_route(
         return None
     if route not in ("auto", "native"):
         raise ValueError(f"route={route!r}: it is 'auto', 'native' or 'torch'")
+    known = is_native(f) or type(f) is autonomous
+    if route == "auto" and not known:
+        return None
     try:
-        if not (is_native(f) or type(f) is autonomous):
+        if not known:
             raise NotNative(f"f is {f!r}: decorate it by @native of torchflux_zygote, or see autonomous")
         if not isinstance(y0, Tensor):
             raise NotNative("y0 is a tree: pass a tensor")
