@@ -189,7 +189,9 @@ def full_like(x, value):  # type: ignore[no-untyped-def]
 
 @apart
 def matmul(a, b):  # type: ignore[no-untyped-def]
-    """`a @ b`, whatever the layout."""
+    """`a @ b`, whatever the layout; the transpose of a matrix isn't copied for its product with a vector."""
+    if a.ndim == 2 and b.ndim == 1 and a.flags.f_contiguous:
+        return np.dot(np.ascontiguousarray(b), np.ascontiguousarray(a.T))
     return np.dot(np.ascontiguousarray(a), np.ascontiguousarray(b))
 
 
