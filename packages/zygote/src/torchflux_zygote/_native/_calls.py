@@ -247,6 +247,7 @@ class Calling(Looping):
                 program, form = reader.program(f, entries, params)
             except Unknown:
                 raise self.refuse(f"{f.__name__} calls itself without end", "give it a case that returns") from None
+            program.place = f"{f.__code__.co_filename}:{f.__code__.co_firstlineno}"
             stored = callee.stored | {k for k, (ref, first) in refs.items() if reader.versions[ref] is not first}
             if program.effects and stored == callee.stored:
                 raise self.refuse(
