@@ -12,7 +12,7 @@ from . import _builtins, _forward_rules, _lists, _support  # noqa: F401 - of the
 from ._attributes import cell
 from ._dicts import METHODS, merge
 from ._forward_arrays import note_view
-from ._kinds import carries, inert, is_numeric
+from ._kinds import SEQUENCES, carries, inert, is_numeric
 from ._memory import is_array
 from ._refuse import Refused, describe
 from ._registry import PUSH, constant, pushes
@@ -131,7 +131,7 @@ def _get_item(push: Any, args: Any, dots: Any, names: Any) -> Any:
     method = python_method(x, "__getitem__")
     if method is not None:
         return push(method, args, dots)
-    if isinstance(x, list):
+    if isinstance(x, SEQUENCES):
         return _from_list(push, x, i)
     if isinstance(x, tuple):
         return x[i], None if dots[0] is None else dots[0][i]
@@ -213,11 +213,11 @@ def _del_item(push: Any, args: Any, dots: Any, names: Any) -> Any:
 
 
 def extend_in_place(push: Any, x: Any, v: Any, dot: Any) -> Any:
-    """`x += v` of a list, `x |= v` of a dict."""
+    """`x += v` of a list or a deque, `x |= v` of a dict."""
     if isinstance(x, dict):
         push(dict.update, (x, v), (None, dot))
     else:
-        push(list.extend, (x, v), (None, dot))
+        push(list.extend if isinstance(x, list) else collections.deque.extend, (x, v), (None, dot))
     return x, None
 
 

@@ -4,6 +4,7 @@ What can be said in other functions is in `_numpy_functions`.
 """
 
 import operator
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -258,7 +259,7 @@ def _array(object: Any, dtype: Any = None, **options: Any) -> Pulled:
     if isinstance(object, Array):
         y = np.array(object, dtype=dtype)
         return y, partial(finish, lambda ȳ: (fit(ȳ, object), None), (object, dtype), y)
-    if isinstance(object, list | tuple) and not _plain(object):
+    if isinstance(object, list | tuple | deque) and not _plain(object):
         return _array_of(object, dtype)
     y = np.array(object, dtype=dtype, **options)
     return y, partial(finish, lambda ȳ: (fit(ȳ, object), None), (object, dtype), y)
@@ -266,14 +267,14 @@ def _array(object: Any, dtype: Any = None, **options: Any) -> Pulled:
 
 def _plain(x: Any) -> bool:
     return all(
-        type(part) is int or isinstance(part, str | bool) or (isinstance(part, list | tuple) and _plain(part))
+        type(part) is int or isinstance(part, str | bool) or (isinstance(part, list | tuple | deque) and _plain(part))
         for part in x
     )
 
 
 def _array_of(parts: Any, dtype: Any) -> Pulled:
     values, give = elements(parts)
-    pairs = [_array_of(p, dtype) if isinstance(p, list | tuple) else (p, None) for p in values]
+    pairs = [_array_of(p, dtype) if isinstance(p, list | tuple | deque) else (p, None) for p in values]
     y = np.array([x for x, _ in pairs], dtype=dtype)
 
     def back(ȳ: Any) -> tuple[Any, ...]:
@@ -298,7 +299,7 @@ def _collected(y: Any, ȳ: Any) -> Any:
 @pushes(np.array, np.asarray)
 def _push_array(push: Any, args: Any, dots: Any, names: Any) -> Any:
     y = applied(np.array, args, names)
-    if isinstance(args[0], list | tuple):
+    if isinstance(args[0], list | tuple | deque):
         values, parts = pairs_of(push, args[0], dots[0])
         rows = [push(np.array, (values[i],), (parts[i],))[1] for i in range(len(values))]
         if not some(rows):
@@ -539,7 +540,7 @@ for _kind in (np.float64, np.float32):
 def _no_lists(f: Any, *args: Any) -> None:
     """Refuses lists and tuples of numbers with derivatives."""
     for x in args:
-        if isinstance(x, list | tuple) and not inert(tuple(x)):
+        if isinstance(x, list | tuple | deque) and not inert(tuple(x)):
             raise Refused(f"{describe(f)} of a {type(x).__name__}", "make an array of it first, by np.array(...)")
 
 
