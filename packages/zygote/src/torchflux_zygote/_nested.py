@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ._cotangent import value
 from ._gradient import one_like, ones, run, stack, unit
-from ._kinds import carries, conj
+from ._kinds import SEQUENCES, carries, conj
 from ._layout import PathDict, layout, trainables
 from ._memory import home, is_array
 from ._place import placed
@@ -100,7 +100,7 @@ def pairing(push: Any, y: Any, dot: Any, ȳ: Any) -> Any:
     if isinstance(y, tuple):
         for i in range(len(y)):
             total = total + pairing(push, y[i], None if dot is None else dot[i], ȳ[i])
-    elif isinstance(y, list):
+    elif isinstance(y, SEQUENCES):
         for i in range(len(y)):
             total = total + pairing(push, y[i], entry(push, y, i), ȳ[i])
     elif isinstance(y, dict):
@@ -138,7 +138,7 @@ def seeds(push: Any, x: Any, dot: Any) -> Any:
         return dot
     if isinstance(x, tuple):
         return tuple([seeds(push, x[i], dot[i]) for i in range(len(x))])
-    if isinstance(x, list):
+    if isinstance(x, SEQUENCES):
         push.fill(x, [seeds(push, x[i], dot[i]) for i in range(len(x))])
         return None
     if isinstance(x, nn.Module):
@@ -182,7 +182,7 @@ def collected(push: Any, y: Any, dot: Any) -> Any:
         return y * 0 if dot is None else dot
     if isinstance(y, tuple):
         return tuple([collected(push, y[i], None if dot is None else dot[i]) for i in range(len(y))])
-    if isinstance(y, list):
+    if isinstance(y, SEQUENCES):
         return [collected(push, y[i], entry(push, y, i)) for i in range(len(y))]
     if isinstance(y, dict):
         return {key: collected(push, y[key], push.field(y, key)) for key in y}
@@ -216,8 +216,8 @@ def _print_of(x: Any, depth: int) -> Any:
         return id(x), x._version
     if isinstance(x, np.ndarray):
         return id(x), x.tobytes()
-    if isinstance(x, list | tuple):
-        return id(x) if isinstance(x, list) else None, tuple(_print_of(p, depth + 1) for p in x)
+    if isinstance(x, (*SEQUENCES, tuple)):
+        return None if isinstance(x, tuple) else id(x), tuple(_print_of(p, depth + 1) for p in x)
     try:
         held = fields_of(x)
     except ValueError:
@@ -388,6 +388,8 @@ def _rows(f: Any, x: Any, part: Any, whole: Any) -> Any:
     if isinstance(part, tuple | list):
         rows = [_rows(f, x, p, partial(_only_at, whole, part, i)) for i, p in enumerate(part)]
         return type(part)(*rows) if hasattr(part, "_fields") else type(part)(rows)
+    if isinstance(part, SEQUENCES):
+        return [_rows(f, x, p, partial(_only_at, whole, part, i)) for i, p in enumerate(part)]
     return None
 
 

@@ -29,7 +29,7 @@ from ._ir import (
 )
 from ._ops import DERIVATIVES, SPELLING
 
-__all__ = ["source"]
+__all__ = ["calls_itself", "source"]
 
 RESERVED = {"math", "np", "rt", "max", "min", "abs", "float", "int", "bool", "round", "range", "len"}
 LOOPS = {"assign": {(1, 1), (2, 2), (2, 1)}, "add": {(1, 1), (2, 2)}}
@@ -72,7 +72,7 @@ JIT = 'numba.njit(nogil=True, cache=True, error_model="numpy", no_cfunc_wrapper=
 
 def signed(program: Program) -> str:
     """Numba's decorator, with the types of a program that may call itself."""
-    params = ", ".join(_declared(p.type, "::1" if p in program.stacks else "") for p in program.params)
+    params = ", ".join([*(_declared(p.type, "::1" if p in program.stacks else "") for p in program.params), "int64"])
     results = [_declared(r.type, "::1") for r in program.block.results]
     result = results[0] if len(results) == 1 else f"Tuple(({', '.join(results)},))"
     return JIT.replace("(", f'("{result}({params})", ', 1)
@@ -86,6 +86,11 @@ def _declared(t: Type, contiguous: str = "") -> str:
     if contiguous:
         dims[-1] = contiguous
     return f"{ {'bool_': 'boolean'}.get(str(t.dtype), str(t.dtype)) }[{', '.join(dims)}]".replace(" ", "")
+
+
+def calls_itself(program: Program) -> bool:
+    """Whether functions that call themselves are in a program, so that it takes `limit` behind its arguments."""
+    return any(p.called for p in _reached(program))
 
 
 def _reached(program: Program) -> list[Program]:
@@ -118,6 +123,7 @@ class _Emitter:
         self.negated: dict[Value, Value] = {}  # of those, what has the other sign
         self.ahead: set[Op] = set()  # tapes that grow before the loop that writes them
         self.alias_of: dict[Value, Value] = {}  # an index within bounds is the index
+        self.limit = ""  # where the thread's stack ends, in functions that call themselves
         self.uses: dict[Value, list[int]] = {}
         self.homes: dict[Value, int] = {}
         self.count(program.block)
@@ -144,6 +150,12 @@ class _Emitter:
     def function(self, doc: str) -> str:
         """The text of the whole function."""
         params = [self.name(p) for p in self.program.params]
+        if calls_itself(self.program):
+            self.limit = self.fresh("limit")
+            params.append(self.limit if self.program.called else f"{self.limit}=0")
+        if self.program.called:
+            self.line(f"if rt.beyond_stack({self.limit}):")
+            self.line(f"    raise RecursionError({_too_deep(self.program)!r})")
         self.body(self.program.block)
         results = ", ".join(self.text(r) for r in self.program.block.results)
         many = len(self.program.block.results) != 1
@@ -208,8 +220,11 @@ class _Emitter:
 
     def call_program(self, item: Call) -> None:
         """Writes a call of another program."""
-        args = ", ".join(self.text(a) for a in item.args)
-        self.line(f"{', '.join(self.name(out) for out in item.outs)} = {self.functions[id(item.program)]}({args})")
+        args = [self.text(a) for a in item.args]
+        if calls_itself(item.program):
+            args.append(self.limit)
+        outs = ", ".join(self.name(out) for out in item.outs)
+        self.line(f"{outs} = {self.functions[id(item.program)]}({', '.join(args)})")
 
     def branch(self, item: If) -> None:
         """Writes an `if`."""
@@ -657,6 +672,14 @@ class _Emitter:
     def text_outer(self, item: Op) -> str:
         """An outer product."""
         return self.call(item, "rt.outer")
+
+
+def _too_deep(program: Program) -> str:
+    """What is raised where a call no longer fits on the stack."""
+    return (
+        f"{program.place}: the calls of this function nest too deep for the thread's stack; write it as a loop, or "
+        "call it in a thread with a larger stack (threading.stack_size)"
+    )
 
 
 def _names_in(text: str) -> set[str]:
