@@ -37,8 +37,6 @@ def native_route(
     """The solution in machine code; `None` where it is PyTorch's turn, if only to say what is wrong."""
     if route == "torch":
         return None
-    if route not in ("auto", "native"):
-        raise ValueError(f"route={route!r}: it is 'auto', 'native' or 'torch'")
     try:
         if not (is_native(f) or type(f) is autonomous):
             raise NotNative(f"f is {f!r}: decorate it by @native of torchflux_zygote, or see autonomous")
