@@ -71,8 +71,10 @@ def rebuild(node: Tree, new: dict[Any, Tree]) -> Tree:
 
 
 def _like(old: Tree, new: Tree) -> Tree:
-    """A parameter's successor is a parameter too, unless a gradient flows through it."""
-    if isinstance(old, nn.Parameter) and isinstance(new, Tensor) and not new.requires_grad:
+    """A parameter's successor is a parameter too, unless a gradient may flow through it; `vmap` doesn't tell."""
+    if not isinstance(old, nn.Parameter) or not isinstance(new, Tensor):
+        return new
+    if not new.requires_grad and not torch._C._are_functorch_transforms_active():
         return new if isinstance(new, nn.Parameter) else nn.Parameter(new, old.requires_grad and differentiable(new))
     return new
 
