@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from torchflux import Chain, Dense, destructure, tanh
+from torchflux import Chain, Dense, destructure, fmap, tanh, trainables
 from torchflux_mcmc import Dense as DenseMatrix
 from torchflux_mcmc import (
     Diagonal,
@@ -316,3 +316,30 @@ def test_bad_runs():
     with pytest.raises(ValueError, match="friction"):
         sghmc(normal, friction=0.0)
     assert np.isfinite(run(rng(), hmc(normal), torch.zeros(2, 2), 3).info.energy).all()
+
+
+def test_every_chain_may_have_data_of_its_own():
+    data = torch.tensor([-2.0, 0.0, 5.0], dtype=DTYPE)
+    f = lambda z: -((z - data) ** 2) / 2
+    z = run(rng(), hmc(f, 0.7, 3, batched=True), data, 400).positions  # nearly independent draws
+    assert ((z.mean(1) - data).abs() < 0.25).all()
+
+
+@pytest.mark.parametrize("flat", [True, False])
+def test_chains_of_models_have_the_slopes_of_each(flat):
+    """A model as a vector, and as it is."""
+    torch.manual_seed(0)
+    model = Chain(Dense(2, 3, tanh), Dense(3, 1)).double()
+    vector, rebuild = destructure(model)
+    rows = torch.stack([vector.detach(), vector.detach() - 1])
+    prior = lambda w: -sum(x.square().sum() for x in trainables(w)) / 2
+    f = lambda m: prior(m) - (m(torch.ones(4, 2, dtype=DTYPE)) - 1).square().sum()
+    of_vector = lambda w: f(rebuild(w)) - w.square().sum()
+    if flat:
+        _, slopes = Target(of_vector, Positions(rows, True), False).value_and_gradient(rows)
+    else:
+        models = fmap(lambda x: torch.stack([x.detach(), x.detach() - 1]), model)
+        _, slopes = Target(f, Positions(models, True), False).value_and_gradient(rows)
+    g = of_vector if flat else lambda w: f(rebuild(w))
+    due = [torch.autograd.grad(g(w), w)[0] for w in rows.requires_grad_().unbind()]
+    assert torch.allclose(slopes, torch.stack(due))
