@@ -21,6 +21,7 @@ from torchflux_mcmc import (
     rwm,
     sghmc,
     sgld,
+    summary,
     window_adaptation,
 )
 from torchflux_mcmc._adaptation import windows
@@ -220,6 +221,59 @@ def test_runs_go_on_where_they_stopped_and_thin():
     whole = run(rng(), alg, torch.zeros(3, 2), 40)
     assert torch.equal(torch.cat((first.positions, second.positions), 1), whole.positions)
     assert torch.equal(run(rng(), alg, torch.zeros(3, 2), 20, thin=2).positions, whole.positions[:, 1::2])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, DTYPE])
+def test_a_run_of_one_chain_goes_on(dtype):
+    """Its state has no axis for the chains: three numbers aren't three chains."""
+    alg = nuts(normal, 0.5, DenseMatrix(torch.eye(3)))  # of another dtype than the position
+    first, _ = alg.step(rng(), alg.init(torch.zeros(3, dtype=dtype)))
+    for samples in (run(rng(1), alg, first, 4), run(rng(1), alg, first.position[None], 4)):
+        assert samples.positions.shape == (1, 4, 3)
+        assert samples.positions.dtype == samples.state.position.dtype == dtype
+        assert torch.equal(samples.positions, run(rng(1), alg, first, 4).positions)
+
+
+class Tied(torch.nn.Module):
+    """Two layers with the same weights, a frozen one, and a buffer."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = (torch.nn.Linear(2, 2, bias=False) for _ in range(2))
+        self.last.weight = self.first.weight
+        self.frozen = torch.nn.Linear(2, 2).requires_grad_(False)
+        self.norm = torch.nn.BatchNorm1d(2, affine=False).eval()
+
+    def forward(self, x):
+        return self.last(self.norm(self.frozen(self.first(x))))
+
+
+@pytest.mark.parametrize("make", [rwm, hmc, nuts], ids=["rwm", "hmc", "nuts"])
+def test_what_trains_in_a_model_is_sampled_and_stays_tied(make):
+    model = Tied()
+    alg = make(lambda m: normal(m(torch.ones(1, 2)) - 1) + normal(m.first.weight))
+    state = alg.init(model)
+    for _ in range(4):
+        state, _ = alg.step(rng(1), state)
+    found = state.position
+    assert isinstance(found.first.weight, torch.nn.Parameter)
+    assert found.first.weight is found.last.weight
+    assert not torch.equal(found.first.weight, model.first.weight)
+    assert torch.equal(found.frozen.weight, model.frozen.weight)
+    assert torch.equal(found.norm.running_var, model.norm.running_var)
+    assert Positions(found, False).sizes == [4]
+    with pytest.raises(TypeError, match="not all of them frozen"):
+        alg.init(model.frozen)
+
+
+def test_chains_of_models():
+    """Of stacked parameters; the same tensor as two parts is no tie."""
+    model = fmap(lambda x: torch.stack([x.detach()] * 3), torch.nn.Linear(2, 1))
+    zero = torch.zeros(3)
+    f = lambda p: normal(p["m"](torch.ones(1, 2))) + normal(p["m"].weight) + normal(p["a"]) + normal(p["b"] - 3)
+    samples = run(rng(), hmc(f, 0.5, 3), {"m": model, "a": zero, "b": zero}, 60)
+    assert summary(samples).names == ["m.weight[0, 0]", "m.weight[0, 1]", "m.bias[0]", "a", "b"]
+    assert abs(float((samples.positions["b"] - samples.positions["a"])[:, 10:].mean()) - 3) < 1
 
 
 def test_minibatches():

@@ -163,16 +163,8 @@ def _seeds(generator: Generator, transitions: int, chains: int) -> Array:
 def _arrays(metric: Metric, q: Tensor) -> tuple[Array, Array]:
     """A metric as the program takes it: matrices (chains or 1, n or 1, n) and their roots."""
     n = q.shape[1]
-    if isinstance(metric, Dense):
-        return tuple(x.to(q.dtype).expand(*_lead(x, 2), n, n).numpy().copy() for x in (metric.covariance, metric.root))  # type: ignore[return-value]
-    assert isinstance(metric, Diagonal)
-    pair = metric.variance, metric.root
-    return tuple(x.to(q.dtype).expand(*_lead(x, 1), n)[:, None].numpy().copy() for x in pair)  # type: ignore[return-value]
-
-
-def _lead(x: Tensor, axes: int) -> tuple[int]:
-    """How many chains it is for."""
-    return (len(x) if x.dim() > axes else 1,)
+    matrix, root = (x.to(q.dtype).reshape(-1, n if metric.axes == 2 else 1, n) for x in (metric.matrix, metric.root))
+    return matrix.numpy().copy(), root.numpy().copy()
 
 
 def _metric(like: Metric, matrix: Array) -> Metric:

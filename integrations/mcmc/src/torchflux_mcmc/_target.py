@@ -7,9 +7,7 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
-from torchflux import leaves
-
-from ._positions import Positions, Tree
+from ._positions import Positions
 
 __all__ = ["LogDensity", "Target"]
 
@@ -59,10 +57,10 @@ class Target:
         """That of some of the chains."""
         return self
 
-    def require_all_parts(self, tree: Tree) -> None:
+    def require_all_parts(self) -> None:
         """Refuses a log density that one of the position's parts doesn't change: it would wander off."""
         chains = self.positions.chains
-        lanes = [x.detach() if chains else x.detach()[None] for _, x in leaves(tree) if isinstance(x, Tensor)]
+        lanes = [x.detach() if chains else x.detach()[None] for _, x in self.positions.parts]
         parts = [(x if self.batched else x[0]).requires_grad_() for x in lanes]
         with torch.enable_grad():
             value = self.logdensity(self.positions.filled(parts), *self.batch)
