@@ -12,9 +12,9 @@ from functools import partial
 from types import FunctionType, MethodType
 from typing import Any
 
-from ._attributes import _dataclass_init
 from ._custom import carried
 from ._kinds import SEQUENCES, inert, is_parameter
+from ._making import _dataclass_init
 from ._memory import home, is_array
 from ._method import Method
 from ._pull import C_FUNCTIONS, KINDS, library

@@ -12,7 +12,7 @@ from typing import Any
 
 import numba
 
-from ._emit import JIT
+from ._emit_calls import JIT
 
 __all__ = ["cache_folder", "compiled"]
 

@@ -14,7 +14,8 @@ import numpy as np
 
 from ._checkpoint import checkpointed
 from ._compile import compiled
-from ._emit import calls_itself, source
+from ._emit import source
+from ._emit_calls import calls_itself
 from ._forward import forward, gradient
 from ._ir import Array, Program, Type
 from ._reverse import reverse
