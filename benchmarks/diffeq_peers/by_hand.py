@@ -1,7 +1,8 @@
 """Lotka-Volterra's loss and gradient as one would write it by hand in Numba, for this problem alone.
 
 Dormand and Prince's method, with the tolerances and times of the peers. Beside the two numbers of the state go their
-derivatives by the four rates (dual numbers); loss and gradient are added up on the way, so that nothing is kept.
+derivatives by the four rates (dual numbers). Alone it makes of them loss and gradient, and PyTorch has no part in it;
+as an operation of PyTorch it hands over the states, as all peers do, and is asked for the gradient of a loss.
 
 Source: Hairer, Nørsett & Wanner (1993), Solving Ordinary Differential Equations I, II.4 to II.6.
 """
@@ -58,23 +59,19 @@ def error_of(y, k, u, h):
 
 
 @njit(fastmath=True)
-def add_up(y, k, h, x, wanted, sums):
-    """Adds the squares of the errors at the part `x` of a step, and their derivatives."""
-    for i in range(2):
-        at = np.zeros(WIDTH)
-        for q in range(STAGES):
-            weight = h * x * (D[q, 0] + x * (D[q, 1] + x * (D[q, 2] + x * D[q, 3])))
+def save(y, k, h, x, out):
+    """The state at the part `x` of a step, and its derivatives."""
+    out[:] = y
+    for q in range(STAGES):
+        weight = h * x * (D[q, 0] + x * (D[q, 1] + x * (D[q, 2] + x * D[q, 3])))
+        for i in range(2):
             for w in range(WIDTH):
-                at[w] += weight * k[q, i, w]
-        difference = y[i, 0] + at[0] - wanted[i]
-        sums[0] += difference * difference
-        for w in range(1, WIDTH):
-            sums[w] += 2.0 * difference * (y[i, w] + at[w])
+                out[i, w] += weight * k[q, i, w]
 
 
 @njit(fastmath=True)
-def fit(p, y0, ts, wanted, sums):
-    """One sample."""
+def solve(p, y0, ts, out):
+    """One sample at all times; `out` has the shape (times, 2, WIDTH)."""
     y, u, k = np.zeros((2, WIDTH)), np.zeros((2, WIDTH)), np.zeros((STAGES, 2, WIDTH))
     y[0, 0], y[1, 0] = y0[0], y0[1]
     t, h, j = ts[0], 0.05, 0
@@ -85,7 +82,7 @@ def fit(p, y0, ts, wanted, sums):
         error = error_of(y, k, u, h)
         if error <= 1.0:
             while j < ts.size and ts[j] <= t + h + 1e-12:
-                add_up(y, k, h, (ts[j] - t) / h, wanted[j], sums)
+                save(y, k, h, (ts[j] - t) / h, out[j])
                 j += 1
             t += h
             y[:], k[0] = u, k[STAGES - 1]
@@ -94,11 +91,41 @@ def fit(p, y0, ts, wanted, sums):
 
 @njit(fastmath=True)
 def fits(p, y0, ts, wanted):
-    """Loss and gradient of all samples."""
-    sums = np.zeros(WIDTH)
+    """The loss and its gradient, added up over all samples."""
+    sums, out = np.zeros(WIDTH), np.empty((ts.size, 2, WIDTH))
     for s in range(len(y0)):
-        fit(p, y0[s], ts, wanted[:, s], sums)
+        solve(p, y0[s], ts, out)
+        for j in range(ts.size):
+            for i in range(2):
+                difference = out[j, i, 0] - wanted[j, s, i]
+                sums[0] += difference * difference
+                for w in range(1, WIDTH):
+                    sums[w] += 2.0 * difference * out[j, i, w]
     return sums / wanted.size
+
+
+@njit(fastmath=True)
+def solutions(p, y0, ts):
+    """All samples at all times, shape (times, samples, 2, WIDTH)."""
+    out = np.empty((ts.size, len(y0), 2, WIDTH))
+    for s in range(len(y0)):
+        solve(p, y0[s], ts, out[:, s])
+    return out
+
+
+class Solutions(torch.autograd.Function):
+    """The same solutions as an operation of PyTorch, as the peers' are."""
+
+    @staticmethod
+    def forward(ctx, p, y0, ts):
+        """The states, shape (times, samples, 2)."""
+        ctx.all = torch.from_numpy(solutions(p.detach().numpy(), y0, ts))
+        return ctx.all[..., 0].clone()
+
+    @staticmethod
+    def backward(ctx, grad):
+        """The rates' gradient."""
+        return grad.reshape(-1) @ ctx.all[..., 1:].reshape(-1, WIDTH - 1), None, None
 
 
 def peers(w):
@@ -106,8 +133,13 @@ def peers(w):
     y0, ts = w.y0.reshape(-1, 2).numpy(), w.ts.numpy()
     wanted = w.data.reshape(len(ts), -1, 2).numpy()
 
-    def run():
+    def alone():
         found = torch.from_numpy(fits(w.model.p.detach().numpy(), y0, ts, wanted))
         return [found[0], found[1:]]
 
-    return {"by hand in Numba, with duals": run}
+    return {
+        "by hand in Numba": alone,
+        "by hand, as an operation of PyTorch": lambda: w.gradient(
+            Solutions.apply(w.model.p, y0, ts).view(w.data.shape)
+        ),
+    }

@@ -23,7 +23,7 @@ def draw(aim, tasks, error, history, p, path):
         draw_flights(grid["flights"], flight.numpy(), shown)
         draw_aims(grid["aims"], aim, p)
     grid["flights"].plot([middle], [0], "kx", ms=9, mew=2, clip_on=False, zorder=4)
-    grid["flights"].set(xlabel="distance (m)", ylabel="height (m)", ylim=(0, 1.25 * flight[..., 1].max()))
+    grid["flights"].set(xlabel="distance (m)", ylabel="height (m)", ylim=(0, 1.25 * flight[..., 1].max().item()))
     grid["flights"].set_title(f"throws at {middle:g} m, as the network aims them")
     grid["flights"].legend(fontsize=8, frameon=False, loc="upper left")
     draw_training(grid["training"], history, error, p)

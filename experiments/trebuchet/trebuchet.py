@@ -200,7 +200,7 @@ def summary(error):
 if __name__ == "__main__":
     results = main(Parameters(), Path(__file__).parent)
     print("trained in {seconds:.0f} s ({processor:.0f} s of processor), {throws} throws".format(**results["training"]))
-    for who in ("network", "optimisation"):
-        print("error of the {}: mean {mean:.4%}, worst {worst:.4%}".format(who, **results[f"error of {who}"]))
+    for who in ("the network", "optimisation"):
+        print("error of {}: mean {mean:.4%}, worst {worst:.4%}".format(who, **results[f"error of {who}"]))
     for name, seconds in results["seconds of an aim"].items():
         print(f"{name:28} {1e6 * seconds:12.1f} µs an aim")

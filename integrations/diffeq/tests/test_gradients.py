@@ -47,6 +47,33 @@ def test_all_steps_together_are_a_replay(monkeypatch):
     assert not called
 
 
+@pytest.mark.parametrize("short", [0, 7, 10**6])
+@pytest.mark.parametrize("batched", [False, True])
+def test_the_tape_of_a_few_steps_is_a_replay(short, batched, monkeypatch):
+    """Whether there is none, whether it is forgotten on the way, or whether it is that of all steps."""
+    monkeypatch.setattr(module, "SHORT", short)
+    p, y0 = needing(P, torch.stack((Y, 2 * Y, 0.5 * Y)))
+    gradients = []
+    for adjoint in (Discrete(), Discrete(replay=True)):
+        ys = solve(lotka_volterra, y0, TS, p, batched=batched, adjoint=adjoint).ys
+        first = torch.autograd.grad((ys**2).sum(), (p, y0), create_graph=True)
+        gradients.append([*first, *torch.autograd.grad((first[0] ** 2).sum(), (p, y0))])
+    assert all(torch.allclose(a, b, rtol=1e-9, atol=1e-9) for a, b in zip(*gradients, strict=True))
+
+
+@pytest.mark.parametrize("y0", [tensor(0.9), tensor([0.9], [-5.0])], ids=["alone", "in a batch"])
+def test_a_rejected_step_that_is_not_finite_leaves_no_trace(y0):
+    """Beyond y = 1 the slope has neither a value nor a derivative; the first step leads there."""
+    rate, y0 = needing(tensor(1.0), y0)
+    f = lambda t, y, rate: rate * (1 - y).sqrt()
+    solution = solve(f, y0, (0.0, 0.25, 0.5), rate, dt0=0.5, batched=y0.dim() > 1, max_steps=64)
+    assert torch.as_tensor(solution.stats.rejected).max() > 0
+    found = torch.autograd.grad(solution.ys[-1].sum(), (rate, y0))
+    root = (1 - y0).sqrt() - 0.25 * rate  # y = 1 - (sqrt(1 - y0) - rate t / 2)^2
+    due = torch.autograd.grad((1 - root**2).sum(), (rate, y0))
+    assert all(torch.allclose(a, b, rtol=1e-4) for a, b in zip(found, due, strict=True))
+
+
 @pytest.mark.parametrize("along", [False, True], ids=["every entry", "along a direction"])
 def test_a_wrong_slope_is_noticed(along):
     """The canary: a rule that is off by 1 in 100 doesn't pass."""

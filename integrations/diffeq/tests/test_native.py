@@ -249,6 +249,15 @@ def test_finite_differences(plain):
     assert torch.autograd.gradcheck(run, (y0.requires_grad_(), p.requires_grad_()), eps=1e-6, rtol=1e-6)
 
 
+def test_times_that_change_before_the_gradient(plain):
+    y0, p, ts = tensor(0.7, 1.2), leaf(*RATES), TIMES[:4].clone()
+    run = lambda ts: solve(f, y0, ts, p, controller=FINE, route="native")
+    f = fresh(predators)
+    (expected,), found = torch.autograd.grad(total(run(TIMES[:4])), p), total(run(ts))
+    ts.mul_(2.0)
+    assert torch.equal(torch.autograd.grad(found, p)[0], expected)
+
+
 def test_a_wrong_sweep_is_found(plain, monkeypatch):
     """The canary: without the share of one stage, the gradient differs."""
     right = _native_sweep._stage_back

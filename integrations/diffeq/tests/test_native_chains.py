@@ -355,23 +355,35 @@ def test_a_universal_differential_equation(plain):  # noqa: F811
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
-def test_lowered_functions_are_the_chain(name, plain):  # noqa: F811
-    f = ACTIVATIONS[name]
+def test_lowered_functions_are_the_chain(name):
+    """As plain NumPy, from few numbers to many, to many, to few, to few."""
     torch.manual_seed(0)
-    model = Chain(nn.Linear(3, 5), f, nn.Linear(5, 2)).to(DTYPE)
+    f, sizes = ACTIVATIONS[name], (3, 10, 9, 2, 2)
+    model = Chain(*(layer for pair in pairwise(sizes) for layer in (nn.Linear(*pair), f))).to(DTYPE)
     net, weights = lower(model)
-    text = net.source(np.ones(3), tuple(w.detach().numpy() for w in weights))
-    assert "def network(" in text
+    x = torch.tensor([0.3, -0.7, 1.1], dtype=DTYPE)
+    found = net.function(x.numpy(), tuple(w.detach().numpy() for w in weights))
+    torch.testing.assert_close(torch.as_tensor(found), model(x).detach(), rtol=1e-12, atol=1e-13)
 
 
 def test_lowered_functions_as_machine_code():
     torch.manual_seed(0)
-    parts = [f for name, f in ACTIVATIONS.items() if name not in ("ReLU", "Tanh")]
-    model = Chain(*(layer for k, f in enumerate(parts[::4]) for layer in (nn.Linear(3, 3), f))).to(DTYPE)
-    net, weights = lower(model)
+    model = Chain(nn.Linear(3, 10), F.elu, nn.Linear(10, 9), F.silu, nn.Linear(9, 2), torch.sin, nn.Linear(2, 2, False))
+    net, weights = lower(model.to(DTYPE))
     x = leaf(0.3, -0.7, 1.1)
-    found, expected = (torch.autograd.grad(y.sum(), [x, *weights]) for y in (net(x, weights), model(x)))
+    found, expected = (torch.autograd.grad(y.square().sum(), [x, *weights]) for y in (net(x, weights), model(x)))
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+
+
+def test_lowered_functions_take_weights_of_their_shape():
+    net, weights = lower(chain(2, 3, 2))
+    x, *weights = (w.detach().numpy() for w in (leaf(0.3, 0.4), *weights))
+    wide, short = (np.ones((3, 4)), *weights[1:]), (weights[0], np.ones(1), *weights[2:])
+    for wrong in (wide, short):
+        with pytest.raises(ValueError, match="lower it again"):
+            net.function(x, wrong)
+    with pytest.raises(ValueError, match="another length than the network takes"):
+        net.function(np.ones(3), weights)
 
 
 def test_the_source_can_be_read():

@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+import arviz
 import numpy as np
 import pytest
 import torch
@@ -59,7 +60,6 @@ def test_against_stored_values(name):
 
 def test_against_arviz():
     """Of chains of every length, that mix well or badly."""
-    arviz = pytest.importorskip("arviz")
     generator = np.random.default_rng(0)
     for draws in range(4, 64):
         x = generator.normal(size=(2 + draws % 3, draws))
@@ -102,7 +102,6 @@ def test_divergences_are_reported():
 
 
 def test_arviz_takes_the_draws():
-    arviz = pytest.importorskip("arviz")
     samples = sampled()
     data = to_arviz(samples)
     assert dict(data.posterior.sizes) == {"chain": 3, "draw": 60, "x_dim_0": 2}

@@ -1,20 +1,19 @@
 """Pyro's models as log densities: equal to Pyro's own potential, contained, named; what can't be one is refused."""
 
 import numpy as np
+import pyro
+import pyro.distributions as dist
 import pytest
 import torch
+from pyro import poutine
+from pyro.infer.mcmc.util import initialize_model
+from pyro.infer.reparam import LocScaleReparam
+from pyro.nn import PyroModule, PyroSample
+from pyro.util import get_rng_state
 from torch.func import grad, vmap
 
 from torchflux_mcmc import hmc, nuts, run, summary, window_adaptation
-
-pyro = pytest.importorskip("pyro")
-
-import pyro.distributions as dist  # noqa: E402
-from pyro import poutine  # noqa: E402
-from pyro.infer.mcmc.util import initialize_model  # noqa: E402
-from pyro.util import get_rng_state  # noqa: E402
-
-from torchflux_mcmc.pyro import pyro_logdensity  # noqa: E402
+from torchflux_mcmc.pyro import pyro_logdensity
 
 DTYPE = torch.float64
 
@@ -183,6 +182,56 @@ def test_the_target_moves():
     pyro.clear_param_store()
 
 
+class Network(PyroModule):
+    """Its hidden layer has priors, its last one is trained."""
+
+    def __init__(self):
+        super().__init__()
+        self.hidden = PyroModule[torch.nn.Linear](2, 3)
+        self.hidden.weight = PyroSample(dist.Normal(0.0, 1.0).expand([3, 2]).to_event(2))
+        self.hidden.bias = PyroSample(dist.Normal(0.0, 1.0).expand([3]).to_event(1))
+        self.last = torch.nn.Linear(3, 1)
+
+    def forward(self, x, y):
+        mean = self.last(torch.tanh(self.hidden(x)))[:, 0]
+        with pyro.plate("data", len(x)):
+            pyro.sample("y", dist.Normal(mean, 0.5), obs=y)
+
+
+def test_a_network_with_priors_interleaved_with_training():
+    """Its layers are sites; the gradient reaches what isn't sampled, and a step sees the weights as they are."""
+    pyro.set_rng_seed(0)
+    network, x = Network(), torch.randn(10, 2, generator=rng())
+    logdensity = pyro_logdensity(network, x, x[:, 0])
+    assert logdensity.vectorized
+    assert logdensity.shapes == {"hidden.weight": (3, 2), "hidden.bias": (3,)}
+    alg = hmc(logdensity, 0.05, 3)
+    state = alg.init(logdensity.initial(rng(), num_chains=4), chains=True)
+    before, generator = state.logdensity, rng(1)
+    optimiser = torch.optim.SGD(network.last.parameters(), lr=1e-2)
+    for _ in range(20):
+        state, _ = alg.step(generator, state)
+        optimiser.zero_grad()
+        (-vmap(logdensity)(state.position)).mean().backward()
+        assert network.last.weight.grad.abs().sum() > 0
+        optimiser.step()
+    assert state.logdensity.mean() > before.mean() + 1
+    assert torch.allclose(alg.init(state.position, chains=True).logdensity, vmap(logdensity)(state.position))
+
+
+def test_reparameterised_sites_come_back():
+    """Pyro takes the prior's scale out of the site; it is still there among the constrained values."""
+
+    def model():
+        scale = pyro.sample("scale", dist.HalfNormal(1.0))
+        pyro.sample("theta", dist.Normal(2.0, scale))
+
+    logdensity = pyro_logdensity(poutine.reparam(model, {"theta": LocScaleReparam(0.0)}))
+    assert set(logdensity.shapes) == {"scale", "theta_decentered"}
+    found = logdensity.constrain({"scale": torch.zeros(3), "theta_decentered": torch.arange(3.0)})
+    assert torch.allclose(found["theta"], 2.0 + found["scale"] * torch.arange(3.0))
+
+
 def test_branches_make_chains_go_one_after_the_other():
     def model():
         x = pyro.sample("x", dist.Normal(0.0, 1.0))
@@ -224,6 +273,11 @@ def sequential():
     pyro.sample("x", dist.Normal(0.0, 1.0))
 
 
+def impossible_data():
+    pyro.sample("p", dist.Beta(1.0, 1.0))
+    pyro.sample("x", dist.Bernoulli(0.5), obs=torch.tensor(3.0))
+
+
 def growing():
     if pyro.sample("x", dist.Normal(0.0, 1.0)) > 0.3:
         pyro.sample("y", dist.Normal(0.0, 1.0))
@@ -237,6 +291,7 @@ def growing():
         (observed, "no latent sites"),
         (moving_support, "the support of the site 'x' depends on other sites"),
         (noisy, "random numbers that belong to no site"),
+        (impossible_data, "within the support"),
         (sequential, "the site 'k' is enumerated sequentially"),
     ],
     ids=lambda x: getattr(x, "__name__", ""),
@@ -255,6 +310,10 @@ def test_bad_positions():
     logdensity = pyro_logdensity(schools)
     with pytest.raises(ValueError, match=r"the model's latent sites are \['mu', 'tau', 'z'\]"):
         logdensity.constrain({"mu": torch.zeros(())})
+    with pytest.raises(ValueError, match=r"\['mu'\] was given"):
+        logdensity({"mu": torch.zeros(())})
+    with pytest.raises(TypeError, match="generator is 3"):
+        logdensity.initial(3)
     with pytest.raises(ValueError, match="with the same axes in front"):
         logdensity.constrain({"mu": torch.zeros(2), "tau": torch.zeros(2), "z": torch.zeros(3, 8)})
     with pytest.raises(ValueError, match="no position was found in 100 tries"):

@@ -3,19 +3,16 @@
 import copy
 
 import numpy as np
+import pyro
+import pyro.distributions as dist
 import pytest
 import torch
+from pyro.infer.mcmc import HMC, NUTS, RandomWalkKernel
 from scipy.stats import kstest, norm
 
 from torchflux_mcmc import Dense, Diagonal, gibbs, run, rwm, window_adaptation
-
-pyro = pytest.importorskip("pyro")
-
-import pyro.distributions as dist  # noqa: E402
-from pyro.infer.mcmc import HMC, NUTS, RandomWalkKernel  # noqa: E402
-
-from torchflux_mcmc._pyro_density import contained  # noqa: E402
-from torchflux_mcmc.pyro import pyro_kernel, stepped  # noqa: E402
+from torchflux_mcmc._pyro_density import contained
+from torchflux_mcmc.pyro import pyro_kernel, stepped
 
 DTYPE = torch.float64
 

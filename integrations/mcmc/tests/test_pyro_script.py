@@ -1,17 +1,17 @@
 """Scripts written for Pyro's `MCMC`, with one line changed."""
 
+import subprocess
+import sys
+
+import pyro
+import pyro.distributions as dist
 import pytest
 import torch
+from pyro.infer import Predictive
 
 from torchflux_mcmc import hmc, summary
 from torchflux_mcmc._summary import named
-
-pyro = pytest.importorskip("pyro")
-
-import pyro.distributions as dist  # noqa: E402
-from pyro.infer import Predictive  # noqa: E402
-
-from torchflux_mcmc.pyro import HMC, MCMC, NUTS, stepped  # noqa: E402
+from torchflux_mcmc.pyro import HMC, MCMC, NUTS, stepped
 
 SCRIPT = """
 import pyro
@@ -164,3 +164,15 @@ def test_each_chain_makes_its_own_number_of_steps():
 def test_what_has_no_meaning_here_is_refused(make, message):
     with pytest.raises((ValueError, TypeError), match=message):
         make()
+
+
+def test_without_pyro_it_says_what_to_install():
+    """In another process, where Pyro can't be found."""
+    lines = (
+        "import sys; sys.modules['pyro'] = None",
+        "import torchflux_mcmc.pyro",
+        "from torchflux_mcmc.pyro import MCMC",
+    )
+    done = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True)
+    assert "ImportError: torchflux_mcmc.pyro needs Pyro: pip install torchflux-mcmc[pyro]" in done.stderr
+    assert "line 3" in done.stderr

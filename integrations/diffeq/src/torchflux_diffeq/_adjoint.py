@@ -11,13 +11,16 @@ from torch import Tensor
 from ._breaks import Breaks
 from ._field import Field
 from ._lanes import transformed
-from ._march import March, Method, march
-from ._replay import replay, replayed
+from ._march import FEW, March, Method, march
+from ._replay import STRETCH, replay, replayed
 from ._runge_kutta import ExplicitRungeKutta
 from ._save import Saved, Saver
 from ._together import together, worthwhile
 
 __all__ = ["Adjoint", "Discrete", "Task"]
+
+SHORT = 16
+"""The steps of a small state that are made with a tape at once."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +45,9 @@ class Task:
     breaks: Breaks | None = None
     keep: bool = False
 
-    def march(self, watch: bool) -> March:
-        """The solution without a tape; `watch` asks to find out whether the slopes would have one."""
-        return march(self.problem, self.y0, self.times, self.method, self.saver, watch, self.breaks, self.keep)
+    def march(self, watch: bool, tape: int = 0) -> March:
+        """The solution; `watch` asks to find out whether the slopes would have a tape, `tape` for that of few steps."""
+        return march(self.problem, self.y0, self.times, self.method, self.saver, watch, self.breaks, self.keep, tape)
 
     def states(self, found: March) -> Tensor:
         """The states at the times between and at the end, shape (S - 1, rows, n)."""
@@ -95,18 +98,18 @@ class Discrete(Adjoint):
             raise ValueError(f"Discrete(memory={self.memory!r}): it is 'checkpoints' or 'tape'")
 
     def solve(self, task: Task) -> March:
-        """Makes the steps, and those that were accepted once more where a gradient is wanted."""
-        watch = torch.is_grad_enabled()
-        found = task.march(watch)
-        if not (transformed() or found.needs_gradient or (watch and task.times.requires_grad)):
+        """Makes the steps, and those that were accepted once more where a gradient is wanted and they have no tape."""
+        watch, solver, interrupted = torch.is_grad_enabled(), task.method.solver, task.breaks is not None or task.keep
+        stepwise = self.replay or transformed() or task.times.requires_grad
+        plain = isinstance(solver, ExplicitRungeKutta) and not (stepwise or interrupted)
+        found = task.march(watch, _short(task.y0) if watch and plain else 0)
+        if found.taped or not (transformed() or found.needs_gradient or (watch and task.times.requires_grad)):
             return found
-        if task.breaks is not None or task.keep:
+        if interrupted:
             return self._replayed(task, found)
-        problem, y0, times, solver = task.problem, task.y0, task.times, task.method.solver
+        problem, y0, times, whole = task.problem, task.y0, task.times, None
         again = lambda y0, checkpoints: replay(problem, y0, times, solver, found, task.saver, checkpoints)
-        stepwise = self.replay or transformed() or times.requires_grad or y0.is_complex()
-        whole = None
-        if not stepwise and isinstance(solver, ExplicitRungeKutta) and worthwhile(found, solver.tableau.stages):
+        if plain and isinstance(solver, ExplicitRungeKutta) and worthwhile(found, solver.tableau.stages):
             whole = together(problem, y0, solver, found, task.saver, partial(again, checkpoints=False))
         end, saved = whole or again(y0, self.memory == "checkpoints")
         return replace(found, y=end, saved=saved)
@@ -120,3 +123,11 @@ class Discrete(Adjoint):
         return replace(
             found, y=last.y, saved=last.saved, exact=last.t, crossed=last.crossed, between=next(iter(last.steps), None)
         )
+
+
+def _short(y0: Tensor) -> int:
+    """Up to how many steps are made with a tape at once, which `replay` would hold as well.
+
+    Of small states that is worthwhile for few: from there on, all of them together are faster.
+    """
+    return SHORT if y0.shape[-1] <= FEW else STRETCH

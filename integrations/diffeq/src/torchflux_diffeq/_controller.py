@@ -78,6 +78,7 @@ class PID:
     def ratio(self, error: Tensor, y0: Tensor, y1: Tensor) -> Numbers:
         """Each row's error over what is tolerated, shape (rows,)."""
         rtol, atol = self.tolerances(y0.dtype)
+        error, y0, y1 = error.detach(), y0.detach(), y1.detach()
         scale = torch.maximum(y0.abs(), y1.abs()).mul_(rtol).add_(atol)
         return self.norm(error / scale)
 
@@ -93,6 +94,7 @@ class PID:
             factor *= np.maximum(e1, 1e-10) ** (p + 2 * d) * np.maximum(e2, 1e-10) ** -d
         return np.fmin(np.fmax(factor, self.factor_min), self.factor_max)
 
+    @np.errstate(divide="ignore", over="ignore", invalid="ignore")
     def first(self, slope: Slope, t: Tensor, y: Tensor, k: Tensor, order: int) -> Numbers:
         """A first step for each row, shape (rows,), at the cost of one slope.
 

@@ -18,6 +18,8 @@ def interrupted(task: Task, adjoint: Adjoint, saveat: SaveAt, events: Any, callb
     """The task with its events, callbacks and jumps, and with whether all of its steps are wanted."""
     task = replace(task, breaks=_breaks(task, events, callbacks), keep=saveat.dense or saveat.steps)
     if task.breaks is not None or task.keep:
+        if not len(task.y0):
+            raise ValueError("y0 has no samples, so there are no events, callbacks or steps: leave them out")
         if isinstance(task.problem, StochasticField):
             raise ValueError(
                 "an SDE takes no events, callbacks, jump_ts or saveat: its path is random between its steps"
@@ -31,7 +33,9 @@ def _breaks(task: Task, events: Any, callbacks: Any) -> Breaks | None:
     """What interrupts the steps, if there is anything."""
     problem, samples, jump_ts = task.problem, len(task.y0), task.method.controller.jump_ts
     watched, known = conditions(problem, events, callbacks), changes(problem, callbacks)
-    begin, end = (float(t) for t in greatest(task.times[[0, -1]]))
+    if not watched and not known and jump_ts is None:
+        return None
+    begin, end = greatest(task.times)[[0, -1]].tolist()
     of_each = samples if problem.batched else None
     stops = [
         (times(when, f"{change.name}'s times", task.times, problem.sign, of_each), i)
@@ -42,7 +46,5 @@ def _breaks(task: Task, events: Any, callbacks: Any) -> Breaks | None:
         exact = times(jump_ts, "jump_ts", task.times, problem.sign, None).sort().values
         jumps = Jumps(exact)
         stops.append((exact, JUMP))
-    if not watched and not stops:
-        return None
     every = Stops.of(stops, samples, begin, end) if stops else None
     return Breaks(watched, [change for change, _ in known], every, jumps, end, samples)

@@ -37,21 +37,30 @@ class _Watch:
         self.slope = self.of_f = problem.on(rows)
         self.out, self.watching, self.jumps = out, watching, jumps
         self.rows: Any = slice(None) if rows is None else rows
-        self.calls = 0
+        self.calls = self.counted = 0
 
     def __call__(self, t: Tensor, y: Tensor) -> Tensor:
         self.calls += 1
-        self.out.evaluations[self.rows] += 1
         return self.noticed(self.slope, t, y)
 
     def noticed(self, slope: Slope, t: Tensor, y: Tensor) -> Tensor:
         """A slope, or what else the equation has of that kind."""
         if not self.watching or self.out.needs_gradient:
             return slope(t, y)
+        if torch.is_grad_enabled():
+            k = slope(t, y)
+            self.out.needs_gradient = k.requires_grad
+            return k
         with torch.enable_grad():
             k = slope(t, y)
         self.out.needs_gradient = k.requires_grad
         return k.detach()
+
+    def count(self) -> int:
+        """Writes down the calls since the last time, and says how many they are."""
+        calls, self.counted = self.calls - self.counted, self.calls
+        self.out.evaluations[self.rows] += calls
+        return calls
 
     def over(self, t: Numbers, ends: Numbers) -> None:
         """The slopes are those for steps from `t` to `ends` (rows,) now."""
@@ -61,7 +70,6 @@ class _Watch:
     def taped(self, t: Tensor, y: Tensor) -> Tensor:
         """The slopes with their tape, for a Jacobian."""
         self.calls += 1
-        self.out.evaluations[self.rows] += 1
         self.out.jacobians[self.rows] += 1
         return self.slope(t, y)
 
@@ -97,10 +105,9 @@ class _StochasticWatch(_Watch):
         return self.slope.mixes(t, y)
 
 
-@torch.compiler.disable
 @torch.no_grad()
 def march(
-    problem: Field,
+    problem: Any,
     y0: Tensor,
     times: Tensor,
     method: Method,
@@ -108,16 +115,21 @@ def march(
     watch: bool,
     breaks: Breaks | None = None,
     keep: bool = False,
+    tape: int = 0,
 ) -> March:
     """Solves from `times[0]` to `times[-1]`.
 
     Arguments:
+        problem: a `Field`, or what stands for one in an adjoint.
         watch: whether to find out if the slopes have a tape.
         breaks: what interrupts the steps.
         keep: whether all accepted steps are wanted.
+        tape: up to how many steps are made with a tape, which is forgotten where there are more of them, or where only
+            some of the samples accept one: a rejected step's derivatives may not be finite.
     """
-    y, m = y0.detach(), len(y0)
-    begin, end = (float(t) for t in greatest(times[[0, -1]]))
+    torch.set_grad_enabled(tape > 0)
+    y, m = y0 if tape else y0.detach(), len(y0)
+    begin, end = greatest(times)[[0, -1]].tolist()
     count = np.zeros(m, np.int64)
     numbers: Any = (count.copy() for _ in range(6))
     out = March(y, np.full(m, begin), *numbers)
@@ -132,7 +144,10 @@ def march(
     live.k = slope(times.detach()[0].expand(m), y)
     method.solver.begin(slope, tensor(live.t, y), y, live.k)
     live.dt = _first_steps(slope, live, method)
-    ended = []
+    slope.count()
+    ended = [(live.rows[:0], y[:0])]
+    out.rows.append(live.rows[:0])
+    out.ends.append(live.t[:0])
     while len(live.rows):
         trial, live, status = _advance(live, slope, end if breaks is None else breaks.targets(live.rows), method, out)
         ends = trial.ends
@@ -142,19 +157,33 @@ def march(
                 part = live.keep(fresh)
                 live = _restarted(live, part, fresh, watched(part.rows, out, watch, jumps), method)
         _note(trial, ends, out, saver, keep)
+        tape -= 1
+        if torch.is_grad_enabled() and (tape < 0 or trial.accepted.any() != trial.accepted.all()):
+            torch.set_grad_enabled(False)
+            out.untape()
+            live.y, live.k = live.y.detach(), live.k.detach()
+            ended = [(rows, states.detach()) for rows, states in ended]
         leaving = status != RUNNING
         if leaving.any():
-            gone = live.rows[leaving]
-            ended.append((gone, live.y if leaving.all() else live.y[torch.as_tensor(leaving)]))
-            out.t[gone], out.status[gone] = live.t[leaving], status[leaving]
-            out.steps[gone], out.rejected[gone] = live.steps[leaving], live.rejected[leaving]
+            ended.append(_left(live, leaving, status, out))
+            if leaving.all():
+                break
             live = live.keep(~leaving)
             slope = watched(live.rows, out, watch, jumps)
-    if saver is not None and out.made and not out.needs_gradient:
+    out.taped = torch.is_grad_enabled()
+    if saver is not None and out.made and (out.taped or not out.needs_gradient):
         out.save(saver, keep)
     order = np.argsort(np.concatenate([rows for rows, _ in ended]))
-    out.y = torch.cat([states for _, states in ended])[torch.as_tensor(order)]
+    out.y = torch.cat([states for _, states in ended]).index_select(0, torch.as_tensor(order, device=y0.device))
     return out
+
+
+def _left(live: Live, leaving: NDArray[np.bool_], status: Indices, out: March) -> tuple[Indices, Tensor]:
+    """Notes how samples have ended: which they are, and their states."""
+    gone = live.rows[leaving]
+    out.t[gone], out.status[gone] = live.t[leaving], status[leaving]
+    out.steps[gone], out.rejected[gone] = live.steps[leaving], live.rejected[leaving]
+    return gone, live.y if leaving.all() else live.y[torch.as_tensor(leaving)]
 
 
 def _first_steps(slope: Slope, live: Live, method: Method) -> Numbers:
@@ -163,8 +192,9 @@ def _first_steps(slope: Slope, live: Live, method: Method) -> Numbers:
         return np.full(len(live.y), method.controller.dt)
     if method.dt0 is not None:
         return np.full(len(live.y), method.dt0)
-    first = method.controller.first(slope, tensor(live.t, live.y), live.y, live.k, method.solver.order)
-    return np.minimum(np.where(np.isfinite(first), first, 1e-6), method.controller.dtmax)
+    with torch.no_grad():
+        first = method.controller.first(slope, tensor(live.t, live.y), live.y, live.k, method.solver.order)
+    return np.minimum(np.where(np.isfinite(first) & (first > 0.0), first, 1e-6), method.controller.dtmax)
 
 
 def _restarted(live: Live, part: Live, fresh: NDArray[np.bool_], slope: _Watch, method: Method) -> Live:
@@ -173,6 +203,7 @@ def _restarted(live: Live, part: Live, fresh: NDArray[np.bool_], slope: _Watch, 
     part.k = slope(tensor(part.t, part.y), part.y)
     dt, e1, e2, k = live.dt.copy(), live.e1.copy(), live.e2.copy(), live.k.clone()
     dt[fresh] = _first_steps(slope, part, method)
+    slope.count()
     e1[fresh] = e2[fresh] = 1.0
     k[torch.as_tensor(fresh, device=k.device)] = part.k
     return Live(live.rows, live.t, dt, e1, e2, live.steps, live.rejected, live.y, k)
@@ -183,37 +214,39 @@ def _advance(live: Live, slope: _Watch, target: Any, method: Method, out: March)
     controller, solver = method.controller, method.solver
     left = target - live.t
     last = live.dt >= left * (1 - 1e-9)
-    dt = np.where(last, left, live.dt)
-    calls, ends = slope.calls, np.where(last, target, live.t + dt)
+    dt, ends = np.where(last, left, live.dt), np.where(last, target, live.t + live.dt)
     slope.over(live.t, ends)
     step = solver.step(slope, tensor(live.t, live.y), tensor(dt, live.y), live.y, live.k, isinstance(controller, PID))
-    calls = slope.calls - calls
+    calls = slope.count()
     if isinstance(controller, PID):
         assert step.error is not None
         e0 = controller.ratio(step.error, live.y, step.y)
         accepted = e0 <= 1.0
-        following = dt * controller.factor(solver.error_order, e0, live.e1, live.e2)
-        following = np.minimum(np.where(accepted, following, np.minimum(following, dt)), controller.dtmax)
-        stalled = ~accepted & (following < _shortest(live.t, left, controller.dtmin, live.y.dtype))
-        stalled |= _begins_undefined(live, ~np.isfinite(e0))
+        following = np.minimum(dt * controller.factor(solver.error_order, e0, live.e1, live.e2), controller.dtmax)
     else:
-        e0, following = live.e1, live.dt
-        accepted = _finite(step.y)
-        stalled = ~accepted
+        e0, following, accepted = live.e1, live.dt, _finite(step.y)
     steps = live.steps + 1
     there = last if method.arrived is None else last | method.arrived(step.y, step.slope)
     status = np.where(accepted & there, int(Status.SUCCESS), RUNNING)
-    status[(status == RUNNING) & (steps >= method.max_steps)] = Status.MAX_STEPS
-    if stalled.any():
-        status[stalled] = _reasons(live, step, stalled)[stalled]
+    if (late := steps >= method.max_steps).any():
+        status[late & (status == RUNNING)] = Status.MAX_STEPS
     trial = Trial(live, dt, ends, accepted, step, slope, solver)
     if accepted.all():
         live = Live(live.rows, ends, following, e0, live.e1, steps, live.rejected, step.y, step.slope)
         return trial, live, status
     out.wasted[live.rows[~accepted]] += calls
+    stalled = ~accepted
+    if isinstance(controller, PID):
+        following = np.where(accepted, following, np.minimum(following, dt))
+        stalled &= following < _shortest(live.t, left, controller.dtmin, live.y.dtype)
+        stalled |= _begins_undefined(live, ~np.isfinite(e0))
+    if stalled.any():
+        status[stalled] = _reasons(live, step, stalled)[stalled]
     t, e1, e2 = (np.where(accepted, a, b) for a, b in ((ends, live.t), (e0, live.e1), (live.e1, live.e2)))
-    choose = torch.as_tensor(accepted, device=live.y.device)[:, None]
-    y, k = torch.where(choose, step.y, live.y), torch.where(choose, step.slope, live.k)
+    y, k = live.y, live.k
+    if accepted.any():
+        choose = torch.as_tensor(accepted, device=y.device)[:, None]
+        y, k = torch.where(choose, step.y, y), torch.where(choose, step.slope, k)
     return trial, Live(live.rows, t, following, e1, e2, steps, live.rejected + ~accepted, y, k), status
 
 
@@ -223,9 +256,12 @@ def _note(trial: Trial, ends: Numbers, out: March, saver: Saver | None, keep: bo
     out.rows.append(live.rows[accepted])
     out.ends.append(trial.ends[accepted])
     few = live.y.shape[-1] <= FEW
-    if out.needs_gradient:
-        if few and isinstance(trial.solver, ExplicitRungeKutta):
-            out.made.append(trial.made(ends, torch.stack(tuple(trial.step.slopes))))
+    if torch.is_grad_enabled() and not accepted.any():  # no tape leads to a rejected step, not even with zeros
+        return
+    if out.needs_gradient and few and isinstance(trial.solver, ExplicitRungeKutta):
+        out.made.append(trial.made(ends, torch.stack(tuple(trial.step.slopes))))
+    elif out.needs_gradient and not torch.is_grad_enabled():
+        return
     elif keep:
         out.made.append(trial.made(ends, trial.dense))
     elif saver is not None and saver.passed(live.t, np.where(accepted, ends, live.t)) is not None:

@@ -9,10 +9,13 @@ from torch import Tensor
 
 from ._native_args import NotNative
 from ._native_chain import Affine, lowered
+from ._native_slope import FEW
 
 __all__ = ["lower"]
 
 _numbers = count()
+SHAPE = "weights of another shape than the network's when it was lowered: lower it again"
+SIZE = "x has another length than the network takes"
 
 
 def lower(model: Any) -> tuple[Any, tuple[Tensor, ...]]:
@@ -50,12 +53,10 @@ def lower(model: Any) -> tuple[Any, tuple[Tensor, ...]]:
     chain = lowered(model)
     if not chain.affine:
         raise NotNative(f"{model!r} has no dense layer")
-    numbers = count()
-    lines, functions = [f"{', '.join(_names(chain))}, = weights"], {}
+    lines, functions, numbers = [f"{', '.join(_names(chain))}, = weights"], {}, count()
     for k, layer in enumerate(chain.layers):
         if isinstance(layer, Affine):
-            number = next(numbers)
-            lines.append(f"x = w{number} @ x" + (f" + b{number}" if layer.bias is not None else ""))
+            lines += _affine(next(numbers), layer)
         elif layer.known is not None:
             lines.append(f"x = {layer.known.array}")
         else:
@@ -67,6 +68,28 @@ def lower(model: Any) -> tuple[Any, tuple[Tensor, ...]]:
     space: dict[str, Any] = {"np": np, "__name__": __name__, **functions}
     exec(compile(text, file, "exec"), space)
     return native(space["network"]), tuple(chain.weights)
+
+
+def _affine(k: int, layer: Affine) -> list[str]:
+    """The lines of a dense layer: of few numbers a sum of columns, to few numbers sums over rows, which need no memory.
+
+    Those would pass over weights of another shape, which a matrix product refuses.
+    """
+    nout, nin = layer.weight.shape
+    bias = "" if layer.bias is None else f" + b{k}"
+    if nin > FEW and nout > FEW:
+        return [f"x = w{k} @ x{bias}"]
+    lines = [f"if w{k}.shape[0] != {nout} or w{k}.shape[1] != {nin}:", f"    raise ValueError({SHAPE!r})"]
+    lines += [f"if len(x) != {nin}:", f"    raise ValueError({SIZE!r})"]
+    if layer.bias is not None:
+        lines += [f"if len(b{k}) != {nout}:", f"    raise ValueError({SHAPE!r})"]
+    if nout > FEW:
+        return [*lines, "x = " + " + ".join(f"w{k}[:, {j}] * x[{j}]" for j in range(nin)) + bias]
+    rows = [f"(w{k}[{i}] * x).sum()" for i in range(nout)]
+    if nin <= FEW:
+        rows = [" + ".join(f"w{k}[{i}, {j}] * x[{j}]" for j in range(nin)) for i in range(nout)]
+    ends = ["" if layer.bias is None else f" + b{k}[{i}]" for i in range(nout)]
+    return [*lines, f"x = np.array([{', '.join(a + b for a, b in zip(rows, ends, strict=True))}])"]
 
 
 def _names(chain: Any) -> list[str]:

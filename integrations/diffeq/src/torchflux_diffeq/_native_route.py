@@ -37,10 +37,11 @@ def native_route(
     """The solution in machine code; `None` where it is PyTorch's turn, if only to say what is wrong."""
     if route == "torch":
         return None
-    if route not in ("auto", "native"):
-        raise ValueError(f"route={route!r}: it is 'auto', 'native' or 'torch'")
+    known = is_native(f) or type(f) is autonomous
+    if route == "auto" and not known:
+        return None
     try:
-        if not (is_native(f) or type(f) is autonomous):
+        if not known:
             raise NotNative(f"f is {f!r}: decorate it by @native of torchflux_zygote, or see autonomous")
         if not isinstance(y0, Tensor):
             raise NotNative("y0 is a tree: pass a tensor")
@@ -113,7 +114,9 @@ class _Problem:
         self.n = 1 if y0.dim() == batched else y0.shape[-1]
         chain = type(f) is autonomous
         self.slope = of_chain(f, y0, batched, any_size) if chain else of_function(f, y0, args, batched)
-        self.sign = -1 if times[0].item() > times[-1].item() else 1
+        given = times.detach().contiguous().numpy()
+        self.sign = -1 if given[0] > given[-1] else 1
+        self.forward = given.copy() if self.sign > 0 else -given  # the way back needs them, whatever becomes of `ts`
         self.program = self._program(y0.dtype, method)
 
     def _program(self, dtype: torch.dtype, method: Method) -> NativeProgram:
@@ -132,10 +135,9 @@ class _Problem:
         """The program's run."""
         lead = (len(self.times), self.samples) if self.batched else (len(self.times),)
         shape = (lead + y0.shape[self.batched :], lead[1:] + y0.shape[self.batched :])
-        forward = (self.times if self.sign > 0 else -self.times).detach().contiguous().numpy()
         options = _options(method, y0.dtype)
         sizes = method.max_steps, self.samples, self.n
-        return Job(self.program, self.slope.leaves, forward, options, *sizes, shape, self.again)
+        return Job(self.program, self.slope.leaves, self.forward, options, *sizes, shape, self.again)
 
     def again(self, job: Job, y0: Tensor, params: list[Tensor]) -> tuple[Tensor, Tensor]:
         """The states of a job's steps, by PyTorch and differentiable."""

@@ -40,8 +40,8 @@ class ExplicitRungeKutta(Solver):
         sums = torch.outer(ones, flat) if error else flat.expand(len(ones), -1)
         slopes = [k]
         for i, column in enumerate(columns):
-            sums = torch.addr(sums, column, (lengths * k).reshape(-1))
-            state, sums = sums[0].view_as(y), sums[1:]
+            first, sums = torch.addr(sums, column, (lengths * k).reshape(-1)).split_with_sizes((1, len(column) - 1))
+            state = first.view_as(y)
             k = slope(times[i], state)
             slopes.append(k)
         if not error:
@@ -60,7 +60,7 @@ class ExplicitRungeKutta(Solver):
 
     def inside(self, θ: Tensor, dt: Tensor, y: Tensor, slopes: Tensor) -> Tensor:
         """The state at the part `θ` (points,) of steps: `y` (points, n), `slopes` (stages, points, n)."""
-        return y + torch.einsum("sp,spn->pn", self.weights(θ, dt).to(y.dtype), slopes)
+        return y + (self.weights(θ, dt)[..., None] * slopes).sum(0)
 
 
 @cache

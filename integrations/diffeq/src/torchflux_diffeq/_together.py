@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ._captures import captured
+from ._captures import captured, unhooked
 from ._field import Field
 from ._march import March, joined, tensor
 from ._runge_kutta import ExplicitRungeKutta
@@ -31,7 +31,7 @@ def worthwhile(track: March, stages: int) -> bool:
     """Whether as many derivatives as the state has numbers are cheaper than a sweep through the steps.
 
     A derivative of all slopes at once costs about as much as four slopes one by one. It takes every step: where the
-    slopes had no tape at first, some weren't noted.
+    slopes had no tape at first, some weren't noted. The sequential part is NumPy's, so the state is on the CPU.
     """
     accepted = track.steps - track.rejected
     if sum(len(made.rows) for made in track.made) < accepted.sum():
@@ -39,59 +39,67 @@ def worthwhile(track: March, stages: int) -> bool:
     longest = int(accepted.max(initial=0))
     numbers = sum(made.slopes.numel() for made in track.made)
     n = track.y.shape[-1]
-    return bool(track.made) and 4 * n <= longest * stages and numbers * n <= LARGEST
+    real = track.y.device.type == "cpu" and not track.y.is_complex()
+    return bool(track.made) and real and 0 < 4 * n <= longest * stages and numbers * n <= LARGEST
 
 
 @dataclass(frozen=True)
 class _Steps:
-    """The accepted steps, sample by sample: `first` (samples,) is where each sample's begin, `made` how many they are.
+    """The accepted steps in the order in which they were made; they are the last axis of all tensors.
 
-    `a` (stages, stages) makes the stages' states of the slopes; `weights` (stages, points) the saved states of those of
-    the steps `at` (points,), their lengths included.
+    `rows` are the samples of each round of steps; `a` (stages, stages) makes the stages' states of the slopes;
+    `weights` (stages, points) the saved states of those of the steps `at` (points,), their lengths included;
+    `jacobians` (stages, n, n, steps) are the slopes' derivatives, by the numbers of the states last.
     """
 
-    first: Indices
-    made: Indices
+    rows: list[Indices]
     dt: Tensor
     a: Tensor
     at: Tensor
     weights: Tensor
     jacobians: Tensor
 
-    def sweep(self, end: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
-        """Back through each step by itself, for several cotangents at once.
+    def sweep(self, end: Tensor, slopes: Tensor) -> Tensor:
+        """Back through each step by itself, for `m` cotangents at once.
 
-        From those of the state at its end (steps, n, m), and of its slopes (stages, steps, n, m), come those of the
-        state at its beginning, and those of the slopes with what the end adds to them.
+        From those of the state at its end (m, n, steps), and of its slopes (stages, m, n, steps), come those of the
+        state at its beginning; those of the slopes get what the end adds to them.
         """
-        slopes = slopes.clone()
-        begin = torch.zeros_like(end)
+        states = torch.empty_like(slopes)
+        flat = states.flatten(1)
         for i in reversed(range(len(slopes))):
-            state = self.jacobians[i].mT @ slopes[i]
+            later = torch.mv(flat[i + 1 :].T, self.a[i + 1 :, i]).view_as(end)
+            slopes[i].addcmul_(later, self.dt)
+            states[i] = _dot(self.jacobians[i][:, None], slopes[i].transpose(0, 1)[:, :, None])
             if i == len(slopes) - 1:
-                state += end
-            slopes[:i] += (self.a[i, :i, None] * self.dt)[..., None, None] * state
-            begin += state
-        return begin, slopes
+                states[i] += end
+        return states.sum(0)
 
     def back(self, end: Tensor, saved: Tensor) -> tuple[Tensor, Tensor]:
-        """The cotangents of the first states (samples, n), and of all slopes (stages, steps, n)."""
-        stages, steps, n = self.jacobians.shape[:3]
-        slopes = saved.new_zeros(stages, steps, n).index_add(1, self.at, self.weights[..., None] * saved)
-        direct = saved.new_zeros(steps, n).index_add(0, self.at, saved)
-        columns = saved.new_zeros(stages, steps, n, n + 1)
-        columns[..., 0] = slopes
-        unit = torch.eye(n, n + 1, dtype=saved.dtype, device=saved.device).roll(1, 1).expand(steps, n, n + 1)
-        begin, _ = self.sweep(unit, columns)
-        constant, matrix = (begin[..., 0] + direct).numpy(), begin[..., 1:].numpy()
-        ends, λ = np.empty((steps, n), constant.dtype), end.numpy().copy()
-        for number in reversed(range(int(self.made.max()))):
-            rows = np.flatnonzero(self.made > number)
-            which = self.first[rows] + number
+        """The cotangents of the first states (samples, n), and of all slopes (stages, n, steps)."""
+        stages, n, _, steps = self.jacobians.shape
+        columns = saved.new_zeros(stages, n + 1, n, steps)
+        columns[:, 0].index_add_(2, self.at, self.weights[:, None] * saved.T)
+        unit = torch.eye(n + 1, n, dtype=saved.dtype, device=saved.device).roll(1, 0)
+        begin = self.sweep(unit[..., None].expand(columns.shape[1:]), columns)
+        begin[0].index_add_(1, self.at, saved.T)
+        constant, matrix = begin[0].T.numpy(), begin[1:].permute(2, 1, 0).contiguous().numpy()
+        ends, λ, stop = np.empty((steps, n), constant.dtype), end.numpy().copy(), steps
+        for rows in reversed(self.rows):
+            which = slice(stop - len(rows), stop)
             ends[which] = λ[rows]
             λ[rows] = np.matmul(matrix[which], λ[rows, :, None])[..., 0] + constant[which]
-        _, slopes = self.sweep(torch.from_numpy(ends)[..., None], slopes[..., None])
-        return torch.from_numpy(λ), slopes[..., 0]
+            stop = which.start
+        slopes = columns[:, 0] + _dot(columns[:, 1:].transpose(0, 1), torch.from_numpy(ends).T[:, None, None])
+        return torch.from_numpy(λ), slopes
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    """The sum of the products along the first axis: for many small matrices at once faster than `matmul`."""
+    total = a[0] * b[0]
+    for x, y in zip(a[1:], b[1:], strict=True):
+        total.addcmul_(x, y)
+    return total
 
 
 class _Solved(torch.autograd.Function):
@@ -116,9 +124,13 @@ class _Solved(torch.autograd.Function):
 
 @dataclass(frozen=True)
 class _Whole:
-    """All of a solution: its steps, the slopes of all of them with their tape, and the way to make it again."""
+    """All of a solution: its steps, the slopes of all of them with their tape, and the way to make it again.
+
+    `places` (points,) are those of the saved states.
+    """
 
     steps: _Steps
+    places: Tensor
     slopes: Tensor
     replay: Callable[[Tensor], tuple[Tensor, list[Saved]]]
 
@@ -129,10 +141,10 @@ class _Whole:
         rest = inputs[len(first) :]
         if not rest:
             return [begin]
-        flat = slopes.flatten(0, 1)
-        return [begin] * len(first) + list(
-            torch.autograd.grad(self.slopes, rest, flat, retain_graph=True, allow_unused=True)
-        )
+        flat = slopes.transpose(1, 2).flatten(0, 1)
+        with unhooked(rest):
+            others = torch.autograd.grad(self.slopes, rest, flat, retain_graph=True, allow_unused=True)
+        return [begin] * len(first) + list(others)
 
     def taped(self, y0: Tensor, inputs: list[Tensor], end: Tensor, saved: Tensor) -> list[Any]:
         """The same, differentiable."""
@@ -141,8 +153,9 @@ class _Whole:
         if states:
             order = torch.cat([x.places for x in states]).argsort()
             results.append(torch.cat([x.states for x in states])[order])
-            cotangents.append(saved)
-        return list(torch.autograd.grad(results, inputs, cotangents, create_graph=True, allow_unused=True))
+            cotangents.append(saved[self.places.argsort()])
+        with unhooked(inputs):
+            return list(torch.autograd.grad(results, inputs, cotangents, create_graph=True, allow_unused=True))
 
 
 def together(
@@ -154,31 +167,28 @@ def together(
     replay: Callable[[Tensor], tuple[Tensor, list[Saved]]],
 ) -> tuple[Tensor, list[Saved]] | None:
     """The end's and the saved states, differentiable; `None` where `f` can't be called with all states at once."""
-    all_steps = joined(track.made)
-    by_row = np.argsort(all_steps.rows, kind="stable")
-    rows, t, ends, dt = (getattr(all_steps, name)[by_row] for name in ("rows", "t", "ends", "dt"))
-    y, k = all_steps.y[by_row], all_steps.slopes[:, by_row]
-    begins, lengths, a = tensor(t, y), tensor(dt, y), torch.as_tensor(solver.tableau.a, dtype=y.dtype)
-    states = (y + torch.einsum("ij,jsn->isn", a, k) * lengths[:, None]).flatten(0, 1).requires_grad_()
-    when = tensor(t + np.multiply.outer(solver.tableau.c, dt), y).flatten()
-    everyone = np.tile(rows, len(k))
+    steps, a = joined(track.made), torch.as_tensor(solver.tableau.a, dtype=y0.dtype)
+    y, k, lengths = steps.y, steps.slopes, tensor(steps.dt, y0)
+    states = ((a @ k.flatten(1)).view_as(k) * lengths[:, None] + y).flatten(0, 1).requires_grad_()
+    when = tensor(steps.t + np.multiply.outer(solver.tableau.c, steps.dt), y).flatten()
+    everyone = np.tile(steps.rows, len(k))
     if _heavy(problem, len(y0), everyone, when, states):
         return None
     again = _slopes(problem, everyone, when, states, k.flatten(0, 1))
     if again is None:
         return None
     slopes, used = again
-    at, weights, saved = torch.zeros(0, dtype=torch.long), lengths.new_zeros(len(k), 0), []
-    passed = None if saver is None else saver.passed(t, ends)
+    at = places = torch.zeros(0, dtype=torch.long)
+    weights, values = lengths.new_zeros(len(k), 0), y[:0]
+    passed = None if saver is None else saver.passed(steps.t, steps.ends)
     if saver is not None and passed is not None:
-        at, weights = torch.as_tensor(passed.steps), saver.weights(passed, begins, lengths)
-        saved = [saver.states(passed, rows, begins, lengths, y, k)]
-    made = track.steps - track.rejected
-    jacobians = _jacobians(slopes, states).view(*k.shape, -1)
-    steps = _Steps(made.cumsum() - made, made, lengths, a, at, weights, jacobians)
-    values = saved[0].states if saved else y.new_zeros(0, y.shape[-1])
-    end, values = _Solved.apply(track.y, values, _Whole(steps, slopes, replay), y0, *used)
-    return end, [Saved(saved[0].places, values)] if saved else []
+        at, places = torch.as_tensor(passed.steps), saver.places(passed, steps.rows)
+        weights = saver.weights(passed, torch.as_tensor(steps.t), torch.as_tensor(steps.dt))
+        values = y.index_select(0, at) + (weights[..., None] * k.index_select(1, at)).sum(0)
+    rows = [made.rows for made in track.made]
+    every = _Steps(rows, lengths, a, at, weights, _jacobians(slopes, states, len(k)))
+    end, values = _Solved.apply(track.y, values, _Whole(every, places, slopes, replay), y0, *used)
+    return end, [Saved(places, values)]
 
 
 def _heavy(problem: Field, samples: int, rows: Indices, t: Tensor, y: Tensor) -> bool:
@@ -210,10 +220,12 @@ def _slopes(
     return found if close else None
 
 
-def _jacobians(slopes: Tensor, states: Tensor) -> Tensor:
-    """The slopes' derivatives by their states, shape (points, n, n)."""
+def _jacobians(slopes: Tensor, states: Tensor, stages: int) -> Tensor:
+    """The slopes' derivatives by their states, shape (stages, n, n, steps)."""
+    units = torch.eye(slopes.shape[1], dtype=slopes.dtype, device=slopes.device)
     rows = [
-        torch.autograd.grad(slopes[:, i].sum(), states, retain_graph=True, allow_unused=True)[0]
-        for i in range(slopes.shape[1])
+        torch.autograd.grad(slopes, states, unit.expand_as(slopes), retain_graph=True, allow_unused=True)[0]
+        for unit in units
     ]
-    return torch.stack([torch.zeros_like(states) if row is None else row for row in rows], 1)
+    found = torch.stack([torch.zeros_like(states) if row is None else row for row in rows])
+    return found.unflatten(1, (stages, -1)).permute(1, 0, 3, 2).contiguous()

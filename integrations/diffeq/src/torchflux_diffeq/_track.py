@@ -1,7 +1,7 @@
 """What is written down of a solution while it is made: how to make it, its steps, and how it ended."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import IntEnum
 from functools import cached_property
 from typing import Any
@@ -99,9 +99,10 @@ class Trial:
         live, accepted = self.live, self.accepted
         if accepted.all():
             return Made(live.rows, live.t, ends, self.dt, live.y, slopes)
-        which = torch.as_tensor(accepted, device=slopes.device)
-        rows, t = live.rows[accepted], live.t[accepted]
-        return Made(rows, t, ends[accepted], self.dt[accepted], live.y[which], slopes[:, which])
+        which = np.flatnonzero(accepted)
+        index = torch.as_tensor(which, device=slopes.device)
+        y, slopes = live.y.index_select(0, index), slopes.index_select(1, index)
+        return Made(live.rows[which], live.t[which], ends[which], self.dt[which], y, slopes)
 
 
 @dataclass(frozen=True)
@@ -127,8 +128,9 @@ class March:
     """What came of a solution, by sample: the last state and its time, how it ended, the steps, and what they cost.
 
     `rows` and `ends` are the accepted steps in the order in which they were made: which samples, and up to where;
-    `made` are those of which more is known, and `happened` is what interrupted them. Differentiable, if that was asked
-    for, are `y`, `saved`, the last times `exact`, what was `crossed`, and the steps `between`.
+    `made` are those of which more is known, and `happened` is what interrupted them; `taped` says that `y` and `saved`
+    have the tape of the steps themselves. Differentiable, if that was asked for, are `y`, `saved`, the last times
+    `exact`, what was `crossed`, and the steps `between`.
     """
 
     y: Tensor
@@ -148,6 +150,12 @@ class March:
     crossed: Any = None
     between: Any = None
     needs_gradient: bool = False
+    taped: bool = False
+
+    def untape(self) -> None:
+        """Forgets the tape of the steps so far."""
+        self.made = [replace(x, y=x.y.detach(), slopes=x.slopes.detach()) for x in self.made]
+        self.saved = [Saved(x.places, x.states.detach()) for x in self.saved]
 
     def save(self, saver: Saver, keep: bool = False) -> None:
         """The states at the times that the steps noted so far have passed, which are then forgotten, or kept as one."""
@@ -155,7 +163,7 @@ class March:
         self.made = [steps] if keep else []
         passed = saver.passed(steps.t, steps.ends)
         if passed is not None:
-            t, dt = tensor(steps.t, steps.y), tensor(steps.dt, steps.y)
+            t, dt = (torch.as_tensor(x, device=steps.y.device) for x in (steps.t, steps.dt))
             self.saved.append(saver.states(passed, steps.rows, t, dt, steps.y, steps.slopes))
 
 

@@ -93,6 +93,7 @@ class hmc(Lockstep):
 
     @staticmethod
     def _further(going: Mask, here: tuple[Rows, Tensor], there: tuple[Rows, Tensor]) -> tuple[Rows, Tensor]:
+        """`there` for the chains that are still going, `here` for the others: rows and momenta."""
         if going.all():
             return there
         chosen = torch.as_tensor(going, device=here[1].device)[:, None]

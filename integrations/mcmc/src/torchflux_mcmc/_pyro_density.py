@@ -15,6 +15,7 @@ from pyro.util import get_rng_state, set_rng_state
 from torch import Generator, Tensor
 from torch.func import vmap
 
+from ._kernel import require_generator
 from ._pyro_sites import (
     Values,
     bijections,
@@ -36,6 +37,7 @@ CHUNK = 500
 @contextmanager
 def contained(generator: Generator) -> Iterator[None]:
     """Pyro draws from global generators: in here they are seeded by `generator`, and afterwards they are as before."""
+    require_generator(generator)
     seed = int(torch.randint(2**32, (), generator=generator, device=generator.device))
     before = get_rng_state()
     try:
@@ -77,8 +79,8 @@ class pyro_logdensity:
         ValueError: Pyro's enumeration can't sum out a discrete site; a site's support depends on another site; a plate
             takes subsamples; the model has no latent sites, or draws random numbers that belong to no site.
 
-    >>> import pyro.distributions as dist
-    >>> from torchflux_mcmc import nuts, run, summary
+    >>> import pyro, pyro.distributions as dist
+    >>> from torchflux_mcmc import nuts, run
     >>> def model(y):
     ...     scale = pyro.sample("scale", dist.HalfNormal(1.0))
     ...     with pyro.plate("data", len(y)):
@@ -112,10 +114,12 @@ class pyro_logdensity:
         self.vectorized = not self.discrete and vmaps(self, positions)
 
     def __repr__(self) -> str:
-        return f"pyro_logdensity({getattr(self.model, '__name__', self.model)}): {self.shapes}"
+        name = getattr(self.model, "__name__", type(self.model).__name__)
+        return f"pyro_logdensity({name}): {self.shapes}"
 
     def __call__(self, position: Values, *batch: Any) -> Tensor:
         """The log density of one position, a scalar."""
+        require_sites(position, self.bijections)
         return self._joint(position, batch)[0]
 
     def initial(

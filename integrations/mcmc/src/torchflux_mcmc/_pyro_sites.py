@@ -3,6 +3,7 @@
 import warnings
 from typing import Any
 
+from pyro.distributions import Delta, MaskedDistribution
 from torch import Tensor, equal
 from torch.distributions import biject_to
 
@@ -33,7 +34,7 @@ def deterministic_sites(trace: Any, enumerated: Any) -> list[str]:
     """The names of the functions of latent sites, without those that have another value for each discrete site's."""
     found = []
     for name, site in _sites(trace):
-        if site["infer"].get("_deterministic"):
+        if _determined(site):
             if site["value"].shape == enumerated.nodes[name]["value"].shape:
                 found.append(name)
             else:
@@ -42,6 +43,13 @@ def deterministic_sites(trace: Any, enumerated: Any) -> list[str]:
                     stacklevel=4,
                 )
     return found
+
+
+def _determined(site: Any) -> bool:
+    """Whether it is a `pyro.deterministic`, or what a reparameterised site has become."""
+    fn = site["fn"]
+    inner = fn.base_dist if isinstance(fn, MaskedDistribution) else None
+    return bool(site["infer"].get("_deterministic")) or isinstance(inner, Delta)
 
 
 def discrete_sites(trace: Any) -> set[str]:
