@@ -41,6 +41,7 @@ bench: setup ## side by side with the peers
 	$(BIN)/python benchmarks/zygote.py $(ARGS)
 	$(BIN)/python benchmarks/diffeq.py
 	$(BIN)/python benchmarks/mcmc.py
+	$(BIN)/python benchmarks/optlayers.py
 
 docs: setup ## the API pages, into site/
 	$(BIN)/pdoc --output-directory site $(IMPORTS)
