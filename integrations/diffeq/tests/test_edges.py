@@ -23,6 +23,7 @@ from torchflux_diffeq import (
     SaveAt,
     solve,
 )
+from torchflux_zygote import native
 
 DTYPE = torch.float64
 FINE = PID(1e-9, 1e-11)
@@ -31,6 +32,11 @@ ADJOINTS = [Discrete(), Discrete(replay=True), Backsolve(), Forward()]
 
 def decay(t, y, rate):
     return -rate * y
+
+
+@native
+def native_decay(t, y, rate):
+    return (-rate * y[0],)
 
 
 def needing(x):
@@ -78,6 +84,32 @@ def test_float32_far_from_zero(gradient, controller):
     if not gradient:
         dense = solve(lambda t, y, args: -y, y0, (t0, t0 + 1.0), controller=controller, saveat=SaveAt(dense=True))
         assert dense.evaluate(t0 + 0.5).item() == pytest.approx(math.exp(-0.5), rel=1e-4)
+
+
+def test_float32_far_from_zero_is_not_native():
+    given = {"y0": torch.ones(1), "ts": (1e6, 1e6 + 0.5, 1e6 + 1.0), "args": torch.tensor(1.0)}
+    solution = solve(native_decay, **given)
+    assert solution.route == "torch"
+    assert solution.ys[1].item() == pytest.approx(math.exp(-0.5), rel=1e-4)
+    with pytest.raises(TypeError, match="far from zero"):
+        solve(native_decay, **given, route="native")
+    assert solve(native_decay, torch.ones(1), (10.0, 11.0), torch.tensor(1.0)).route == "native"
+
+
+@pytest.mark.parametrize("change", ["in place", "another"])
+def test_a_parameter_that_changes_before_the_gradient_is_refused(change):
+    """The steps that are made again would be another solution's."""
+    args = {"rate": needing(0.7)}
+    adjoint, controller = Discrete(replay=True), Fixed(1 / 300)
+    f = lambda t, y, args: -args["rate"] * y
+    end = solve(f, torch.ones(1, dtype=DTYPE), (0.0, 1.0), args, solver=Euler(), adjoint=adjoint, controller=controller)
+    if change == "in place":
+        with torch.no_grad():
+            args["rate"].mul_(1.001)
+    else:
+        args["rate"] = needing(0.8)
+    with pytest.raises(RuntimeError, match="has changed since"):
+        end.ys[-1].sum().backward()
 
 
 @pytest.mark.parametrize("solver", [Rosenbrock23(), Rodas5P()], ids=str)
