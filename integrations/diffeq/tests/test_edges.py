@@ -190,6 +190,15 @@ def test_a_slope_in_the_same_memory_each_time():
     assert torch.allclose(y, torch.tensor([math.cos(1.0), -math.sin(1.0)], dtype=DTYPE))
 
 
+def test_args_that_should_be_marked_are_named():
+    rates = torch.tensor([[0.1], [1.0], [300.0]])
+    with pytest.raises(RuntimeError, match="must match") as caught:
+        solve(decay, torch.ones(3, 1), (0.0, 1.0), rates, batched=True)
+    assert "2 of 3 samples" in caught.value.__notes__[0]
+    with pytest.raises(ValueError, match=r"for 1 of 2 samples \(mark .* per_sample"):
+        solve(decay, torch.ones(2, 1), (0.0, 1.0), rates[1:], batched=True)
+
+
 def test_no_samples():
     net = torch.nn.Linear(2, 2)
     solution = solve(lambda t, y, args: net(y), torch.zeros(0, 2), (0.0, 0.5, 1.0), batched=True)
