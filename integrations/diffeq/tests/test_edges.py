@@ -190,6 +190,22 @@ def test_a_slope_in_the_same_memory_each_time():
     assert torch.allclose(y, torch.tensor([math.cos(1.0), -math.sin(1.0)], dtype=DTYPE))
 
 
+def test_samples_that_are_coupled_in_a_small_number_are_replayed():
+    """The gradient is that of what was computed, also where one number of the state is 10⁸ times as large as another.
+
+    A mean over the samples is none of one by one; with all steps together it would be over the steps, too.
+    """
+
+    def coupled(t, y, rate):
+        return torch.stack((-y[:, 0], rate * (y[:, 1].mean(0) - 2 * y[:, 1])), 1)
+
+    y0 = torch.tensor([[1e8, 1.0], [1e8, 2.0], [1e8, 5.0]], dtype=DTYPE)
+    end = lambda rate: (
+        solve(coupled, y0, (0.0, 1.0), rate, batched=True, solver=Euler(), controller=Fixed(0.002)).ys[-1, :, 1] ** 2
+    )
+    assert torch.autograd.gradcheck(end, needing(0.7))
+
+
 def test_args_that_should_be_marked_are_named():
     rates = torch.tensor([[0.1], [1.0], [300.0]])
     with pytest.raises(RuntimeError, match="must match") as caught:
@@ -238,6 +254,10 @@ def test_spans(span):
         ({"dt0": math.nan}, ValueError, "dt0=nan"),
         ({"max_steps": 0}, ValueError, "max_steps=0"),
         ({"route": "nativ", "saveat": SaveAt(dense=True)}, ValueError, "route='nativ'"),
+        ({"solver": Euler}, TypeError, r"solver=.*Euler.* an object like Tsit5\(\)"),
+        ({"controller": 1e-3}, TypeError, "controller=0.001: pass an object like PID"),
+        ({"saveat": [0.5]}, TypeError, r"saveat=\[0.5\]: .* name times in ts"),
+        ({"adjoint": "backsolve"}, TypeError, "adjoint='backsolve'"),
         ({"ts": 1.0}, TypeError, r"ts is 1.0: .*\(t0, t1\)"),
         ({"ts": (1e6, 1e6 + 1e-3)}, ValueError, "1000000 is followed by 1000000 in the state's torch.float32"),
     ],

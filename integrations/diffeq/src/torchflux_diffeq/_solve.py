@@ -89,8 +89,10 @@ def solve(
     >>> solution.ys[-1]
     tensor([0.1353])
     """
+    solver = named(solver) if isinstance(solver, str) else solver
+    _check_objects(solver, controller, saveat, adjoint)
     _check_options(dt0, max_steps, route)
-    solver = named(solver) if isinstance(solver, str) else solver or usual(f)
+    solver = solver or usual(f)
     method, adjoint = Method(solver, controller or PID(), dt0, max_steps), chosen(solver, adjoint)
     refuse(f, method.solver, adjoint, generator)
     saveat = saveat or SaveAt()
@@ -106,6 +108,18 @@ def solve(
         raise SolveError(solution.message, solution)
     warn_unreached(f, solution.ys)
     return solution
+
+
+def _check_objects(solver: Any, controller: Any, saveat: Any, adjoint: Any) -> None:
+    """Refuses what is of another kind, a class instead of its object for one."""
+    for name, given, kind, example in (
+        ("solver", solver, Solver, "Tsit5()"),
+        ("controller", controller, PID | Fixed, "PID(rtol=1e-6, atol=1e-9)"),
+        ("saveat", saveat, SaveAt, "SaveAt(dense=True), and name times in ts"),
+        ("adjoint", adjoint, Adjoint, "Discrete()"),
+    ):
+        if given is not None and not isinstance(given, kind):
+            raise TypeError(f"{name}={given!r}: pass an object like {example}")
 
 
 def _check_options(dt0: Any, max_steps: int, route: str) -> None:
