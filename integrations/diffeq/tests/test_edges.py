@@ -61,10 +61,11 @@ def test_a_hook_is_called_once(adjoint, leaf):
     assert rate.grad.item() == pytest.approx(-2 * math.exp(-0.7), rel=1e-7)
 
 
-def test_a_hook_is_called_once_by_a_gradient_that_is_differentiated():
-    rate, called = needing(0.7), []
+@pytest.mark.parametrize("f", [decay, native_decay], ids=["torch", "native"])
+def test_a_hook_is_called_once_by_a_gradient_that_is_differentiated(f):
+    rate, called = torch.tensor(0.7, dtype=DTYPE, requires_grad=True), []
     rate.register_hook(lambda g: called.append(g))
-    y = solve(decay, torch.ones(1, dtype=DTYPE), (0.0, 1.0), rate, controller=FINE).ys[-1]
+    y = solve(f, torch.ones(1, dtype=DTYPE), (0.0, 1.0), rate, controller=FINE).ys[-1]
     (first,) = torch.autograd.grad(y.sum(), rate, create_graph=True)
     assert len(called) == 1
     assert torch.autograd.grad(first.sum(), rate)[0].item() == pytest.approx(math.exp(-0.7), rel=1e-6)
