@@ -8,8 +8,13 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
+from torch.func import vmap
 
+from torchflux import destructure, trainables
 from torchflux_lab import experiments, find, parameters_with, perform
+from torchflux_mcmc import hmc
+from torchflux_mcmc import run as draw
 
 FOLDER = Path(__file__).parent.parent / "experiments"
 
@@ -28,7 +33,7 @@ def short(name: str, out: Path, *settings: str) -> dict[str, Any]:
 
 def test_each_says_what_it_is_and_how_it_is_run() -> None:
     found = experiments(FOLDER)
-    assert {each.name for each in found} >= {"dan", "lynx-hare", "spiral", "trebuchet"}
+    assert {each.name for each in found} >= {"bnn", "dan", "ebm", "lynx-hare", "mcem", "spiral", "trebuchet"}
     for each in found:
         assert each.summary.endswith("."), each
         readme = (each.script.parent / "README.md").read_text(encoding="utf-8")
@@ -112,3 +117,80 @@ def test_lynx_hare_refuses_origins_without_a_record(given: dict[str, Any]) -> No
     pytest.importorskip("matplotlib")
     with find("lynx-hare", FOLDER).loaded() as program, pytest.raises(ValueError, match="191"):
         program.parameters(**given)
+
+
+def test_mcem(tmp_path: Path) -> None:
+    results = short("mcem", tmp_path, "seeds=1", "steps=150", "latents=2", "every=50", "rate=0.05", "leapfrogs=3")
+    known, sampled, modes = results["closed form"], results["sampled"], results["modes"]
+    assert sampled["gap"] < 0.2 * known["half of the free numbers"]
+    assert abs(sampled["noise"]) < 0.01
+    assert sampled["angle"] < 2
+    assert modes["noise"] == pytest.approx(known["noise of modes"] / known["noise"] - 1, abs=0.002)
+    assert modes["gap"] > 100 * sampled["gap"]  # without sampling, the same loop ends elsewhere
+
+
+def test_mcems_closed_form_is_a_maximum() -> None:
+    """No slope there, and lower everywhere around it."""
+    pytest.importorskip("sklearn")
+    pytest.importorskip("matplotlib")
+    with find("mcem", FOLDER).loaded():
+        script = sys.modules["mcem"]
+        best, _ = script.closed_form(3)
+        weights = [w.clone().requires_grad_() for w in best.weights]
+        value = script.Model(*weights).loglikelihood()
+        assert max(slope.abs().max() for slope in torch.autograd.grad(value, weights)) < 1e-8 * abs(value)
+        rng = torch.Generator().manual_seed(0)
+        for _ in range(20):
+            near = [w + 0.01 * torch.randn(w.shape, generator=rng, dtype=w.dtype) for w in best.weights]
+            assert script.Model(*near).loglikelihood() < value - 1
+
+
+def test_ebm(tmp_path: Path) -> None:
+    results = short("ebm", tmp_path, "steps=200", "every=50", "chains=50", "long=100")
+    assert results["separation"]["noise"] > 0.99
+    assert results["separation"]["scrambled"] > 0.99
+    energy = results["free energy"]
+    assert energy["held-out digits"] < energy["mixed"] < energy["scrambled"]
+    assert abs(energy["chains, long after"] - energy["chains"]) < 10
+    assert 0.3 < results["sampler"]["acceptance"] < 0.8
+
+
+def test_bnn(tmp_path: Path) -> None:
+    settings = ("chains=4", "warmup=20", "draws=8", "doublings=4", "steps=100", "every=50", "kept=20", "tests=100")
+    results = short("bnn", tmp_path, *settings, "rate=0.05")
+    for answer in ("point", "layer"):
+        assert results["predictions"][answer]["accuracy"] > 0.85
+        assert results["predictions"][answer]["log probability"] > -0.5
+    assert results["predictions"]["all"]["log probability"] > math.log(0.5)
+    looks = results["log evidence of features"]["looks"]
+    assert looks[0][1] < looks[-1][1] <= results["log evidence of features"]["climbed on from there"]
+
+
+def test_bnns_features_follow_the_slope_of_their_evidence() -> None:
+    """The mean slope over draws of w is that of the sum over all w, and draws of the prior give that sum."""
+    pytest.importorskip("matplotlib")
+    with find("bnn", FOLDER).loaded() as program:
+        script, p = sys.modules["bnn"], program.parameters()
+        torch.manual_seed(0)
+        rng = torch.Generator().manual_seed(0)
+        x, y = script.boxes(2, rng)
+        features, last = script.make_model()
+        weights = trainables(features)
+        w, rebuild = destructure(last)
+        likelihood = lambda w: script.loglikelihood(rebuild(w)(features(x)), y)
+        prior = torch.randn(20_000, 3, generator=rng, dtype=w.dtype) / p.precision**0.5
+        values = vmap(likelihood)(prior).detach()
+        value = script.evidence(features, x, y, p.precision)
+        due = values.logsumexp(0) - math.log(len(values)) + script.logprior(weights, p.precision)
+        assert value.item() == pytest.approx(due.item(), abs=0.1)
+        logdensity = lambda w: likelihood(w) + script.logprior([w], p.precision)
+        samples = draw(rng, hmc(logdensity, step_size=0.7, num_integration_steps=5), prior[:1000], 60)
+        draws = samples.positions[:, 20:].reshape(-1, 3)
+        sampled, one = (vmap(logdensity)(w).mean() for w in (draws, draws.mean(0, keepdim=True)))
+        exact = slopes(value - script.logprior(weights, p.precision), weights)
+        assert (slopes(sampled, weights) - exact).norm() < 0.02 * exact.norm()
+        assert (slopes(one, weights) - exact).norm() > 0.1 * exact.norm()  # the mean of the draws won't do
+
+
+def slopes(value: Tensor, weights: list[Tensor]) -> Tensor:
+    return torch.cat([x.reshape(-1) for x in torch.autograd.grad(value, weights, retain_graph=True)])

@@ -37,7 +37,7 @@ def eight_schools(q, y, s):
 def logistic_regression(q, x, y):
     """In machine code."""
     e = x @ q[:10] + q[10]
-    return (y * e - np.maximum(e, 0.0) - np.log1p(np.exp(-np.abs(e)))).sum() - (q @ q) / 2
+    return (y * e - np.maximum(e, 0.0) - np.log(1.0 + np.exp(-np.abs(e)))).sum() - (q @ q) / 2
 
 
 def eight_schools_of_chains(q, y, s):

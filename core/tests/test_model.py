@@ -167,6 +167,17 @@ def test_many_models_are_run_at_once_with_vmap(x):
     torch.testing.assert_close(vmap(lambda v: rebuild(v)(x))(vectors), torch.stack([rebuild(v)(x) for v in vectors]))
 
 
+def test_gradients_flow_out_of_vmap_through_rebuilt_models(x):
+    """Whether the vectors are differentiated on the tape or by grad: as one after the other."""
+    flat, rebuild = destructure(mlp())
+    out = lambda w: rebuild(w)(x).square().sum()
+    vectors = torch.stack([flat.detach(), 2 * flat.detach(), flat.detach() - 1])
+    due = torch.stack([torch.autograd.grad(out(w), w)[0] for w in vectors.requires_grad_().unbind()])
+    (taped,) = torch.autograd.grad(vmap(out)(vectors).sum(), vectors)
+    torch.testing.assert_close(taped, due)
+    torch.testing.assert_close(grad(lambda v: vmap(out)(v).sum())(vectors.detach()), due)
+
+
 # state and loadmodel
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._C._functorch import is_batchedtensor
 
 __all__ = ["PathDict", "children", "fmap", "leaves", "rebuild", "trainables"]
 
@@ -71,8 +72,8 @@ def rebuild(node: Tree, new: dict[Any, Tree]) -> Tree:
 
 
 def _like(old: Tree, new: Tree) -> Tree:
-    """A parameter's successor is a parameter too, unless a gradient flows through it."""
-    if isinstance(old, nn.Parameter) and isinstance(new, Tensor) and not new.requires_grad:
+    """A parameter's successor is a parameter too, unless a gradient flows through it, or may outside of `vmap`."""
+    if isinstance(old, nn.Parameter) and isinstance(new, Tensor) and not (new.requires_grad or is_batchedtensor(new)):
         return new if isinstance(new, nn.Parameter) else nn.Parameter(new, old.requires_grad and differentiable(new))
     return new
 

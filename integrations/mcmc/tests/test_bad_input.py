@@ -3,7 +3,20 @@
 import pytest
 import torch
 
-from torchflux_mcmc import gibbs, hmc, nuts, run, rwm, sghmc, sgld, summary, window_adaptation
+from torchflux_mcmc import (
+    Dense,
+    Diagonal,
+    elliptical_slice,
+    gibbs,
+    hmc,
+    nuts,
+    run,
+    rwm,
+    sghmc,
+    sgld,
+    summary,
+    window_adaptation,
+)
 
 
 def rng(seed=0):
@@ -101,3 +114,48 @@ def test_a_target_that_moves_away_is_told():
     edge.fill_(5.0)
     with pytest.raises(ValueError, match="the log density is nan where the position starts"):
         alg.step(rng(), state)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "message"),
+    [
+        (torch.tensor([[1.0, 0.9, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]), "not symmetric"),
+        (lambda: Diagonal(-torch.ones(3)), "has to be positive"),
+        (lambda: Diagonal(torch.ones(5)), r"has the shape \(5,\); the position takes \(3,\), or \(4, 3\)"),
+        (lambda: Diagonal(torch.ones(1)), r"has the shape \(1,\)"),
+        (lambda: Diagonal(torch.ones(2, 3)), r"has the shape \(2, 3\)"),
+        (lambda: Dense(torch.eye(2)), r"has the shape \(2, 2\); the position takes \(3, 3\), or \(4, 3, 3\)"),
+        (torch.ones(4, 3), r"has the shape \(4, 3\)"),
+    ],
+)
+def test_metrics_that_fit_nothing(matrix, message):
+    """One that isn't symmetric would draw momenta of another density than that of their energy."""
+    with pytest.raises(ValueError, match=message):
+        run(rng(), nuts(normal, 0.5, matrix() if callable(matrix) else matrix), torch.zeros(4, 3), 3)
+
+
+def test_priors_that_fit_nothing():
+    for options, message in (
+        ({"mean": torch.zeros(5)}, r"mean has the shape \(5,\): pass a number, or 2 of them"),
+        ({"mean": torch.zeros(4, 1)}, r"mean has the shape \(4, 1\)"),
+        ({"covariance": torch.ones(4)}, r"covariance has the shape \(4,\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            run(rng(), elliptical_slice(normal, **options), torch.zeros(4, 2), 3)
+
+
+@pytest.mark.parametrize(
+    ("draw", "drew"),
+    [
+        (lambda g, p: (torch.zeros(2), torch.zeros(())), r"{'b': \(2,\), 'a': \(\)}"),
+        (lambda g, p: torch.zeros(3), "{'': "),
+        (lambda g, p: (torch.zeros(2), torch.zeros(()), 1), "0"),
+        (lambda g, p: 1.0, "1.0"),
+    ],
+)
+def test_conditionals_that_draw_something_else(draw, drew):
+    f = lambda p: normal(p["a"]) + normal(p["b"])
+    with pytest.raises(ValueError, match=rf"drew .*{drew}.*, the block has {{'b': \(\), 'a': \(2,\)}}"):
+        run(rng(), gibbs(f, {("b", "a"): draw}), {"a": torch.zeros(4, 2), "b": torch.zeros(4)}, 3)
+    with pytest.raises(ValueError, match="whose kernel is gibbs: name that one's blocks here"):
+        gibbs(f, {"a": gibbs(f, {"a": rwm(f)}), "b": rwm(f)})

@@ -130,14 +130,22 @@ def conditional(generator, p):
     return p["x"] + torch.randn(2, generator=generator, dtype=DTYPE)
 
 
+def both(generator, p):
+    """x given the rest without y, then y given x: one draw of both."""
+    x = p["m"] + torch.randn((), generator=generator, dtype=DTYPE)
+    return x, x + torch.randn(2, generator=generator, dtype=DTYPE)
+
+
 @pytest.mark.parametrize(
     "blocks",
     [
         {"m": rwm(whole), "x": nuts(whole, 0.7), "y": conditional},
         {("m", "x"): hmc(whole, 0.5), "y": mala(whole, 0.8)},
         {"y": conditional, ("x", "m"): rwm(whole, 0.8)},
+        {("x", "y"): both, "m": hmc(whole, 0.8)},
+        {("y", "x"): lambda *args: both(*args)[::-1], "m": hmc(whole, 0.8)},
     ],
-    ids=["three", "two", "exact"],
+    ids=["three", "two", "exact", "a pair", "a pair the other way round"],
 )
 def test_gibbs_against_the_joint(blocks):
     chains = 600

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from torchflux import Chain, Dense, destructure, tanh
+from torchflux import Chain, Dense, destructure, fmap, tanh, trainables
 from torchflux_mcmc import Dense as DenseMatrix
 from torchflux_mcmc import (
     Diagonal,
@@ -21,6 +21,7 @@ from torchflux_mcmc import (
     rwm,
     sghmc,
     sgld,
+    summary,
     window_adaptation,
 )
 from torchflux_mcmc._adaptation import windows
@@ -222,6 +223,59 @@ def test_runs_go_on_where_they_stopped_and_thin():
     assert torch.equal(run(rng(), alg, torch.zeros(3, 2), 20, thin=2).positions, whole.positions[:, 1::2])
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, DTYPE])
+def test_a_run_of_one_chain_goes_on(dtype):
+    """Its state has no axis for the chains: three numbers aren't three chains."""
+    alg = nuts(normal, 0.5, DenseMatrix(torch.eye(3)))  # of another dtype than the position
+    first, _ = alg.step(rng(), alg.init(torch.zeros(3, dtype=dtype)))
+    for samples in (run(rng(1), alg, first, 4), run(rng(1), alg, first.position[None], 4)):
+        assert samples.positions.shape == (1, 4, 3)
+        assert samples.positions.dtype == samples.state.position.dtype == dtype
+        assert torch.equal(samples.positions, run(rng(1), alg, first, 4).positions)
+
+
+class Tied(torch.nn.Module):
+    """Two layers with the same weights, a frozen one, and a buffer."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = (torch.nn.Linear(2, 2, bias=False) for _ in range(2))
+        self.last.weight = self.first.weight
+        self.frozen = torch.nn.Linear(2, 2).requires_grad_(False)
+        self.norm = torch.nn.BatchNorm1d(2, affine=False).eval()
+
+    def forward(self, x):
+        return self.last(self.norm(self.frozen(self.first(x))))
+
+
+@pytest.mark.parametrize("make", [rwm, hmc, nuts], ids=["rwm", "hmc", "nuts"])
+def test_what_trains_in_a_model_is_sampled_and_stays_tied(make):
+    model = Tied()
+    alg = make(lambda m: normal(m(torch.ones(1, 2)) - 1) + normal(m.first.weight))
+    state = alg.init(model)
+    for _ in range(4):
+        state, _ = alg.step(rng(1), state)
+    found = state.position
+    assert isinstance(found.first.weight, torch.nn.Parameter)
+    assert found.first.weight is found.last.weight
+    assert not torch.equal(found.first.weight, model.first.weight)
+    assert torch.equal(found.frozen.weight, model.frozen.weight)
+    assert torch.equal(found.norm.running_var, model.norm.running_var)
+    assert Positions(found, False).sizes == [4]
+    with pytest.raises(TypeError, match="not all of them frozen"):
+        alg.init(model.frozen)
+
+
+def test_chains_of_models():
+    """Of stacked parameters; the same tensor as two parts is no tie."""
+    model = fmap(lambda x: torch.stack([x.detach()] * 3), torch.nn.Linear(2, 1))
+    zero = torch.zeros(3)
+    f = lambda p: normal(p["m"](torch.ones(1, 2))) + normal(p["m"].weight) + normal(p["a"]) + normal(p["b"] - 3)
+    samples = run(rng(), hmc(f, 0.5, 3), {"m": model, "a": zero, "b": zero}, 60)
+    assert summary(samples).names == ["m.weight[0, 0]", "m.weight[0, 1]", "m.bias[0]", "a", "b"]
+    assert abs(float((samples.positions["b"] - samples.positions["a"])[:, 10:].mean()) - 3) < 1
+
+
 def test_minibatches():
     """Langevin steps with batches find the posterior of a mean."""
     data = 2 + torch.randn(1000, generator=rng(), dtype=DTYPE)
@@ -316,3 +370,30 @@ def test_bad_runs():
     with pytest.raises(ValueError, match="friction"):
         sghmc(normal, friction=0.0)
     assert np.isfinite(run(rng(), hmc(normal), torch.zeros(2, 2), 3).info.energy).all()
+
+
+def test_every_chain_may_have_data_of_its_own():
+    data = torch.tensor([-2.0, 0.0, 5.0], dtype=DTYPE)
+    f = lambda z: -((z - data) ** 2) / 2
+    z = run(rng(), hmc(f, 0.7, 3, batched=True), data, 400).positions  # nearly independent draws
+    assert ((z.mean(1) - data).abs() < 0.25).all()
+
+
+@pytest.mark.parametrize("flat", [True, False])
+def test_chains_of_models_have_the_slopes_of_each(flat):
+    """A model as a vector, and as it is."""
+    torch.manual_seed(0)
+    model = Chain(Dense(2, 3, tanh), Dense(3, 1)).double()
+    vector, rebuild = destructure(model)
+    rows = torch.stack([vector.detach(), vector.detach() - 1])
+    prior = lambda w: -sum(x.square().sum() for x in trainables(w)) / 2
+    f = lambda m: prior(m) - (m(torch.ones(4, 2, dtype=DTYPE)) - 1).square().sum()
+    of_vector = lambda w: f(rebuild(w)) - w.square().sum()
+    if flat:
+        _, slopes = Target(of_vector, Positions(rows, True), False).value_and_gradient(rows)
+    else:
+        models = fmap(lambda x: torch.stack([x.detach(), x.detach() - 1]), model)
+        _, slopes = Target(f, Positions(models, True), False).value_and_gradient(rows)
+    g = of_vector if flat else lambda w: f(rebuild(w))
+    due = [torch.autograd.grad(g(w), w)[0] for w in rows.requires_grad_().unbind()]
+    assert torch.allclose(slopes, torch.stack(due))

@@ -97,13 +97,13 @@ def test_trajectories_are_those_of_the_torch_route(matrix):
         rows, p = leapfrog(target, rows, p, torch.tensor([[0.2]], dtype=DTYPE), metric)
         value = space["leapfrog"](end, 0.2, m, *machine.data)
     assert np.allclose(end[:3], torch.cat((rows.q, p, rows.gradient)), rtol=1e-12, atol=1e-13)
-    energy = _native_tree.energy_of(end, value)
+    energy = _native_tree.energy_of(3, end, value)
     assert math.isclose(energy, float(kinetic(p, metric)[0] - rows.logdensity[0]), rel_tol=1e-12)
     drawn = np.zeros((40_000, 3))
     random = np.empty(4, np.uint64)
     _native_random.seed(random, 5)
     for row in drawn:
-        _native_tree.refresh(random, root, end)
+        _native_tree.refresh(3, random, root, end)
         row[:] = end[1]
     mass = torch.linalg.inv(matrix if matrix.dim() == 2 else torch.diag(matrix))
     scale = mass.diagonal().sqrt()
@@ -200,7 +200,7 @@ def test_a_target_that_moves_is_not_compiled_again():
 
 
 def test_learning_is_that_of_the_torch_route():
-    theirs, ours = _DualAveraging(np.array([0.3]), 0.8), np.array([0.8, 0, 0, 0, 0])
+    theirs, ours = _DualAveraging(np.array([0.3]), 0.8), np.array([0.8, 0, 0, 0, 0, 0, 0])
     _native_warmup.restart(ours, 0.3)
     for rate in (0.1, 0.9, 1.0, 0.6):
         size = theirs.update(np.array([0]), np.array([rate]))
@@ -210,10 +210,11 @@ def test_learning_is_that_of_the_torch_route():
     for dense in (False, True):
         moments, squares = _Moments(draws[0], dense), np.zeros((4 if dense else 2, 3))
         matrix, root, room = (np.zeros((3 if dense else 1, 3)) for _ in range(3))
+        state, windows = np.zeros(7), np.array([[5, 35]])
         for k, q in enumerate(draws):
             moments.add(np.array([0]), q)
-            _native_warmup.learn(k + 1, q[0].numpy(), squares, room[0])
-        _native_warmup.take(30, squares, matrix, root)
+            closed = _native_warmup.learn(k + 5, windows, state, q[0].numpy(), squares, room[0], matrix, root)
+            assert closed == (k == 29)
         due = moments.taken(0)
         assert np.allclose(matrix if dense else matrix[0], due, rtol=1e-12)
         assert np.allclose(root if dense else root[0], torch.linalg.cholesky(due) if dense else due.rsqrt(), rtol=1e-12)
@@ -313,5 +314,6 @@ def test_a_flat_place_to_start_from_is_no_coordinate_without_density():
 
 def test_compiled_code_is_found_again(monkeypatch):
     """Another run of the same function compiles nothing."""
+    run(rng(), nuts(banana, 0.3), torch.zeros(2, 2, dtype=DTYPE), 2)
     monkeypatch.setattr(_compile, "compiled", lambda *args: pytest.fail("compiled again"))
     assert run(rng(), nuts(banana, 0.3), torch.zeros(2, 2, dtype=DTYPE), 2).route == "native"

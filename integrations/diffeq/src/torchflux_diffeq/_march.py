@@ -165,10 +165,7 @@ def march(
             ended = [(rows, states.detach()) for rows, states in ended]
         leaving = status != RUNNING
         if leaving.any():
-            gone = live.rows[leaving]
-            ended.append((gone, live.y if leaving.all() else live.y[torch.as_tensor(leaving)]))
-            out.t[gone], out.status[gone] = live.t[leaving], status[leaving]
-            out.steps[gone], out.rejected[gone] = live.steps[leaving], live.rejected[leaving]
+            ended.append(_left(live, leaving, status, out))
             if leaving.all():
                 break
             live = live.keep(~leaving)
@@ -179,6 +176,14 @@ def march(
     order = np.argsort(np.concatenate([rows for rows, _ in ended]))
     out.y = torch.cat([states for _, states in ended]).index_select(0, torch.as_tensor(order, device=y0.device))
     return out
+
+
+def _left(live: Live, leaving: NDArray[np.bool_], status: Indices, out: March) -> tuple[Indices, Tensor]:
+    """Notes how samples have ended: which they are, and their states."""
+    gone = live.rows[leaving]
+    out.t[gone], out.status[gone] = live.t[leaving], status[leaving]
+    out.steps[gone], out.rejected[gone] = live.steps[leaving], live.rejected[leaving]
+    return gone, live.y if leaving.all() else live.y[torch.as_tensor(leaving)]
 
 
 def _first_steps(slope: Slope, live: Live, method: Method) -> Numbers:

@@ -39,8 +39,11 @@ def native_route(
     """The solution in machine code; `None` where it is PyTorch's turn, if only to say what is wrong."""
     if route == "torch":
         return None
+    known = is_native(f) or type(f) is autonomous
+    if route == "auto" and not known:
+        return None
     try:
-        if not (is_native(f) or type(f) is autonomous):
+        if not known:
             raise NotNative(f"f is {f!r}: decorate it by @native of torchflux_zygote, or see autonomous")
         if not isinstance(y0, Tensor):
             raise NotNative("y0 is a tree: pass a tensor")

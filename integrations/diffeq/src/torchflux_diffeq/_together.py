@@ -31,7 +31,7 @@ def worthwhile(track: March, stages: int) -> bool:
     """Whether as many derivatives as the state has numbers are cheaper than a sweep through the steps.
 
     A derivative of all slopes at once costs about as much as four slopes one by one. It takes every step: where the
-    slopes had no tape at first, some weren't noted.
+    slopes had no tape at first, some weren't noted. The sequential part is NumPy's, so the state is on the CPU.
     """
     accepted = track.steps - track.rejected
     if sum(len(made.rows) for made in track.made) < accepted.sum():
@@ -39,7 +39,8 @@ def worthwhile(track: March, stages: int) -> bool:
     longest = int(accepted.max(initial=0))
     numbers = sum(made.slopes.numel() for made in track.made)
     n = track.y.shape[-1]
-    return bool(track.made) and not track.y.is_complex() and 0 < 4 * n <= longest * stages and numbers * n <= LARGEST
+    real = track.y.device.type == "cpu" and not track.y.is_complex()
+    return bool(track.made) and real and 0 < 4 * n <= longest * stages and numbers * n <= LARGEST
 
 
 @dataclass(frozen=True)

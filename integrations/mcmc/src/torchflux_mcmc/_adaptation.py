@@ -142,14 +142,14 @@ class window_adaptation:
             rows, tuning = native.warm_up(generator, rows, first, windows(num_steps), num_steps, self.target, progress)
         else:
             target = Target(self.logdensity, layout, kernel.together, batch)
-            target.require_all_parts(position)
+            target.require_all_parts()
             rows = start(target, layout.rows(position))
             warmup = _Warmup(self, kernel, target, rows, num_steps, generator)
             with tqdm(total=num_steps * len(rows.q), disable=not progress, unit="draw", desc="warm-up") as bar:
                 warmup.go(bar)
             rows, tuning = warmup.last, warmup.result()
         size, metric = tuning
-        matrix = metric if chains else (metric.covariance if isinstance(metric, Dense) else metric.variance)[0]  # type: ignore[attr-defined]
+        matrix = metric if chains else metric.matrix[0]
         step = torch.as_tensor(size, device=rows.q.device) if chains else float(size[0])
         return shown(layout, rows), {"step_size": step, "inverse_mass_matrix": matrix}
 

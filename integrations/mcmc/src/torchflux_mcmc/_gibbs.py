@@ -8,11 +8,9 @@ import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from torchflux import leaves
-
 from ._kernel import Info, Kernel, Rows, Tuning, start, together
 from ._lockstep import Lockstep
-from ._positions import Tree
+from ._positions import Tree, sampled
 from ._target import LogDensity, Target
 
 __all__ = ["gibbs", "repeat"]
@@ -44,7 +42,8 @@ class gibbs(Lockstep):
     Arguments:
         logdensity: of the whole position, a dict; a scalar, up to a constant.
         blocks: by the block's name, or a tuple of names: a kernel, whose own log density isn't used; or the exact
-            conditional, `draw(generator, position)`, which returns the block's new value (of a tuple: a tuple).
+            conditional, `draw(generator, position)`, which returns the block's new value (of a tuple: a tuple, in the
+            order of the names, which is that of a kernel's metric, too).
         batched: the log density takes all chains' positions at once and returns one number for each.
 
     >>> from torchflux_mcmc import rwm
@@ -66,6 +65,8 @@ class gibbs(Lockstep):
     def __post_init__(self) -> None:
         if not self.blocks:
             raise ValueError("gibbs has no blocks: name the parts of the position, each with a kernel")
+        if any(isinstance(kernel, gibbs) for kernel in self.blocks.values()):
+            raise ValueError("gibbs has a block whose kernel is gibbs: name that one's blocks here")
 
     @property
     def differentiates(self) -> bool:  # type: ignore[override]
@@ -75,9 +76,11 @@ class gibbs(Lockstep):
     def move(self, generator: Generator, target: Target, rows: Rows, tuning: Tuning) -> tuple[Rows, Info]:
         """Every block of every chain."""
         rates, steps, divergent = np.ones(len(rows.q)), np.zeros(len(rows.q), np.int64), np.zeros(len(rows.q), bool)
-        for name, kernel, columns in self._columns(target):
+        for name, kernel, own in self._own(target):
+            columns = _columns(target, own)
             if not isinstance(kernel, Kernel):
-                rows = rows._replace(q=_drawn(kernel, name, generator, target, rows.q, columns))
+                drawn = _drawn(kernel, name, generator, target, rows.q, own)
+                rows = rows._replace(q=rows.q.index_copy(1, columns, drawn))
                 continue
             block = _Block(target, rows.q, columns)
             part = start(block, rows.q[:, columns], kernel.differentiates)
@@ -88,37 +91,49 @@ class gibbs(Lockstep):
         rows = start(target, rows.q, self.differentiates)
         return rows, Info(rates, divergent, -rows.logdensity, steps)
 
-    def _columns(self, target: Target) -> list[tuple[Any, Any, Tensor]]:
-        """Each block with its kernel and the numbers of the rows that are its own; together they are all."""
-        positions = target.positions
-        owners = np.repeat(np.arange(len(positions.sizes)), positions.sizes)
-        found, missing = [], {path for path, _ in positions.parts}
+    def _own(self, target: Target) -> list[tuple[Any, Any, list[int]]]:
+        """Each block with its kernel, and which of the position's parts are its own; together they are all."""
+        paths = [path for path, _ in target.positions.parts]
+        found, missing = [], set(paths)
         for name, kernel in self.blocks.items():
             names = name if isinstance(name, tuple) else (name,)
-            own = {path for path, _ in positions.parts if any(path == n or path.startswith(f"{n}.") for n in names)}
+            own = [i for n in names for i, path in enumerate(paths) if path == n or path.startswith(f"{n}.")]
             if not own:
-                raise ValueError(
-                    f"gibbs has a block {name!r}; the position has {[path for path, _ in positions.parts]}"
-                )
-            missing -= own
-            mask = np.isin(owners, [i for i, (path, _) in enumerate(positions.parts) if path in own])
-            found.append((name, kernel, torch.as_tensor(np.flatnonzero(mask))))
+                raise ValueError(f"gibbs has a block {name!r}; the position has {paths}")
+            missing -= {paths[i] for i in own}
+            found.append((name, kernel, own))
         if missing:
             raise ValueError(f"gibbs has no block for {sorted(missing)}: every part of the position needs one")
         return found
 
 
-def _drawn(draw: Any, name: Any, generator: Generator, target: Target, q: Tensor, columns: Tensor) -> Tensor:
-    """The rows with one block drawn from its exact conditional."""
-    values = []
+def _columns(target: Target, own: list[int]) -> Tensor:
+    """The numbers of the rows that are a block's."""
+    pieces = torch.arange(sum(target.positions.sizes)).split(target.positions.sizes)
+    return torch.cat([pieces[i] for i in own])
+
+
+def _drawn(draw: Any, name: Any, generator: Generator, target: Target, q: Tensor, own: list[int]) -> Tensor:
+    """One block of the rows, drawn from its exact conditional."""
+    due = {target.positions.parts[i][0]: target.positions.shapes[i] for i in own}
+    rows = []
     for row in q:
         value = draw(generator, target.positions.tree(row))
-        parts = [x.reshape(-1) for _, x in leaves(value) if isinstance(x, Tensor)]
-        flat = torch.cat(parts) if parts else row.new_zeros(0)
-        if len(flat) != len(columns):
-            raise ValueError(f"the conditional of {name!r} drew {len(flat)} numbers, the block has {len(columns)}")
-        values.append(flat)
-    return q.index_copy(1, columns, torch.stack(values))
+        found = dict(sampled(_by_name(name, value)))
+        if {path: x.shape for path, x in found.items()} != due:
+            drew = {path: tuple(x.shape) for path, x in found.items()} or repr(value)
+            shapes = {path: tuple(shape) for path, shape in due.items()}
+            raise ValueError(f"the conditional of {name!r} drew {drew}, the block has {shapes}")
+        rows.append(torch.cat([found[path].reshape(-1) for path in due]))
+    return torch.stack(rows).to(q)
+
+
+def _by_name(name: Any, value: Any) -> Any:
+    """What was drawn for a block, or for the blocks of a tuple of names."""
+    if not isinstance(name, tuple):
+        return {name: value}
+    several = isinstance(value, tuple | list) and len(value) == len(name)
+    return dict(zip(name, value, strict=True)) if several else value
 
 
 @dataclass(frozen=True, eq=False)

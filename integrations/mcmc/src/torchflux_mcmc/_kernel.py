@@ -138,7 +138,7 @@ class Kernel(ABC):
             return shown(positions, native.start(positions.rows(position)))
         target = Target(self.logdensity, positions, self.together, batch)
         if self.needs_all_parts:
-            target.require_all_parts(position)
+            target.require_all_parts()
         return shown(positions, start(target, positions.rows(position), self.differentiates), self.differentiates)
 
     def step(
@@ -154,7 +154,7 @@ class Kernel(ABC):
         if not isinstance(state, State):
             raise TypeError(f"state is a {type(state).__name__}: pass what init or the step before gave")
         positions = Positions(state.position, state.logdensity.dim() == 1)
-        density, q = logdensity or self.logdensity, positions.rows(state.position)
+        density, q = self.logdensity if logdensity is None else logdensity, positions.rows(state.position)
         if native := self.native(density, positions, batch):
             rows = native.at(q)
             rows, info = native.step(generator, rows, self.tuning(rows))
@@ -172,12 +172,12 @@ class Kernel(ABC):
 
     def tuning(self, rows: Rows) -> Tuning:
         """The step sizes and the metric of these chains."""
-        chains, n = rows.q.shape
-        size = np.asarray(torch.as_tensor(getattr(self, "step_size", 1.0), dtype=torch.float64).cpu())
+        chains = len(rows.q)
+        size = np.asarray(torch.as_tensor(getattr(self, "step_size", 1.0), dtype=torch.float64).detach().cpu())
         if size.ndim > 1 or size.shape not in ((), (chains,)) or not (size > 0).all():
             raise ValueError(f"step_size is {size}: pass a positive number, or one for each of {chains} chains")
         sizes = np.broadcast_to(size, (chains,)).astype(np.float64)
-        return Tuning(sizes, metric(getattr(self, "inverse_mass_matrix", None), n, rows.q))
+        return Tuning(sizes, metric(getattr(self, "inverse_mass_matrix", None), rows.q))
 
     @abstractmethod
     def begin(self, target: Target, rows: Rows, tuning: Tuning) -> Transitions:

@@ -1,7 +1,8 @@
 """The kinetic energy: `p·M⁻¹p / 2` with an inverse mass matrix that is best the target's covariance."""
 
+import copy
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -11,6 +12,28 @@ __all__ = ["Dense", "Diagonal", "Metric", "metric"]
 
 class Metric(ABC):
     """An inverse mass matrix, one for all chains or one for each."""
+
+    axes: ClassVar[int]
+    """How many `matrix` has for one chain."""
+    root: Tensor
+
+    @property
+    @abstractmethod
+    def matrix(self) -> Tensor:
+        """The inverse mass matrix, or its diagonal; if there is one for each chain, with their axis in front."""
+
+    @property
+    def each(self) -> bool:
+        """Whether there is one for each chain."""
+        return self.matrix.dim() > self.axes
+
+    def of(self, chains: Tensor) -> Self:
+        """That of some chains."""
+        if not self.each:
+            return self
+        some = copy.copy(self)
+        vars(some).update({name: x[chains] for name, x in vars(self).items()})
+        return some
 
     @abstractmethod
     def velocity(self, p: Tensor) -> Tensor:
@@ -24,10 +47,6 @@ class Metric(ABC):
     def displacement(self, z: Tensor) -> Tensor:
         """A vector with the covariance `M⁻¹` of standard normal numbers (chains, n)."""
 
-    @abstractmethod
-    def of(self, chains: Tensor) -> "Metric":
-        """That of some chains."""
-
     def kinetic(self, p: Tensor) -> Tensor:
         """`p·M⁻¹p / 2`, shape (chains,)."""
         return (p * self.velocity(p)).sum(-1) / 2
@@ -38,11 +57,22 @@ class Diagonal(Metric):
 
     Arguments:
         variance: its diagonal, shape (n,), or (chains, n).
+
+    Raises:
+        ValueError: it isn't positive.
     """
 
+    axes = 1
+
     def __init__(self, variance: Tensor) -> None:
-        self.variance, self.each = variance, variance.dim() == 2
-        self.root = variance.rsqrt()
+        self.variance, self.root = variance, variance.rsqrt()
+        if not (variance > 0).all():
+            raise ValueError(f"the diagonal of an inverse mass matrix has to be positive: {variance}")
+
+    @property
+    def matrix(self) -> Tensor:
+        """The diagonal."""
+        return self.variance
 
     def __repr__(self) -> str:
         return f"Diagonal({self.variance})"
@@ -60,23 +90,33 @@ class Diagonal(Metric):
         """A vector with the covariance `M⁻¹` of standard normal numbers (chains, n)."""
         return z / self.root
 
-    def of(self, chains: Tensor) -> "Diagonal":
-        """That of some chains."""
-        return Diagonal(self.variance[chains]) if self.each else self
-
 
 class Dense(Metric):
     """A dense inverse mass matrix.
 
     Arguments:
         covariance: symmetric and positive definite, shape (n, n), or (chains, n, n).
+
+    Raises:
+        ValueError: it isn't.
     """
 
+    axes = 2
+
     def __init__(self, covariance: Tensor) -> None:
-        self.covariance, self.each = covariance, covariance.dim() == 3
+        self.covariance = covariance
         self.root, wrong = torch.linalg.cholesky_ex(covariance)
         if wrong.any():
             raise ValueError(f"the inverse mass matrix is not positive definite: {covariance}")
+        deviation = covariance.diagonal(dim1=-2, dim2=-1).sqrt()
+        allowed = 1e-4 * deviation[..., None] * deviation[..., None, :]
+        if not ((covariance - covariance.mT).abs() <= allowed).all():  # Cholesky reads one half of it
+            raise ValueError(f"the inverse mass matrix is not symmetric: {covariance}")
+
+    @property
+    def matrix(self) -> Tensor:
+        """The covariance."""
+        return self.covariance
 
     def __repr__(self) -> str:
         return f"Dense({self.covariance})"
@@ -95,20 +135,24 @@ class Dense(Metric):
         """A vector with the covariance `M⁻¹` of standard normal numbers (chains, n)."""
         return (self.root @ z[..., None])[..., 0]
 
-    def of(self, chains: Tensor) -> "Dense":
-        """That of some chains."""
-        return Dense(self.covariance[chains]) if self.each else self
 
+def metric(given: Any, like: Tensor, name: str = "inverse_mass_matrix") -> Metric:
+    """The metric that a user meant for rows (chains, n): `None` is the unit matrix, a vector its diagonal.
 
-def metric(given: Any, n: int, like: Tensor) -> Metric:
-    """The metric that a user meant: `None` is the unit matrix, a vector its diagonal, a matrix a dense one."""
-    if isinstance(given, Metric):
-        return given
+    Raises:
+        ValueError: it isn't symmetric and positive definite, or for other chains or other positions.
+    """
+    chains, n = like.shape
     if given is None:
         return Diagonal(like.new_ones(n))
-    x = torch.as_tensor(given, dtype=like.dtype, device=like.device)
+    if isinstance(given, Metric):
+        one = (n,) * given.axes
+        if tuple(given.matrix.shape) not in (one, (chains, *one)):
+            shape = tuple(given.matrix.shape)
+            raise ValueError(f"{name} has the shape {shape}; the position takes {one}, or {(chains, *one)}")
+        same = given.matrix.dtype == like.dtype and given.matrix.device == like.device
+        return given if same else type(given)(given.matrix.to(like))  # type: ignore[call-arg]
+    x = torch.as_tensor(given, dtype=like.dtype, device=like.device).detach()
     if tuple(x.shape) not in ((n,), (n, n)):
-        raise ValueError(f"inverse_mass_matrix has the shape {tuple(x.shape)}; the position takes ({n},) or ({n}, {n})")
-    if x.dim() == 1 and not (x > 0).all():
-        raise ValueError(f"inverse_mass_matrix has to be positive: {x}")
+        raise ValueError(f"{name} has the shape {tuple(x.shape)}; the position takes ({n},) or ({n}, {n})")
     return Diagonal(x) if x.dim() == 1 else Dense(x)

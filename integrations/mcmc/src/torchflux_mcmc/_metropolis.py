@@ -52,7 +52,7 @@ class rwm(Lockstep):
 
     def tuning(self, rows: Rows) -> Tuning:
         """The step sizes and the covariance."""
-        return super().tuning(rows)._replace(metric=metric(self.covariance, rows.q.shape[1], rows.q))
+        return super().tuning(rows)._replace(metric=metric(self.covariance, rows.q, "covariance"))
 
     def move(self, generator: Generator, target: Target, rows: Rows, tuning: Tuning) -> tuple[Rows, Info]:
         """A proposal for every chain, and whether it is accepted."""
@@ -90,12 +90,14 @@ class elliptical_slice(Lockstep):
 
     def tuning(self, rows: Rows) -> Tuning:
         """The prior's covariance."""
-        return super().tuning(rows)._replace(metric=metric(self.covariance, rows.q.shape[1], rows.q))
+        return super().tuning(rows)._replace(metric=metric(self.covariance, rows.q, "covariance"))
 
     def move(self, generator: Generator, target: Target, rows: Rows, tuning: Tuning) -> tuple[Rows, Info]:
         """Angles are drawn from brackets that shrink towards where each chain stands, until its slice is hit."""
         chains = len(rows.q)
-        mean = torch.as_tensor(self.mean, dtype=rows.q.dtype, device=rows.q.device)
+        mean = torch.as_tensor(self.mean, dtype=rows.q.dtype, device=rows.q.device).detach()
+        if mean.shape not in ((), rows.q.shape[1:]):
+            raise ValueError(f"mean has the shape {tuple(mean.shape)}: pass a number, or {rows.q.shape[1]} of them")
         across = tuning.metric.displacement(_normal(rows.q, generator))
         level = rows.logdensity + np.log1p(-uniform(chains, generator))
         angle = 2 * np.pi * uniform(chains, generator)

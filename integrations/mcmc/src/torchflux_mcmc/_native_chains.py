@@ -1,7 +1,8 @@
 """Chains that are compiled programs, each in a thread of its own."""
 
-from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+import time
+from collections.abc import Callable, Iterator
+from threading import Event, Lock, Thread
 from typing import Any
 
 import numpy as np
@@ -103,28 +104,39 @@ class NativeChains:
         bar: Any = None,
     ) -> tuple[Rows, Tensor, Array, Tuning]:
         """Runs the program for all chains; without `seeds` it evaluates the density where they are."""
+        from ._native_warmup import AVERAGE, COUNT, DRAWS, TARGET
+
         chains, n = rows.q.shape
         at = torch.stack((rows.q, rows.gradient), 1).numpy()
         values, sizes = rows.logdensity.copy(), tuning.step_size.copy()
         matrix, root = _arrays(tuning.metric, rows.q)
         draws, infos = np.empty((chains, num_samples, n), at.dtype), np.empty((chains, num_samples, 4))
-        made, halted = np.zeros(chains, np.int64), np.zeros(1, bool)
+        moments, states = np.zeros((chains, 1 + matrix.shape[1], n), at.dtype), np.zeros((chains, DRAWS + 1))
+        states[:, TARGET] = wanted
         ends = np.array(windows, np.int64).reshape(-1, 2)
         given = np.empty((0, chains), np.int64) if seeds is None else seeds
+        options = self.limit, self.threshold, thin
 
-        def work(first: int, stop: int) -> None:
+        def work(first: int, stop: int, start: int, end: int) -> None:
+            learnt = sizes, matrix, root, ends, moments, states
             self.program.chains(
-                first, stop, given, at, values, sizes, matrix, root, ends, wanted, self.limit, self.threshold, thin,
-                draws, infos, made, halted, *self.data,
+                first, stop, start, end, given, at, values, *learnt, *options, draws, infos, *self._room(at.dtype, n),
+                *self.data,
             )  # fmt: skip
 
         if len(given) < 2:
-            work(0, chains)
+            work(0, chains, 0, len(given))
         else:
             with bar:
-                _share_out(work, made, halted, bar)
+                _share_out(work, chains, len(given), bar)
+        sizes = np.where(states[:, COUNT] > 0, np.exp(states[:, AVERAGE]), sizes)
         rows = Rows(torch.from_numpy(at[:, 0].copy()), values, torch.from_numpy(at[:, 1].copy()))
         return rows, torch.from_numpy(draws), infos, Tuning(sizes, _metric(tuning.metric, matrix))
+
+    def _room(self, dtype: Any, n: int) -> tuple[Array, ...]:
+        """What a chain works in: the random state, two ends, a draw, what is kept of a subtree, sums, and the info."""
+        shapes = (2, 4, n), (2, n), (2, self.limit + 1, n), (3, n)
+        return np.zeros(4, np.uint64), *(np.zeros(shape, dtype) for shape in shapes), np.zeros(4)
 
     def _require_all_coordinates(self, rows: Rows) -> None:
         """Refuses a log density that a coordinate doesn't change: it would wander off."""
@@ -151,16 +163,8 @@ def _seeds(generator: Generator, transitions: int, chains: int) -> Array:
 def _arrays(metric: Metric, q: Tensor) -> tuple[Array, Array]:
     """A metric as the program takes it: matrices (chains or 1, n or 1, n) and their roots."""
     n = q.shape[1]
-    if isinstance(metric, Dense):
-        return tuple(x.to(q.dtype).expand(*_lead(x, 2), n, n).numpy().copy() for x in (metric.covariance, metric.root))  # type: ignore[return-value]
-    assert isinstance(metric, Diagonal)
-    pair = metric.variance, metric.root
-    return tuple(x.to(q.dtype).expand(*_lead(x, 1), n)[:, None].numpy().copy() for x in pair)  # type: ignore[return-value]
-
-
-def _lead(x: Tensor, axes: int) -> tuple[int]:
-    """How many chains it is for."""
-    return (len(x) if x.dim() > axes else 1,)
+    matrix, root = (x.to(q.dtype).reshape(-1, n if metric.axes == 2 else 1, n) for x in (metric.matrix, metric.root))
+    return matrix.numpy().copy(), root.numpy().copy()
 
 
 def _metric(like: Metric, matrix: Array) -> Metric:
@@ -168,17 +172,43 @@ def _metric(like: Metric, matrix: Array) -> Metric:
     return Dense(torch.from_numpy(matrix)) if isinstance(like, Dense) else Diagonal(torch.from_numpy(matrix[:, 0]))
 
 
-def _share_out(work: Callable[[int, int], None], made: Array, halted: Array, bar: Any) -> None:
-    """Runs each chain in a thread, as many at once as PyTorch uses; an exception or Ctrl-C halts them all."""
-    chains = len(made)
-    with ThreadPoolExecutor(min(torch.get_num_threads(), chains)) as pool:
-        pending = {pool.submit(work, c, c + 1) for c in range(chains)}
+def _share_out(work: Callable[[int, int, int, int], None], chains: int, transitions: int, bar: Any) -> None:
+    """Runs the chains in as many threads as PyTorch uses; an exception or Ctrl-C halts them all."""
+    waiting, failed, halted, lock = iter(range(chains)), [], Event(), Lock()
+
+    def worker() -> None:
         try:
-            while pending:
-                done, pending = wait(pending, timeout=0.1, return_when=FIRST_COMPLETED)
-                bar.update(int(made.sum()) - bar.n)
-                for future in done:
-                    future.result()
-        except BaseException:
-            halted[0] = True
-            raise
+            for chain in waiting:
+                for start, end in _stretches(transitions):
+                    work(chain, chain + 1, start, end)
+                    with lock:
+                        bar.update(end - start)
+                    if halted.is_set():
+                        return
+        except BaseException as error:
+            failed.append(error)
+            halted.set()
+
+    threads = [Thread(target=worker) for _ in range(min(torch.get_num_threads(), chains))]
+    if len(threads) == 1:
+        worker()
+    else:
+        for thread in threads:
+            thread.start()
+        try:
+            for thread in threads:
+                thread.join()
+        finally:
+            halted.set()
+    if failed:
+        raise failed[0]
+
+
+def _stretches(transitions: int) -> Iterator[tuple[int, int]]:
+    """Transitions in stretches of some hundredths of a second, or of one, after which a chain may be halted."""
+    start, length = 0, 32
+    while start < transitions:
+        begun, end = time.perf_counter(), min(start + length, transitions)
+        yield start, end
+        seconds = time.perf_counter() - begun
+        start, length = end, 4 * length if seconds < 0.02 else max(length // 4, 1) if seconds > 0.2 else length

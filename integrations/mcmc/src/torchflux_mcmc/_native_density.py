@@ -19,20 +19,24 @@ class Density:
 
     Attributes:
         name: of the function `name(q, *params, 1.0) -> (value, gradient)` in `text`.
-        params: the names of what it takes beside the position.
+        params: the names of what it takes beside the position, and `arrays` of those that are arrays.
+        programs: what has been made of it, by the number of coordinates.
     """
 
     def __init__(self, special: Any, checkpoint: int | None) -> None:
         from torchflux_zygote._native._checkpoint import checkpointed
         from torchflux_zygote._native._emit import JIT, source
+        from torchflux_zygote._native._ir import Array
         from torchflux_zygote._native._reverse import reverse
 
         back = special.operation.derived(reverse(checkpointed(special.program, checkpoint), [0]))
         text = source(back.program)
         self.text = text if text.startswith("@") else f"@{JIT}\n{text}"
         self.name = back.program.name
-        self.params = [f"data_{k}" for k in range(len(back.params) - 2)]
-        self.constants, self.current = special.constants, special.reader.reads.unchanged
+        kinds = back.params[1:-1]
+        self.params = [f"data_{k}" for k in range(len(kinds))]
+        self.arrays = [name for name, kind in zip(self.params, kinds, strict=True) if isinstance(kind, Array)]
+        self.programs: dict[int, Any] = {}
 
 
 _known: WeakKeyDictionary[Any, dict[Any, Density]] = WeakKeyDictionary()

@@ -1,13 +1,12 @@
 """Which chains are compiled programs."""
 
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 
 from ._native_chains import NativeChains
-from ._native_density import Density, NotNative, density, is_native
+from ._native_density import NotNative, density, is_native
 from ._native_program import NativeProgram
 from ._positions import Positions, Tree
 from ._target import LogDensity
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
 __all__ = ["NotNative", "native_source"]
 
 _DTYPES: dict[torch.dtype, Any] = {torch.float64: np.float64, torch.float32: np.float32}
-_programs: WeakKeyDictionary[Density, NativeProgram] = WeakKeyDictionary()
 
 
 def native_chains(
@@ -64,7 +62,8 @@ def _program(
         raise NotNative(f"the position has parts of shapes {[tuple(x) for x in positions.shapes]}: pass one vector")
     if example.dtype not in _DTYPES or example.device.type != "cpu":
         raise NotNative(f"the position is {example.dtype} on {example.device}: it takes floats on the CPU")
-    found, data = density(logdensity, positions.sizes[0], _DTYPES[example.dtype], batch)
-    if found not in _programs:
-        _programs[found] = NativeProgram(found)
-    return _programs[found], data
+    n = positions.sizes[0]
+    found, data = density(logdensity, n, _DTYPES[example.dtype], batch)
+    if n not in found.programs:
+        found.programs[n] = NativeProgram(found, n)
+    return found.programs[n], data

@@ -1,7 +1,8 @@
 """What the compiled no-U-turn sampler does between two evaluations: as `_nuts`, in memory that is used again.
 
 An end of a trajectory is four rows: position `Q`, momentum `P`, gradient `G` and velocity `V = M⁻¹P`. A metric is two
-arrays: the inverse mass matrix, one row if it is diagonal, and its root, from which momenta are drawn.
+arrays: the inverse mass matrix, one row if it is diagonal, and its root, from which momenta are drawn. The number `n`
+of coordinates is handed over, as the generated program knows it: so these loops are unrolled there.
 """
 
 import math
@@ -22,23 +23,22 @@ LARGEST = math.exp(500.0)
 
 
 @jit
-def copy(x, y):  # type: ignore[no-untyped-def]
+def copy(n, x, y):  # type: ignore[no-untyped-def]
     """`x[:] = y`, of which Numba would also compile what to say where it doesn't fit: for seconds."""
-    for i in range(x.shape[0]):
+    for i in range(n):
         x[i] = y[i]
 
 
 @jit
-def clear(x):  # type: ignore[no-untyped-def]
+def clear(n, x):  # type: ignore[no-untyped-def]
     """`x[:] = 0`."""
-    for i in range(x.shape[0]):
+    for i in range(n):
         x[i] = 0
 
 
 @jit
-def velocity(matrix, end):  # type: ignore[no-untyped-def]
+def velocity(n, matrix, end):  # type: ignore[no-untyped-def]
     """`V = M⁻¹P`."""
-    n = end.shape[1]
     if matrix.shape[0] == 1:
         for i in range(n):
             end[V, i] = matrix[0, i] * end[P, i]
@@ -51,9 +51,8 @@ def velocity(matrix, end):  # type: ignore[no-untyped-def]
 
 
 @jit
-def rooted(matrix, root):  # type: ignore[no-untyped-def]
+def rooted(n, matrix, root):  # type: ignore[no-untyped-def]
     """The root of a metric: `M^½` of a diagonal one, otherwise the Cholesky factor of `M⁻¹`."""
-    n = matrix.shape[1]
     if matrix.shape[0] == 1:
         for i in range(n):
             root[0, i] = 1.0 / math.sqrt(matrix[0, i])
@@ -67,10 +66,9 @@ def rooted(matrix, root):  # type: ignore[no-untyped-def]
 
 
 @jit
-def refresh(random, root, end):  # type: ignore[no-untyped-def]
+def refresh(n, random, root, end):  # type: ignore[no-untyped-def]
     """A momentum `P` with the covariance `M`: normal numbers times `M^½`, or `L⁻ᵀ` of them, as `M⁻¹ = L Lᵀ`."""
     normals(random, end[P])
-    n = end.shape[1]
     if root.shape[0] == 1:
         for i in range(n):
             end[P, i] *= root[0, i]
@@ -83,9 +81,8 @@ def refresh(random, root, end):  # type: ignore[no-untyped-def]
 
 
 @jit
-def drift(end, step, matrix):  # type: ignore[no-untyped-def]
+def drift(n, end, step, matrix):  # type: ignore[no-untyped-def]
     """The first half of a leapfrog step: half a kick, and the new position."""
-    n = end.shape[1]
     if matrix.shape[0] == 1:
         for i in range(n):
             end[P, i] += step / 2 * end[G, i]
@@ -93,38 +90,37 @@ def drift(end, step, matrix):  # type: ignore[no-untyped-def]
         return
     for i in range(n):
         end[P, i] += step / 2 * end[G, i]
-    velocity(matrix, end)
+    velocity(n, matrix, end)
     for i in range(n):
         end[Q, i] += step * end[V, i]
 
 
 @jit
-def kick(end, step, matrix, gradient):  # type: ignore[no-untyped-def]
+def kick(n, end, step, matrix, gradient):  # type: ignore[no-untyped-def]
     """The other half: half a kick with the new gradient, which is kept."""
-    n = end.shape[1]
     for i in range(n):
         end[G, i] = gradient[i]
         end[P, i] += step / 2 * end[G, i]
-    velocity(matrix, end)
+    velocity(n, matrix, end)
 
 
 @jit
-def energy_of(end, value):  # type: ignore[no-untyped-def]
+def energy_of(n, end, value):  # type: ignore[no-untyped-def]
     """The energy of an end where the log density is `value`; NaN counts as inf."""
     kinetic = 0.0
-    for i in range(end.shape[1]):
+    for i in range(n):
         kinetic += np.float64(end[P, i]) * end[V, i]
     energy = kinetic / 2 - value
     return math.inf if math.isnan(energy) else energy
 
 
 @jit
-def begin(random, at, matrix, root, end):  # type: ignore[no-untyped-def]
+def begin(n, random, at, matrix, root, end):  # type: ignore[no-untyped-def]
     """A new momentum for an end at the position and gradient `at`."""
-    copy(end[Q], at[0])
-    copy(end[G], at[1])
-    refresh(random, root, end)
-    velocity(matrix, end)
+    copy(n, end[Q], at[0])
+    copy(n, end[G], at[1])
+    refresh(n, random, root, end)
+    velocity(n, matrix, end)
 
 
 @jit
@@ -134,13 +130,13 @@ def weight(gain):  # type: ignore[no-untyped-def]
 
 
 @jit
-def turns(first, last, total):  # type: ignore[no-untyped-def]
+def turns(n, first, last, total):  # type: ignore[no-untyped-def]
     """Whether a trajectory comes back, between two ends whose momenta and those between add up to `total`.
 
     At either end it moves against that sum; half of the ends' momenta don't count, as in a trapezoidal sum.
     """
     before, after = 0.0, 0.0
-    for i in range(total.shape[0]):
+    for i in range(n):
         between = total[i] - (first[P, i] + last[P, i]) / 2
         before += first[V, i] * between
         after += last[V, i] * between
@@ -148,7 +144,7 @@ def turns(first, last, total):  # type: ignore[no-untyped-def]
 
 
 @jit
-def turned_inside(leaf, end, total, kept):  # type: ignore[no-untyped-def]
+def turned_inside(n, leaf, end, total, kept):  # type: ignore[no-untyped-def]
     """Whether a part of the subtree that its new `leaf` (a number) ends has made a U-turn.
 
     Arguments:
@@ -156,7 +152,6 @@ def turned_inside(leaf, end, total, kept):  # type: ignore[no-untyped-def]
         total: of the subtree's momenta.
         kept: (2, depth, n); for leaves that begin parts the velocity, and what `total` has before their middle.
     """
-    n = total.shape[0]
     for i in range(n):
         total[i] += end[P, i]
     top, bits = 0, leaf >> 1

@@ -5,34 +5,50 @@ import math
 from ._native_random import jit
 from ._native_tree import clear, rooted
 
-__all__ = ["average", "forget", "learn", "restart", "take"]
+__all__ = ["add", "average", "learn", "restart", "take"]
 
-TARGET, CENTRE, COUNT, ERROR, AVERAGE = 0, 1, 2, 3, 4
-"""The places in `averaging`: the acceptance rate that is wanted, and the state of dual averaging."""
+TARGET, CENTRE, COUNT, ERROR, AVERAGE, WINDOW, DRAWS = range(7)
+"""The places in a chain's `state`: the acceptance rate that is wanted (0: it doesn't learn), those of dual averaging,
+and the window that it is in, with the draws there."""
 
 
 @jit
-def restart(averaging, size):  # type: ignore[no-untyped-def]
+def restart(state, size):  # type: ignore[no-untyped-def]
     """Begins dual averaging from a step size."""
-    averaging[CENTRE] = math.log(10 * size)
-    averaging[COUNT] = averaging[ERROR] = averaging[AVERAGE] = 0.0
+    state[CENTRE] = math.log(10 * size)  # -inf if there is no size
+    state[COUNT] = state[ERROR] = state[AVERAGE] = 0.0
 
 
 @jit
-def average(averaging, rate):  # type: ignore[no-untyped-def]
+def average(state, rate):  # type: ignore[no-untyped-def]
     """The next step size, for the acceptance rate of the last transition."""
-    averaging[COUNT] += 1
-    k = averaging[COUNT]
+    state[COUNT] += 1
+    k = state[COUNT]
     share = 1 / (k + 10)
-    averaging[ERROR] = (1 - share) * averaging[ERROR] + share * (averaging[TARGET] - rate)
-    logarithm = averaging[CENTRE] - math.sqrt(k) / 0.05 * averaging[ERROR]
+    state[ERROR] = (1 - share) * state[ERROR] + share * (state[TARGET] - rate)
+    logarithm = state[CENTRE] - math.sqrt(k) / 0.05 * state[ERROR]
     weight = k**-0.75
-    averaging[AVERAGE] = weight * logarithm + (1 - weight) * averaging[AVERAGE]
+    state[AVERAGE] = weight * logarithm + (1 - weight) * state[AVERAGE]
     return math.exp(logarithm)
 
 
 @jit
-def learn(count, q, moments, before):  # type: ignore[no-untyped-def]
+def learn(k, windows, state, q, moments, before, matrix, root):  # type: ignore[no-untyped-def]
+    """The `k`-th draw may be in a window; if it is the last one there, `matrix` and `root` are learnt."""
+    window = int(state[WINDOW])
+    if window == windows.shape[0] or k < windows[window, 0]:
+        return False
+    state[DRAWS] += 1
+    add(state[DRAWS], q, moments, before)
+    if k + 1 < windows[window, 1]:
+        return False
+    take(state[DRAWS], moments, matrix, root)
+    state[WINDOW], state[DRAWS] = window + 1, 0
+    return True
+
+
+@jit
+def add(count, q, moments, before):  # type: ignore[no-untyped-def]
     """One more draw of a window: its `count`-th (Welford, 1962).
 
     Arguments:
@@ -61,12 +77,6 @@ def take(count, moments, matrix, root):  # type: ignore[no-untyped-def]
         for j in range(n):
             unit = small if i == j or rows == 1 else 0.0
             matrix[i, j] = share * moments[1 + i, j] + unit
-    rooted(matrix, root)
-    forget(moments)
-
-
-@jit
-def forget(moments):  # type: ignore[no-untyped-def]
-    """Begins a window."""
+    rooted(n, matrix, root)
     for row in range(moments.shape[0]):
-        clear(moments[row])
+        clear(n, moments[row])

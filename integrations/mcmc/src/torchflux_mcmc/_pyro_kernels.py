@@ -13,7 +13,7 @@ from torch import Generator, Tensor
 
 from ._kernel import Info, Rows, Tuning
 from ._lockstep import Lockstep
-from ._metric import Dense, Diagonal, Metric
+from ._metric import Dense, Metric
 from ._pyro_density import contained, pyro_logdensity
 from ._target import LogDensity, Target
 
@@ -102,10 +102,7 @@ class _Potential:
 
 def _matrix(metric: Metric) -> Tensor:
     """The inverse mass matrix of one chain."""
-    if isinstance(metric, Dense):
-        return metric.covariance[0] if metric.each else metric.covariance
-    assert isinstance(metric, Diagonal)
-    return metric.variance[0] if metric.each else metric.variance
+    return metric.matrix[0] if metric.each else metric.matrix
 
 
 def stepped(kernel: Any, *args: Any, **kwargs: Any) -> pyro_kernel:

@@ -9,6 +9,8 @@ import torch
 from torch import Generator
 from tqdm import tqdm
 
+from torchflux import fmap
+
 from ._kernel import Info, Kernel, Rows, State, Transitions, require_generator, shown, start
 from ._lockstep import Lockstep
 from ._positions import Positions, Tree
@@ -53,7 +55,8 @@ def run(
 
     Arguments:
         generator: of all random numbers.
-        positions: where the chains start: a position with an axis for the chains in front; or a `State`, to go on.
+        positions: where the chains start: a position with an axis for the chains in front; or a `State`, to go on, of
+            several chains or of one.
         num_samples: how many draws each chain gives.
         batch: whatever else the log density takes.
         thin: the transitions from one draw to the next.
@@ -75,6 +78,8 @@ def run(
     if num_samples < 1 or thin < 1:
         raise ValueError(f"num_samples is {num_samples} and thin {thin}: both are at least 1")
     first = positions.position if isinstance(positions, State) else positions
+    if isinstance(positions, State) and not positions.logdensity.dim():
+        first = fmap(lambda x: x.detach()[None], first)
     layout = Positions(first, chains=True)
     if batches is None and (native := alg.native(alg.logdensity, layout, batch)):
         rows = native.start(layout.rows(first))
@@ -83,7 +88,7 @@ def run(
     stream = _repeated(batches) if batches is not None else None
     target = Target(alg.logdensity, layout, alg.together, (next(stream),) if stream else batch)
     if alg.needs_all_parts:
-        target.require_all_parts(first)
+        target.require_all_parts()
     rows = start(target, layout.rows(first), alg.differentiates)
     if stream and not isinstance(alg, Lockstep):
         raise ValueError(f"{type(alg).__name__} has one target for a whole tree: batches= is for sgld and sghmc")

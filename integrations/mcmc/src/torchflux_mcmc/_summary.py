@@ -4,11 +4,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
-
-from torchflux import leaves
 
 from ._diagnostics import ess_bulk, ess_tail, rhat
+from ._positions import sampled
 from ._run import Samples
 
 __all__ = ["Summary", "named", "plot_rank", "plot_trace", "summary", "to_arviz"]
@@ -39,8 +37,7 @@ class Summary:
 
 def named(samples: Samples) -> dict[str, Any]:
     """The draws by name, as NumPy arrays (chains, draws, ...)."""
-    parts = [(path or "position", x) for path, x in leaves(samples.positions) if isinstance(x, torch.Tensor)]
-    return {path: x.detach().cpu().numpy() for path, x in parts}
+    return {path or "position": x.detach().cpu().numpy() for path, x in sampled(samples.positions)}
 
 
 def summary(samples: Samples) -> Summary:

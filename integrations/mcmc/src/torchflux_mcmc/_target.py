@@ -7,9 +7,7 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
-from torchflux import leaves
-
-from ._positions import Positions, Tree
+from ._positions import Positions
 
 __all__ = ["LogDensity", "Target"]
 
@@ -59,14 +57,14 @@ class Target:
         """That of some of the chains."""
         return self
 
-    def require_all_parts(self, tree: Tree) -> None:
+    def require_all_parts(self) -> None:
         """Refuses a log density that one of the position's parts doesn't change: it would wander off."""
         chains = self.positions.chains
-        firsts = [x.detach()[:1] if chains else x.detach()[None] for _, x in leaves(tree) if isinstance(x, Tensor)]
-        parts = [(x if self.batched else x[0]).requires_grad_() for x in firsts]
+        lanes = [x.detach() if chains else x.detach()[None] for _, x in self.positions.parts]
+        parts = [(x if self.batched else x[0]).requires_grad_() for x in lanes]
         with torch.enable_grad():
             value = self.logdensity(self.positions.filled(parts), *self.batch)
-            self._checked(value, (1,) if self.batched else ())
+            self._checked(value, (self.positions.lanes,) if self.batched else ())
             slopes: Any = [None] * len(parts)
             if value.requires_grad:
                 slopes = torch.autograd.grad(value.sum(), parts, allow_unused=True)
