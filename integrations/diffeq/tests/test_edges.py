@@ -259,6 +259,7 @@ def test_spans(span):
         ({"controller": 1e-3}, TypeError, "controller=0.001: pass an object like PID"),
         ({"saveat": [0.5]}, TypeError, r"saveat=\[0.5\]: .* name times in ts"),
         ({"adjoint": "backsolve"}, TypeError, "adjoint='backsolve'"),
+        ({"ts": (1e6, 1e6 + 1), "solver": Euler(), "controller": Fixed(0.03)}, ValueError, "below what torch.float32"),
         ({"ts": 1.0}, TypeError, r"ts is 1.0: .*\(t0, t1\)"),
         ({"ts": (1e6, 1e6 + 1e-3)}, ValueError, "1000000 is followed by 1000000 in the state's torch.float32"),
     ],

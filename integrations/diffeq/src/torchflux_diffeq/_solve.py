@@ -147,7 +147,9 @@ def _task(f: Any, y0: Tree, ts: Any, args: Tree, method: Method, batched: bool, 
     times = _times(ts, y0)
     if isinstance(controller, PID) and not solver.estimates:
         raise ValueError(f"{solver} has no error estimate, so its steps can't adapt: pass controller=Fixed(dt)")
-    backward = bool(np.diff(greatest(times))[0] < 0)
+    numbers = greatest(times)
+    _check_resolution(controller, times.dtype, float(np.abs(numbers[[0, -1]]).max()))
+    backward = bool(numbers[1] < numbers[0])
     problem = Field(f, y0, args, batched, backward)
     forward = -times if backward else times
     y = problem.ravel(y0, len(next(x for _, x in leaves(y0))) if batched else 1)
@@ -155,6 +157,12 @@ def _task(f: Any, y0: Tree, ts: Any, args: Tree, method: Method, batched: bool, 
     if isinstance(f, SDE):
         problem, saver = stochastic(f, y0, args, times, solver, controller, batched, generator)
     return Task(problem, y, forward, method, saver)
+
+
+def _check_resolution(controller: PID | Fixed, dtype: torch.dtype, furthest: float) -> None:
+    """Refuses steps that end where they begin, to rounding."""
+    if isinstance(controller, Fixed) and controller.dt < furthest * torch.finfo(dtype).eps / 2:
+        raise ValueError(f"{controller} is below what {dtype} tells apart at t = {furthest:g}: let time begin at zero")
 
 
 def _solution(task: Task, found: March, saveat: SaveAt) -> Solution:
