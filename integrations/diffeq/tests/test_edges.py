@@ -23,6 +23,7 @@ from torchflux_diffeq import (
     SaveAt,
     solve,
 )
+from torchflux_zygote import native
 
 DTYPE = torch.float64
 FINE = PID(1e-9, 1e-11)
@@ -31,6 +32,11 @@ ADJOINTS = [Discrete(), Discrete(replay=True), Backsolve(), Forward()]
 
 def decay(t, y, rate):
     return -rate * y
+
+
+@native
+def native_decay(t, y, rate):
+    return (-rate * y[0],)
 
 
 def needing(x):
@@ -55,10 +61,11 @@ def test_a_hook_is_called_once(adjoint, leaf):
     assert rate.grad.item() == pytest.approx(-2 * math.exp(-0.7), rel=1e-7)
 
 
-def test_a_hook_is_called_once_by_a_gradient_that_is_differentiated():
-    rate, called = needing(0.7), []
+@pytest.mark.parametrize("f", [decay, native_decay], ids=["torch", "native"])
+def test_a_hook_is_called_once_by_a_gradient_that_is_differentiated(f):
+    rate, called = torch.tensor(0.7, dtype=DTYPE, requires_grad=True), []
     rate.register_hook(lambda g: called.append(g))
-    y = solve(decay, torch.ones(1, dtype=DTYPE), (0.0, 1.0), rate, controller=FINE).ys[-1]
+    y = solve(f, torch.ones(1, dtype=DTYPE), (0.0, 1.0), rate, controller=FINE).ys[-1]
     (first,) = torch.autograd.grad(y.sum(), rate, create_graph=True)
     assert len(called) == 1
     assert torch.autograd.grad(first.sum(), rate)[0].item() == pytest.approx(math.exp(-0.7), rel=1e-6)
@@ -78,6 +85,32 @@ def test_float32_far_from_zero(gradient, controller):
     if not gradient:
         dense = solve(lambda t, y, args: -y, y0, (t0, t0 + 1.0), controller=controller, saveat=SaveAt(dense=True))
         assert dense.evaluate(t0 + 0.5).item() == pytest.approx(math.exp(-0.5), rel=1e-4)
+
+
+def test_float32_far_from_zero_is_not_native():
+    given = {"y0": torch.ones(1), "ts": (1e6, 1e6 + 0.5, 1e6 + 1.0), "args": torch.tensor(1.0)}
+    solution = solve(native_decay, **given)
+    assert solution.route == "torch"
+    assert solution.ys[1].item() == pytest.approx(math.exp(-0.5), rel=1e-4)
+    with pytest.raises(TypeError, match="far from zero"):
+        solve(native_decay, **given, route="native")
+    assert solve(native_decay, torch.ones(1), (10.0, 11.0), torch.tensor(1.0)).route == "native"
+
+
+@pytest.mark.parametrize("change", ["in place", "another"])
+def test_a_parameter_that_changes_before_the_gradient_is_refused(change):
+    """The steps that are made again would be another solution's."""
+    args = {"rate": needing(0.7)}
+    adjoint, controller = Discrete(replay=True), Fixed(1 / 300)
+    f = lambda t, y, args: -args["rate"] * y
+    end = solve(f, torch.ones(1, dtype=DTYPE), (0.0, 1.0), args, solver=Euler(), adjoint=adjoint, controller=controller)
+    if change == "in place":
+        with torch.no_grad():
+            args["rate"].mul_(1.001)
+    else:
+        args["rate"] = needing(0.8)
+    with pytest.raises(RuntimeError, match="has changed since"):
+        end.ys[-1].sum().backward()
 
 
 @pytest.mark.parametrize("solver", [Rosenbrock23(), Rodas5P()], ids=str)
@@ -158,6 +191,31 @@ def test_a_slope_in_the_same_memory_each_time():
     assert torch.allclose(y, torch.tensor([math.cos(1.0), -math.sin(1.0)], dtype=DTYPE))
 
 
+def test_samples_that_are_coupled_in_a_small_number_are_replayed():
+    """The gradient is that of what was computed, also where one number of the state is 10⁸ times as large as another.
+
+    A mean over the samples is none of one by one; with all steps together it would be over the steps, too.
+    """
+
+    def coupled(t, y, rate):
+        return torch.stack((-y[:, 0], rate * (y[:, 1].mean(0) - 2 * y[:, 1])), 1)
+
+    y0 = torch.tensor([[1e8, 1.0], [1e8, 2.0], [1e8, 5.0]], dtype=DTYPE)
+    end = lambda rate: (
+        solve(coupled, y0, (0.0, 1.0), rate, batched=True, solver=Euler(), controller=Fixed(0.002)).ys[-1, :, 1] ** 2
+    )
+    assert torch.autograd.gradcheck(end, needing(0.7))
+
+
+def test_args_that_should_be_marked_are_named():
+    rates = torch.tensor([[0.1], [1.0], [300.0]])
+    with pytest.raises(RuntimeError, match="must match") as caught:
+        solve(decay, torch.ones(3, 1), (0.0, 1.0), rates, batched=True)
+    assert "2 of 3 samples" in caught.value.__notes__[0]
+    with pytest.raises(ValueError, match=r"for 1 of 2 samples \(mark .* per_sample"):
+        solve(decay, torch.ones(2, 1), (0.0, 1.0), rates[1:], batched=True)
+
+
 def test_no_samples():
     net = torch.nn.Linear(2, 2)
     solution = solve(lambda t, y, args: net(y), torch.zeros(0, 2), (0.0, 0.5, 1.0), batched=True)
@@ -197,6 +255,11 @@ def test_spans(span):
         ({"dt0": math.nan}, ValueError, "dt0=nan"),
         ({"max_steps": 0}, ValueError, "max_steps=0"),
         ({"route": "nativ", "saveat": SaveAt(dense=True)}, ValueError, "route='nativ'"),
+        ({"solver": Euler}, TypeError, r"solver=.*Euler.* an object like Tsit5\(\)"),
+        ({"controller": 1e-3}, TypeError, "controller=0.001: pass an object like PID"),
+        ({"saveat": [0.5]}, TypeError, r"saveat=\[0.5\]: .* name times in ts"),
+        ({"adjoint": "backsolve"}, TypeError, "adjoint='backsolve'"),
+        ({"ts": (1e6, 1e6 + 1), "solver": Euler(), "controller": Fixed(0.03)}, ValueError, "below what torch.float32"),
         ({"ts": 1.0}, TypeError, r"ts is 1.0: .*\(t0, t1\)"),
         ({"ts": (1e6, 1e6 + 1e-3)}, ValueError, "1000000 is followed by 1000000 in the state's torch.float32"),
     ],

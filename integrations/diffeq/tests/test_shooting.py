@@ -10,7 +10,8 @@ from scipy.interpolate import CubicSpline
 from torch.autograd import gradcheck
 
 from torchflux import Chain, Dense, mse
-from torchflux_diffeq import KERNELS, PID, RK4, Fixed, NeuralODE, collocate, multiple_shoot, per_sample, solve
+from torchflux_diffeq import PID, RK4, Fixed, NeuralODE, collocate, multiple_shoot, per_sample, solve
+from torchflux_diffeq._collocation import KERNELS
 
 TS = torch.linspace(0.0, 6.0, 25, dtype=DTYPE)
 Y = tensor(1.0, 0.8)

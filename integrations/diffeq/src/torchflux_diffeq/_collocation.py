@@ -60,8 +60,9 @@ def collocate(
     Arguments:
         data: what was measured, shape (S, ...), with the times in front.
         ts: when, increasing or decreasing, shape (S,).
-        kernel: what a measurement counts at a distance: a name in `KERNELS`, a function of an array (distances over the
-            bandwidth), or "spline": a cubic spline through the data, for those without noise.
+        kernel: what a measurement counts at a distance: "epanechnikov", "uniform", "triangular", "quartic",
+            "triweight", "tricube", "cosine", "gaussian", "logistic", "sigmoid", "silverman", a function of an array
+            (distances over the bandwidth), or "spline": a cubic spline through the data, for those without noise.
         bandwidth: the kernel's width, in the unit of the times; by default `n^(-2/7) log(n)^(-1/16)` of their range.
         at: other times (P,) at which derivatives and values are wanted; the results have the shape (P, ...).
 

@@ -98,7 +98,12 @@ class Field:
         state = self.unravel(y, rows) if self.batched else self.unravel(y)
         when = t if self.batched else t[0]
         version = None if self.checked or y.is_inference() else y._version
-        slope = self.f(when if self.sign > 0 else -when, state, args)
+        try:
+            slope = self.f(when if self.sign > 0 else -when, state, args)
+        except RuntimeError as error:
+            if advice := self.advice(rows):
+                error.add_note(f"f was called {advice}")
+            raise
         if version is not None and y._version != version:
             raise ValueError("f changed its state in place, which the solver goes on with: write -y, not y.neg_()")
         if not self.checked or (isinstance(state, Tensor) and not _alike(slope, state)):
@@ -108,6 +113,11 @@ class Field:
         if not _alike(k, y):
             self.check(slope, rows)
         return k if self.sign > 0 else -k
+
+    def advice(self, rows: int) -> str:
+        """What may be wrong with a call where not all samples are under way."""
+        samples = len(self.parts[0][1]) if self.batched else rows
+        return f"for {rows} of {samples} samples (mark what args has for each by per_sample)" if rows < samples else ""
 
     def check(self, given: Tree, rows: int, f: str = "f", what: str = "slope") -> None:
         """Compares what a function gave with the state that it is the slope of, or a change of."""
@@ -121,7 +131,8 @@ class Field:
             due = (rows, *y.shape[1:]) if self.batched else tuple(y.shape)
             name = f"{f}'s {what}{f' of {path!r}' if path else ''}"
             if tuple(k.shape) != due:
-                raise ValueError(f"{name} has the shape {tuple(k.shape)}, its state {due}: return one number for each")
+                its = f"{due} {self.advice(rows)}".rstrip()
+                raise ValueError(f"{name} has the shape {tuple(k.shape)}, its state {its}: return one number for each")
             if k.dtype != y.dtype:
                 raise TypeError(f"{name} is {k.dtype}, its state {y.dtype}: convert one of them")
 

@@ -28,6 +28,8 @@ from ._tableau import Tableau
 __all__ = ["native_source"]
 
 _DISCRETE = Discrete()
+FAR = 16.0
+"""How much further from zero than each other times in float32 may be; more, and their differences are too coarse."""
 _programs: WeakKeyDictionary[Any, dict[Any, NativeProgram]] = WeakKeyDictionary()
 
 
@@ -115,6 +117,8 @@ class _Problem:
         chain = type(f) is autonomous
         self.slope = of_chain(f, y0, batched, any_size) if chain else of_function(f, y0, args, batched)
         given = times.detach().contiguous().numpy()
+        if y0.dtype == torch.float32 and np.abs(given[[0, -1]]).max() > FAR * abs(given[-1] - given[0]):
+            raise NotNative("ts is far from zero for float32: let the time begin at zero, or pass float64")
         self.sign = -1 if given[0] > given[-1] else 1
         self.forward = given.copy() if self.sign > 0 else -given  # the way back needs them, whatever becomes of `ts`
         self.program = self._program(y0.dtype, method)

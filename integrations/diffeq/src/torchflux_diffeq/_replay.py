@@ -13,7 +13,7 @@ from torchflux import checkpointed
 from ._breaks import Breaks
 from ._dense import Between
 from ._field import Field
-from ._lanes import greatest
+from ._lanes import greatest, transformed
 from ._moments import Again, Crossed
 from ._record import Happened
 from ._save import Indices, Saved, Saver
@@ -131,6 +131,7 @@ class _Run:
     plan: _Plan
     checkpoints: bool
     keep: bool
+    sizes: dict[int, float] = field(default_factory=dict)
 
     def slope(self, rows: Indices, t: NDArray[np.float64], ends: NDArray[np.float64]) -> Slope:
         """The slopes of some samples, for steps from `t` to `ends`."""
@@ -148,6 +149,8 @@ class _Run:
         """The steps from `start` to `stop`: in parts that are computed again for the gradient, if they are many."""
         if stop - start <= STRETCH or not self.checkpoints:
             for k in range(start, stop):
+                if self.checkpoints and k == stop - 1:  # the last step isn't made again to its end
+                    self.compare(k, now.y)
                 now = self.step(k, now)
             return now
         part = max(STRETCH, -(-(stop - start) // FAN))
@@ -160,6 +163,16 @@ class _Run:
         """A stretch by itself."""
         end = self.stretch(start, stop, Replayed(t, y, k))
         return end.t, end.y, end.k, *_noted(end)
+
+    def compare(self, number: int, y: Tensor) -> None:
+        """Refuses a stretch that comes to other states after some steps than it did at first."""
+        size = float(y.detach().norm()) if not transformed() else 0.0
+        first = self.sizes.setdefault(number, size)
+        if abs(size - first) > torch.finfo(y.dtype).eps ** 0.75 * first:
+            raise RuntimeError(
+                "a stretch of the solution that was made again for its gradient differs: what f uses has changed since "
+                'then, or f is random; take the gradient before the change, or use Discrete("tape", replay=True)'
+            )
 
     def step(self, number: int, now: Replayed) -> Replayed:
         """One step of the samples that have one more."""

@@ -89,8 +89,10 @@ def solve(
     >>> solution.ys[-1]
     tensor([0.1353])
     """
+    solver = named(solver) if isinstance(solver, str) else solver
+    _check_objects(solver, controller, saveat, adjoint)
     _check_options(dt0, max_steps, route)
-    solver = named(solver) if isinstance(solver, str) else solver or usual(f)
+    solver = solver or usual(f)
     method, adjoint = Method(solver, controller or PID(), dt0, max_steps), chosen(solver, adjoint)
     refuse(f, method.solver, adjoint, generator)
     saveat = saveat or SaveAt()
@@ -106,6 +108,18 @@ def solve(
         raise SolveError(solution.message, solution)
     warn_unreached(f, solution.ys)
     return solution
+
+
+def _check_objects(solver: Any, controller: Any, saveat: Any, adjoint: Any) -> None:
+    """Refuses what is of another kind, a class instead of its object for one."""
+    for name, given, kind, example in (
+        ("solver", solver, Solver, "Tsit5()"),
+        ("controller", controller, PID | Fixed, "PID(rtol=1e-6, atol=1e-9)"),
+        ("saveat", saveat, SaveAt, "SaveAt(dense=True), and name times in ts"),
+        ("adjoint", adjoint, Adjoint, "Discrete()"),
+    ):
+        if given is not None and not isinstance(given, kind):
+            raise TypeError(f"{name}={given!r}: pass an object like {example}")
 
 
 def _check_options(dt0: Any, max_steps: int, route: str) -> None:
@@ -133,7 +147,9 @@ def _task(f: Any, y0: Tree, ts: Any, args: Tree, method: Method, batched: bool, 
     times = _times(ts, y0)
     if isinstance(controller, PID) and not solver.estimates:
         raise ValueError(f"{solver} has no error estimate, so its steps can't adapt: pass controller=Fixed(dt)")
-    backward = bool(np.diff(greatest(times))[0] < 0)
+    numbers = greatest(times)
+    _check_resolution(controller, times.dtype, float(np.abs(numbers[[0, -1]]).max()))
+    backward = bool(numbers[1] < numbers[0])
     problem = Field(f, y0, args, batched, backward)
     forward = -times if backward else times
     y = problem.ravel(y0, len(next(x for _, x in leaves(y0))) if batched else 1)
@@ -141,6 +157,12 @@ def _task(f: Any, y0: Tree, ts: Any, args: Tree, method: Method, batched: bool, 
     if isinstance(f, SDE):
         problem, saver = stochastic(f, y0, args, times, solver, controller, batched, generator)
     return Task(problem, y, forward, method, saver)
+
+
+def _check_resolution(controller: PID | Fixed, dtype: torch.dtype, furthest: float) -> None:
+    """Refuses steps that end where they begin, to rounding."""
+    if isinstance(controller, Fixed) and controller.dt < furthest * torch.finfo(dtype).eps / 2:
+        raise ValueError(f"{controller} is below what {dtype} tells apart at t = {furthest:g}: let time begin at zero")
 
 
 def _solution(task: Task, found: March, saveat: SaveAt) -> Solution:
