@@ -10,17 +10,17 @@ from torch import Tensor
 from ._adjoint import Adjoint, Discrete
 from ._controller import PID, Fixed
 from ._lanes import transformed
-from ._march import Method, Status
+from ._march import Method
 from ._methods import Tsit5
 from ._native_args import NotNative
 from ._native_chain import autonomous
-from ._native_march import REFUSED
 from ._native_operation import Job, solved
 from ._native_program import NativeProgram
 from ._native_replay import OnTensors
+from ._native_solution import native_solution
 from ._native_source import DTYPES, NativeSource, OfChain, OfFunction, is_native
 from ._runge_kutta import ExplicitRungeKutta
-from ._solution import MESSAGES, Solution, Stats
+from ._solution import Solution
 from ._solver import Solver
 from ._tableau import Tableau
 
@@ -50,7 +50,7 @@ def native_route(
             raise NotNative(f"the adjoint is {adjoint}")
         times = _times(ts, y0)
         job = _job(f, y0, times, args, method, batched, route == "native")
-        return _solution(job, times, *solved(job, y0), method, batched)
+        return native_solution(job, times, *solved(job, y0), method, batched)
     except NotNative as reason:
         if route == "native":
             raise NotNative(f"route='native': {reason}; or choose route='torch'") from None
@@ -155,33 +155,3 @@ def _options(method: Method, dtype: torch.dtype) -> Any:
     bounds = (c.safety, c.factor_min, c.factor_max, c.dtmin, c.dtmax)
     first = -1.0 if method.dt0 is None else method.dt0
     return np.array([*c.tolerances(dtype), -(p + i + d), p + 2 * d, -d, *bounds, first])
-
-
-def _solution(job: Job, times: Tensor, ys: Tensor, end: Tensor, method: Method, batched: bool) -> Solution | None:
-    """What came of it, in the user's terms."""
-    each, sign = job.program.tableau.stages - 1, job.sign
-    started = 2 if method.dt0 is None and job.program.adaptive else 1
-    if not batched:
-        status, steps, rejected, *_ = job.counts[0].tolist()
-        if status == REFUSED:
-            return None
-        stats = Stats(steps, steps - rejected, rejected, started + each * steps, each * rejected, 0)
-        message = _message(job, sign, batched) if status else MESSAGES[Status.SUCCESS]
-        t = torch.scalar_tensor(sign * job.last[0], dtype=times.dtype)
-        return Solution(times, ys, stats, Status(status), message, t, end, route="native")
-    message = _message(job, sign, batched)
-    if message != MESSAGES[Status.SUCCESS] and (job.status == REFUSED).any():
-        return None
-    status, steps, rejected, *_ = job.counts.T
-    useful, wasted = started + each * steps, each * rejected
-    counts = (steps, steps - rejected, rejected, useful, wasted, np.zeros_like(wasted))
-    stats = Stats(*map(torch.from_numpy, counts))
-    t = torch.from_numpy(sign * job.last).to(times.dtype)
-    return Solution(times, ys, stats, torch.from_numpy(status), message, t, end, route="native")
-
-
-def _message(job: Job, sign: int, batched: bool) -> str:
-    """How it ended, in words."""
-    from ._solve import _message
-
-    return _message(job, sign, batched)  # type: ignore[arg-type]
