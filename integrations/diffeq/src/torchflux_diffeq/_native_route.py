@@ -91,7 +91,7 @@ def on_tensors(f: Any, args: Any, batched: bool) -> Any:
 
 def _times(ts: Any, y0: Tensor) -> Tensor:
     """The times as a tensor, checked where a native program doesn't."""
-    if isinstance(ts, Tensor) and ts.dtype == y0.dtype and ts.dim() == 1 and len(ts) > 1 and ts.device == y0.device:
+    if isinstance(ts, Tensor) and ts.dtype == y0.dtype and ts.is_cpu and ts.dim() == 1 and ts.shape[0] > 1:
         return ts
     from ._solve import _times
 
