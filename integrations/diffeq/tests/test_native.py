@@ -263,6 +263,19 @@ def test_times_that_change_before_the_gradient(plain):
     torch.testing.assert_close(again.detach(), expected, rtol=1e-9, atol=1e-9)
 
 
+def test_arrays_that_change_before_the_gradient(plain):
+    """NumPy's arrays, captured or arguments, don't tell PyTorch that they have changed."""
+    p, y0, weights = leaf(0.5), tensor(1.0, 1.0), np.array([1.0, 2.0])
+    captured = native(lambda t, y, args: (-args[0] * y[0] * weights[0], -args[0] * y[1] * weights[1]))
+    given = native(lambda t, y, args: (-args[0][0] * y[0] * args[1][0], -args[0][0] * y[1] * args[1][1]))
+    for f, args in ((captured, p), (given, (p, weights))):
+        weights[:] = 1.0, 2.0
+        end = solve(f, y0, (0.0, 1.0), args, controller=FINE, route="native").ys[-1].sum()
+        weights[:] = 5.0, 7.0
+        (found,) = torch.autograd.grad(end, p)
+        assert found.item() == pytest.approx(-math.exp(-0.5) - 2.0 * math.exp(-1.0), rel=1e-5)
+
+
 @pytest.mark.parametrize("batched", [False, True])
 def test_statistics_that_are_made_when_they_are_asked_for(batched, plain):
     """They outlive the tape, can be copied, and nothing done to them reaches the gradient."""

@@ -97,10 +97,10 @@ _NESTED = (tuple, list)
 
 
 def _tensor(x: Any, dtype: torch.dtype) -> Tensor:
-    """A number or an array as a tensor."""
+    """A number or an array as a tensor of its own, whatever becomes of the array before the gradient."""
     if not isinstance(x, bool | int | float | np.generic | np.ndarray):
         raise NotNative(f"args holds {x!r}, not tensors, arrays and numbers in tuples")
-    return torch.as_tensor(x, dtype=dtype if isinstance(x, float | np.floating) else None)
+    return torch.tensor(x, dtype=dtype if isinstance(x, float | np.floating) else None)
 
 
 @lru_cache(1024)

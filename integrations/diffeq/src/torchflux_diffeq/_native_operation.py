@@ -59,7 +59,8 @@ class Job:
         """The saved states and those at the end; `keep` writes the tapes for the way back."""
         samples, n, times = self.samples, self.n, self.times
         self.y0 = first = _array(y0).reshape(samples, n)
-        self.given = given = [*map(_given, params, self.source.leaves), *self.program.code.inputs]
+        captured = map(np.copy, self.program.code.inputs)  # the way back needs them, whatever becomes of them
+        self.given = given = [*map(_given, params, self.source.leaves), *captured]
         ys, ends = np.empty((len(times), samples, n), first.dtype), np.empty((samples, n), first.dtype)
         self.last, self.counts = np.empty(samples), np.zeros((samples, 5), np.int64)
         self.tapes = tapes = []
