@@ -3,11 +3,13 @@
 Most of these run the generated text as Python; compiling it takes longer, so that is done for a sample of everything.
 """
 
+import copy
 import math
 import os
 import subprocess
 import sys
 import types
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -29,6 +31,7 @@ from torchflux_diffeq import (
     SolveError,
     Status,
     Tsit5,
+    _native_route,
     _native_sweep,
     native_source,
     per_sample,
@@ -255,7 +258,53 @@ def test_times_that_change_before_the_gradient(plain):
     f = fresh(predators)
     (expected,), found = torch.autograd.grad(total(run(TIMES[:4])), p), total(run(ts))
     ts.mul_(2.0)
-    assert torch.equal(torch.autograd.grad(found, p)[0], expected)
+    assert torch.equal(torch.autograd.grad(found, p, retain_graph=True)[0], expected)
+    (again,) = torch.autograd.grad(found, p, create_graph=True)
+    torch.testing.assert_close(again.detach(), expected, rtol=1e-9, atol=1e-9)
+
+
+def test_arrays_that_change_before_the_gradient(plain):
+    """NumPy's arrays, captured or arguments, don't tell PyTorch that they have changed."""
+    p, y0, weights = leaf(0.5), tensor(1.0, 1.0), np.array([1.0, 2.0])
+    captured = native(lambda t, y, args: (-args[0] * y[0] * weights[0], -args[0] * y[1] * weights[1]))
+    given = native(lambda t, y, args: (-args[0][0] * y[0] * args[1][0], -args[0][0] * y[1] * args[1][1]))
+    for f, args in ((captured, p), (given, (p, weights))):
+        weights[:] = 1.0, 2.0
+        end = solve(f, y0, (0.0, 1.0), args, controller=FINE, route="native").ys[-1].sum()
+        weights[:] = 5.0, 7.0
+        (found,) = torch.autograd.grad(end, p)
+        assert found.item() == pytest.approx(-math.exp(-0.5) - 2.0 * math.exp(-1.0), rel=1e-5)
+
+
+@pytest.mark.parametrize("batched", [False, True])
+def test_statistics_that_are_made_when_they_are_asked_for(batched, plain):
+    """They outlive the tape, can be copied, and nothing done to them reaches the gradient."""
+    y0, p, f = tensor([0.7, 1.2], [1.0, 1.0]) if batched else tensor(0.7, 1.2), leaf(*RATES), fresh(predators)
+    run = lambda route: solve(f, y0, TIMES[:4], p, controller=FINE, batched=batched, route=route)
+    found, expected = run("native"), run("torch")
+    gradient = torch.autograd.grad(total(run("native")), p)[0]
+    assert str(found.stats) == str(expected.stats)
+    torch.testing.assert_close(found.t, expected.t, rtol=0, atol=0)
+    if batched:
+        found.stats.steps.zero_()
+        found.status.fill_(int(Status.STALLED))
+    assert torch.equal(torch.autograd.grad(total(found), p)[0], gradient)
+    with torch.no_grad():
+        other = copy.deepcopy(run("native"))
+    assert str(replace(other, message="again").stats) == str(expected.stats)
+
+
+def test_arguments_of_another_kind_are_another_program(plain):
+    """And those of another length are not."""
+    f = native(lambda t, y, a: (-a[0] * y[0] * len(a),))
+    ends = [
+        solve(f, tensor(1.0), (0.0, 1.0), args, controller=FINE, route="native").ys[-1].item()
+        for args in (tensor(0.5), tensor(0.5, 9.0), torch.tensor([1, 7]), tensor(0.5), torch.full((17,), 0.1).double())
+    ]
+    assert ends == pytest.approx([math.exp(-x) for x in (0.5, 1.0, 2.0, 0.5, 1.7)], rel=1e-5)
+    before = sum(map(len, _native_route._programs.values()))
+    solve(f, tensor(1.0), (0.0, 1.0), torch.full((18,), 0.1).double(), controller=FINE, route="native")
+    assert sum(map(len, _native_route._programs.values())) == before
 
 
 def test_a_wrong_sweep_is_found(plain, monkeypatch):

@@ -1,6 +1,5 @@
 """Which solutions are native programs, and what becomes of them."""
 
-from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -11,17 +10,17 @@ from torch import Tensor
 from ._adjoint import Adjoint, Discrete
 from ._controller import PID, Fixed
 from ._lanes import transformed
-from ._march import Method, Status
+from ._march import Method
 from ._methods import Tsit5
 from ._native_args import NotNative
 from ._native_chain import autonomous
-from ._native_march import REFUSED
 from ._native_operation import Job, solved
 from ._native_program import NativeProgram
-from ._native_replay import OnTensors, retraced
-from ._native_source import DTYPES, is_native, of_chain, of_function
+from ._native_replay import OnTensors
+from ._native_solution import native_solution
+from ._native_source import DTYPES, NativeSource, OfChain, OfFunction, is_native
 from ._runge_kutta import ExplicitRungeKutta
-from ._solution import MESSAGES, Solution, Stats
+from ._solution import Solution
 from ._solver import Solver
 from ._tableau import Tableau
 
@@ -50,9 +49,8 @@ def native_route(
         if adjoint != _DISCRETE:
             raise NotNative(f"the adjoint is {adjoint}")
         times = _times(ts, y0)
-        problem = _Problem(f, y0, times, args, method, batched, any_size=route == "native")
-        job = problem.job(y0, method)
-        return _solution(job, times, *solved(job, y0, problem.slope.params), problem.sign, method, batched)
+        job = _job(f, y0, times, args, method, batched, route == "native")
+        return native_solution(job, times, *solved(job, y0), method, batched)
     except NotNative as reason:
         if route == "native":
             raise NotNative(f"route='native': {reason}; or choose route='torch'") from None
@@ -83,7 +81,7 @@ def native_source(
         raise ValueError(f"what={what!r}: it is 'march' or 'sweep'")
     method = Method(solver or Tsit5(), controller or PID(), None, 0)
     times = torch.tensor([1.0, 0.0] if backward else [0.0, 1.0], dtype=y0.dtype)
-    return _Problem(f, y0, times, args, method, batched).program.source(what)
+    return _job(f, y0, times, args, method, batched).program.source(what)
 
 
 def on_tensors(f: Any, args: Any, batched: bool) -> Any:
@@ -93,65 +91,42 @@ def on_tensors(f: Any, args: Any, batched: bool) -> Any:
 
 def _times(ts: Any, y0: Tensor) -> Tensor:
     """The times as a tensor, checked where a native program doesn't."""
-    if isinstance(ts, Tensor) and ts.dtype == y0.dtype and ts.dim() == 1 and len(ts) > 1 and ts.device == y0.device:
+    if isinstance(ts, Tensor) and ts.dtype == y0.dtype and ts.is_cpu and ts.dim() == 1 and ts.shape[0] > 1:
         return ts
     from ._solve import _times
 
     return _times(ts, y0)
 
 
-class _Problem:
+def _job(f: Any, y0: Tensor, times: Tensor, args: Any, method: Method, batched: bool, any_size: bool = True) -> Job:
     """What is to be solved, as a program takes it.
 
     Raises:
         NotNative: it can't be done in this way; the message says why.
     """
+    _check(y0, times, method, batched)
+    source = OfChain(f, y0, batched, any_size) if type(f) is autonomous else OfFunction(f, y0, args, batched)
+    given = times.numpy(force=True)
+    if y0.dtype == torch.float32 and np.abs(given[[0, -1]]).max() > FAR * abs(given[-1] - given[0]):
+        raise NotNative("ts is far from zero for float32: let the time begin at zero, or pass float64")
+    sign = -1 if given[0] > given[-1] else 1
+    forward = given.copy() if sign > 0 else -given  # the way back needs them, whatever becomes of `ts`
+    program, samples = _program(source, method, sign), len(y0) if batched else 1
+    return Job(program, source, forward, sign, _options(method, y0.dtype), method.max_steps, samples, source.n)
 
-    def __init__(
-        self, f: Any, y0: Tensor, times: Tensor, args: Any, method: Method, batched: bool, any_size: bool = True
-    ) -> None:
-        _check(y0, times, method, batched)
-        self.times, self.batched = times, batched
-        self.samples = len(y0) if batched else 1
-        self.n = 1 if y0.dim() == batched else y0.shape[-1]
-        chain = type(f) is autonomous
-        self.slope = of_chain(f, y0, batched, any_size) if chain else of_function(f, y0, args, batched)
-        given = times.detach().contiguous().numpy()
-        if y0.dtype == torch.float32 and np.abs(given[[0, -1]]).max() > FAR * abs(given[-1] - given[0]):
-            raise NotNative("ts is far from zero for float32: let the time begin at zero, or pass float64")
-        self.sign = -1 if given[0] > given[-1] else 1
-        self.forward = given.copy() if self.sign > 0 else -given  # the way back needs them, whatever becomes of `ts`
-        self.program = self._program(y0.dtype, method)
 
-    def _program(self, dtype: torch.dtype, method: Method) -> NativeProgram:
-        """The program, read anew if what the slope depends on has changed."""
-        tableau: Tableau = method.solver.tableau  # type: ignore[attr-defined]
-        adaptive = isinstance(method.controller, PID)
-        key = (self.slope.key, self.n, dtype, tableau, adaptive, self.sign)
-        known = _programs.setdefault(self.slope.owner, {})
-        found = known.get(key)
-        if found is None or not found.code.current():
-            code = self.slope.code(self.sign < 0)
-            found = known[key] = NativeProgram(tableau, code, adaptive, DTYPES[dtype])
-        return found
-
-    def job(self, y0: Tensor, method: Method) -> Job:
-        """The program's run."""
-        lead = (len(self.times), self.samples) if self.batched else (len(self.times),)
-        shape = (lead + y0.shape[self.batched :], lead[1:] + y0.shape[self.batched :])
-        options = _options(method, y0.dtype)
-        sizes = method.max_steps, self.samples, self.n
-        return Job(self.program, self.slope.leaves, self.forward, options, *sizes, shape, self.again)
-
-    def again(self, job: Job, y0: Tensor, params: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """The states of a job's steps, by PyTorch and differentiable."""
-        by_torch, sign = self.slope.on_tensors(params), self.sign
-        slope: Any = lambda rows, t, y: sign * by_torch(rows, sign * t, y)
-        begins, ends = job.accepted()
-        as_times: Callable[[Any], list[Tensor]] = lambda steps: [torch.as_tensor(x, dtype=y0.dtype) for x in steps]
-        y, times = y0.reshape(job.samples, job.n), sign * self.times.detach()
-        ys, end = retraced(self.program.tableau, slope, y, times, as_times(begins), as_times(ends))
-        return ys.reshape(job.shape[0]), end.reshape(job.shape[1])
+def _program(source: NativeSource, method: Method, sign: int) -> NativeProgram:
+    """The program, read anew if what the slope depends on has changed."""
+    tableau: Tableau = method.solver.tableau  # type: ignore[attr-defined]
+    adaptive = isinstance(method.controller, PID)
+    key = (source.key, source.n, source.dtype, tableau, adaptive, sign)
+    known = _programs.get(source.owner)
+    if known is None:
+        known = _programs[source.owner] = {}
+    found = known.get(key)
+    if found is None or not found.code.current():
+        found = known[key] = NativeProgram(tableau, source.code(sign < 0), adaptive, DTYPES[source.dtype])
+    return found
 
 
 def _check(y0: Any, times: Tensor, method: Method, batched: bool) -> None:
@@ -159,7 +134,7 @@ def _check(y0: Any, times: Tensor, method: Method, batched: bool) -> None:
     solver, controller = method.solver, method.controller
     if y0.dim() not in (batched, batched + 1):
         raise NotNative(f"the state has the shape {tuple(y0.shape[batched:])}, not one axis")
-    if y0.dtype not in DTYPES or y0.device.type != "cpu" or not y0.numel():
+    if y0.dtype not in DTYPES or not y0.is_cpu or not y0.numel():
         raise NotNative(f"the state is {y0.dtype} on {y0.device}, of {y0.numel()} numbers: it takes floats on the CPU")
     if not isinstance(solver, ExplicitRungeKutta) or type(solver).step is not ExplicitRungeKutta.step:
         raise NotNative(f"{solver} is not an explicit Runge-Kutta method")
@@ -182,35 +157,3 @@ def _options(method: Method, dtype: torch.dtype) -> Any:
     bounds = (c.safety, c.factor_min, c.factor_max, c.dtmin, c.dtmax)
     first = -1.0 if method.dt0 is None else method.dt0
     return np.array([*c.tolerances(dtype), -(p + i + d), p + 2 * d, -d, *bounds, first])
-
-
-def _solution(
-    job: Job, times: Tensor, ys: Tensor, end: Tensor, sign: int, method: Method, batched: bool
-) -> Solution | None:
-    """What came of it, in the user's terms."""
-    each = job.program.tableau.stages - 1
-    started = 2 if method.dt0 is None and job.program.adaptive else 1
-    if not batched:
-        status, steps, rejected, *_ = job.counts[0].tolist()
-        if status == REFUSED:
-            return None
-        stats = Stats(steps, steps - rejected, rejected, started + each * steps, each * rejected, 0)
-        message = _message(job, sign, batched) if status else MESSAGES[Status.SUCCESS]
-        t = torch.scalar_tensor(sign * job.last[0], dtype=times.dtype)
-        return Solution(times, ys, stats, Status(status), message, t, end, route="native")
-    message = _message(job, sign, batched)
-    if message != MESSAGES[Status.SUCCESS] and (job.status == REFUSED).any():
-        return None
-    status, steps, rejected, *_ = job.counts.T
-    useful, wasted = started + each * steps, each * rejected
-    counts = (steps, steps - rejected, rejected, useful, wasted, np.zeros_like(wasted))
-    stats = Stats(*map(torch.from_numpy, counts))
-    t = torch.from_numpy(sign * job.last).to(times.dtype)
-    return Solution(times, ys, stats, torch.from_numpy(status), message, t, end, route="native")
-
-
-def _message(job: Job, sign: int, batched: bool) -> str:
-    """How it ended, in words."""
-    from ._solve import _message
-
-    return _message(job, sign, batched)  # type: ignore[arg-type]

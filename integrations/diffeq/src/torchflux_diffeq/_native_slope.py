@@ -1,7 +1,7 @@
 """The slope as native programs call it: a `@native` function, read for a state in variables or in an array."""
 
 import linecache
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -64,7 +64,9 @@ class SlopeCode:
         return [line.format(**names) for line in self.pulls]
 
 
-def native_slope(f: Any, n: int, whole: bool, dtype: Any, form: Any, leaves: list[Leaf], backward: bool) -> SlopeCode:
+def native_slope(
+    f: Any, n: int, whole: bool, dtype: Any, form: Any, leaves: Sequence[Leaf], backward: bool
+) -> SlopeCode:
     """The code of a `@native` function for states of `n` numbers (`whole`: the state is one number, without axes)."""
     layout = Layout(n if n <= FEW else None)
     special = _read(f, layout, n, whole, dtype, form, leaves)
@@ -141,7 +143,7 @@ def _add_up(code: SlopeCode, name: str, leaf: Leaf, k: int) -> None:
 _numbers = count()
 
 
-def _read(f: Any, layout: Layout, n: int, whole: bool, dtype: Any, form: Any, leaves: list[Leaf]) -> Any:
+def _read(f: Any, layout: Layout, n: int, whole: bool, dtype: Any, form: Any, leaves: Sequence[Leaf]) -> Any:
     """The function, read for arguments of these kinds, as one that returns as many numbers as the state has."""
     examples = [dtype(1.0)] if dtype is np.float32 else [1.0]
     state = [np.ones(n + 2, dtype)] if layout.n is None else examples * n
@@ -181,7 +183,7 @@ def _length(special: Any, n: int) -> str:
     return ""
 
 
-def _wrapper(layout: Layout, whole: bool, form: Any, leaves: list[Leaf], result: str, check: str = "") -> str:
+def _wrapper(layout: Layout, whole: bool, form: Any, leaves: Sequence[Leaf], result: str, check: str = "") -> str:
     """The text of a function of numbers and arrays, that calls `f` with the state and the arguments in their form."""
     parts = [name for k, leaf in enumerate(leaves) for name in leaf.names(f"a{k}")]
     state = layout.names("y")
