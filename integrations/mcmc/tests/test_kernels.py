@@ -397,3 +397,21 @@ def test_chains_of_models_have_the_slopes_of_each(flat):
     g = of_vector if flat else lambda w: f(rebuild(w))
     due = [torch.autograd.grad(g(w), w)[0] for w in rows.requires_grad_().unbind()]
     assert torch.allclose(slopes, torch.stack(due))
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # torch.compile asks for that of what it is called with
+@pytest.mark.parametrize("batched", [True, False])
+def test_a_compiled_density(batched):
+    """The draws are those without `torch.compile`, and weights that move compile nothing."""
+    centre = torch.zeros(3)
+    f = lambda x: -((x - centre) ** 2).sum(-1) / 2 - torch.cosh(x / 3).sum(-1)
+    compiled = torch.compile(f, backend="eager", dynamic=True)
+    draws = lambda f: run(rng(), nuts(f, 0.3, batched=batched), torch.zeros(6, 3), 4).positions
+    assert torch.allclose(draws(compiled), draws(f), atol=1e-5)
+    alg, generator = hmc(compiled, 0.3, batched=batched), rng()
+    state, _ = alg.step(generator, alg.init(torch.zeros(6, 3), chains=True))
+    for _ in range(3):
+        centre += 1
+        with torch.compiler.set_stance("fail_on_recompile"):
+            state, _ = alg.step(generator, state)
+        assert torch.allclose(state.logdensity, torch.stack([f(x) for x in state.position]), rtol=1e-4)

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from torchflux import fmap
 
-from ._kernel import Info, Kernel, Rows, State, Transitions, require_generator, shown, start
+from ._kernel import Info, Kernel, Rows, State, Transitions, require_generator, shown
 from ._lockstep import Lockstep
 from ._positions import Positions, Tree
 from ._target import Target
@@ -87,9 +87,7 @@ def run(
         return Samples(layout.tree(draws, *draws.shape[:2]), info, shown(layout, rows), "native")
     stream = _repeated(batches) if batches is not None else None
     target = Target(alg.logdensity, layout, alg.together, (next(stream),) if stream else batch)
-    if alg.needs_all_parts:
-        target.require_all_parts()
-    rows = start(target, layout.rows(first), alg.differentiates)
+    rows = alg.started(target, first)
     if stream and not isinstance(alg, Lockstep):
         raise ValueError(f"{type(alg).__name__} has one target for a whole tree: batches= is for sgld and sghmc")
     collected = _Collected(rows, num_samples, thin)
