@@ -359,8 +359,13 @@ def test_bad_parameters(alg, message):
 def test_bad_runs():
     with pytest.raises(ValueError, match="at least 1"):
         run(rng(), hmc(normal), torch.zeros(2, 2), 0)
-    with pytest.raises(ValueError, match="has one target for a whole tree"):
-        run(rng(), nuts(lambda x, b: normal(x)), torch.zeros(2, 2), 5, batches=[1])
+    for make in (nuts, hmc, rwm, lambda f: repeat(mala(f), 2)):
+        with pytest.raises(ValueError, match="begins with what the one before has evaluated, with its batch"):
+            run(rng(), make(lambda x, b: normal(x)), torch.zeros(2, 2), 5, batches=[1])
+    with pytest.raises(ValueError, match="a batch for all transitions, or batches="):
+        run(rng(), sgld(lambda x, b: normal(x)), torch.zeros(2, 2), 5, 1, batches=[1])
+    with pytest.raises(ValueError, match=r"num_samples is 3\.0: pass a whole number"):
+        run(rng(), hmc(normal), torch.zeros(2, 2), 3.0)
     with pytest.raises(ValueError, match="nothing in it"):
         run(rng(), sgld(lambda x, b: normal(x)), torch.zeros(2, 2), 5, batches=iter([1]))
     alg = gibbs(lambda p: normal(p["a"]) + normal(p["b"]), {"a": rwm(normal)})
@@ -415,3 +420,13 @@ def test_a_compiled_density(batched):
         with torch.compiler.set_stance("fail_on_recompile"):
             state, _ = alg.step(generator, state)
         assert torch.allclose(state.logdensity, torch.stack([f(x) for x in state.position]), rtol=1e-4)
+
+
+def test_batches_of_a_loader_in_blocks():
+    """The batch is that of the transition, for every block: with two in turns, each other draw is around each."""
+    f = lambda p, centre: -50 * (p["a"] - centre) ** 2 - (p["b"] - p["a"]) ** 2 / 2
+    alg = gibbs(f, {"a": hmc(f, 0.0157, 10), "b": repeat(sgld(f, 0.1), 3)})  # a quarter of a period
+    start = {"a": torch.zeros(100), "b": torch.zeros(100)}
+    a = run(rng(), alg, start, 20, batches=[torch.tensor(0.0), torch.tensor(3.0)]).positions["a"]
+    assert abs(float(a[:, 10::2].mean())) < 0.1
+    assert abs(float(a[:, 11::2].mean()) - 3) < 0.1

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -58,6 +58,7 @@ class gibbs(Lockstep):
     Source: Geman & Geman (1984), doi:10.1109/TPAMI.1984.4767596.
     """
 
+    begins_anew: ClassVar[bool] = True
     logdensity: LogDensity
     blocks: Mapping[Any, Kernel | Conditional]
     batched: bool = False
@@ -181,6 +182,11 @@ class repeat(Lockstep):
     def lockstep(self) -> bool:  # type: ignore[override]
         """Whether the kernel is."""
         return self.kernel.lockstep
+
+    @property
+    def begins_anew(self) -> bool:  # type: ignore[override]
+        """Whether the kernel does."""
+        return self.kernel.begins_anew
 
     @property
     def together(self) -> bool:

@@ -119,6 +119,8 @@ class Kernel(ABC):
     """Whether it needs the gradient of the log density."""
     lockstep: ClassVar[bool] = False
     """Whether each evaluation of the log density is of all chains."""
+    begins_anew: ClassVar[bool] = False
+    """Whether a transition evaluates the log density where it begins, so that `run` may hand on another batch."""
 
     @property
     def needs_all_parts(self) -> bool:

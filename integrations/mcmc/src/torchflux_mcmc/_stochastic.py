@@ -68,6 +68,7 @@ class sgld(Lockstep):
     """
 
     differentiates: ClassVar[bool] = False  # but where a step begins, with its batch
+    begins_anew: ClassVar[bool] = True
     logdensity: LogDensity
     step_size: Any = 1e-3
     temperature: float = 1.0
@@ -114,6 +115,7 @@ class sghmc(Lockstep):
     """
 
     differentiates: ClassVar[bool] = False
+    begins_anew: ClassVar[bool] = True
     logdensity: LogDensity
     step_size: Any = 1e-3
     num_integration_steps: int = 10
