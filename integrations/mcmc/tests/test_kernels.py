@@ -276,6 +276,16 @@ def test_chains_of_models():
     assert abs(float((samples.positions["b"] - samples.positions["a"])[:, 10:].mean()) - 3) < 1
 
 
+def test_bars(capsys):
+    state, params = window_adaptation(nuts, normal).run(rng(), torch.zeros(2, 3), 20, chains=True, progress=True)
+    assert "warm-up: 100%" in capsys.readouterr().err
+    run(rng(), nuts(normal, **params), state, 5, progress=True)
+    assert "10/10" in (shown := capsys.readouterr().err)
+    assert "divergences=" in shown
+    run(rng(), nuts(normal, **params), state, 5)
+    assert not capsys.readouterr().err
+
+
 def test_minibatches():
     """Langevin steps with batches find the posterior of a mean."""
     data = 2 + torch.randn(1000, generator=rng(), dtype=DTYPE)

@@ -111,7 +111,7 @@ class Kernel(ABC):
     """A sampler: `state = alg.init(position)`, then `state, info = alg.step(generator, state)`.
 
     A step begins with the log density of where the state is, so that it may be another one than in the step before:
-    weights have moved, or `step(generator, state, batch)` hands on another batch.
+    weights have moved, or `step(generator, state, batch)` hands on another batch. No gradient flows through a step.
     """
 
     logdensity: LogDensity

@@ -41,7 +41,8 @@ class nuts(Kernel):
         batched: the log density takes all chains' positions at once and returns one number for each.
         divergence_threshold: the gain of energy at which a trajectory counts as divergent.
         route: "native" is machine code, trees, warm-up and all, for a log density of a vector that `@native` of
-            `torchflux_zygote` decorates; "auto" takes it where it can, "torch" never.
+            `torchflux_zygote` decorates; "auto" takes it where it can, "torch" never. Numbers that the density captures
+            are compiled in: what moves is a batch, or an array that it captures.
 
     >>> alg = nuts(lambda x: -(x**2).sum() / 2, step_size=0.5)
     >>> state, info = alg.step(torch.Generator().manual_seed(0), alg.init(torch.zeros(3)))
