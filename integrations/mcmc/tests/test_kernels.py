@@ -276,6 +276,18 @@ def test_chains_of_models():
     assert abs(float((samples.positions["b"] - samples.positions["a"])[:, 10:].mean()) - 3) < 1
 
 
+def test_a_run_with_batches_goes_on_with_the_next():
+    """None is taken from the stream that no transition sees."""
+    alg = sgld(lambda x, centre: normal(x - centre), 0.1)
+    numbers = lambda: iter(torch.arange(24.0))
+    whole = run(rng(), alg, torch.zeros(2, 2), 12, batches=numbers(), thin=2).positions
+    generator, rest = rng(), numbers()
+    first = run(generator, alg, torch.zeros(2, 2), 5, batches=rest, thin=2)
+    second = run(generator, alg, first.state, 7, batches=rest, thin=2)
+    assert torch.equal(torch.cat((first.positions, second.positions), 1), whole)
+    assert next(rest, None) is None
+
+
 def test_bars(capsys):
     state, params = window_adaptation(nuts, normal).run(rng(), torch.zeros(2, 3), 20, chains=True, progress=True)
     assert "warm-up: 100%" in capsys.readouterr().err

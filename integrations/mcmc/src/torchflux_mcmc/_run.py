@@ -99,7 +99,7 @@ def run(
     transitions = alg.begin(target, rows, alg.tuning(rows))
     with tqdm(total=num_samples * len(rows.q), disable=not progress, unit="draw") as bar:
         for _ in collected.all(transitions, generator):
-            if stream:
+            if stream and collected.total < bar.total:
                 target.batch = (next(stream),)
             bar.update(collected.total - bar.n)
             bar.set_postfix(divergences=int(collected.info.is_divergent.sum()), refresh=False)
