@@ -26,10 +26,10 @@ setup: ## the environment in .venv, from the lock file (the others do this first
 demo: setup ## run the main experiment; the result lands in runs/
 	$(BIN)/torchflux run dan $(ARGS)
 
-# A process for each core, one thread in each: more threads would only wait for each other.
+# A process for each core, one thread in each: more threads would only wait for each other. A file's tests share what is compiled.
 test: export OMP_NUM_THREADS = 1
 test: setup ## every test (ARGS="-k chain" for some)
-	$(BIN)/python -m pytest -n auto $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 lint: setup ## formatting, lint and types
 	$(BIN)/ruff format --check .

@@ -353,5 +353,6 @@ def test_a_flat_place_to_start_from_is_no_coordinate_without_density():
 
 def test_compiled_code_is_found_again(monkeypatch):
     """Another run of the same function compiles nothing."""
+    run(rng(), nuts(banana, 0.3), torch.zeros(2, 2, dtype=DTYPE), 2)
     monkeypatch.setattr(_compile, "compiled", lambda *args: pytest.fail("compiled again"))
     assert run(rng(), nuts(banana, 0.3), torch.zeros(2, 2, dtype=DTYPE), 2).route == "native"

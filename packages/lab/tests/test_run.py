@@ -128,7 +128,8 @@ def test_a_failing_script_is_shown_and_leaves_its_traceback(body: str, said: str
         f"there is no results.json. Its files and the traceback (failed.txt) are in runs/{folder.name}" in result.stderr
     )
     if "return" not in body:
-        assert f"{script}:" in result.stderr.replace("\n", "")
+        unframed = "".join(line.strip("│ ") for line in result.stderr.splitlines())
+        assert f"{script}:" in unframed
     assert "torchflux_lab" not in result.stderr
 
 

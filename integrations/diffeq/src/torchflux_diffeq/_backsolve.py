@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ._adjoint import Adjoint, Task
-from ._captures import Noted, closed, independent
+from ._captures import Noted, closed, independent, unhooked
 from ._controller import PID, Fixed
 from ._lanes import greatest, transformed
 from ._march import March, Method, march, tensor
@@ -152,10 +152,10 @@ class Back:
     def taped(self, rows: Indices, t: Tensor, y: Tensor) -> Tensor:
         """The slopes of samples with their tape, all of whose ends are known."""
         k = self.task.problem.on(rows)(t, y)
-        if not closed(k, [y, *self.used]):
+        if not closed(k, [t, y, *self.used]):  # a Jacobian is by the time, too
+            when = float(t.detach()[0]) * self.task.problem.sign
             raise ValueError(
-                f"{self.name}: at t = {float(t[0]) * self.task.problem.sign:g}, f uses a tensor that it hadn't used on "
-                f"the way there: {self.instead}"
+                f"{self.name}: at t = {when:g}, f uses a tensor that it hadn't used on the way there: {self.instead}"
             )
         return k
 
@@ -215,6 +215,7 @@ class Sums(Saver):
         with torch.enable_grad():
             k = self.back.taped(rows, t, y.requires_grad_())
         if k.requires_grad:
-            found = torch.autograd.grad(k, self.used, weights[:, None] * λ, retain_graph=True, allow_unused=True)
+            with unhooked(self.used):
+                found = torch.autograd.grad(k, self.used, weights[:, None] * λ, retain_graph=True, allow_unused=True)
             for total, part in zip(self.found, found, strict=True):
                 total += 0 if part is None else part

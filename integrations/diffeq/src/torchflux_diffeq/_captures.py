@@ -5,6 +5,7 @@ a slope proves that nothing else was used.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -16,7 +17,10 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 
 from ._held import bare, modules_of
 
-__all__ = ["Noted", "NotedToReplace", "captured", "closed", "independent", "origin", "replaceable", "replaced", "tape"]
+__all__ = [
+    "Noted", "NotedToReplace", "captured", "closed", "independent", "origin", "replaceable", "replaced", "tape",
+    "unhooked",
+]  # fmt: skip
 
 
 class _Seen(TorchFunctionMode):
@@ -90,6 +94,25 @@ class replaced(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         args, kwargs = tree_map_only(Tensor, lambda x: self.others.get(id(x), x), (args, kwargs or {}))
         return func(*args, **kwargs)
+
+
+@contextmanager
+def unhooked(xs: Sequence[Tensor]) -> Iterator[None]:
+    """While it is active, gradients by these tensors don't call their hooks, and aren't retained.
+
+    For a gradient that is on its way to them: it calls their hooks when it arrives, and only once is right.
+    """
+    hooks = [(x._backward_hooks, dict(x._backward_hooks)) for x in xs if x._backward_hooks]
+    retained = [(x, x.grad) for x in xs if x.retains_grad]
+    for known, _ in hooks:
+        known.clear()
+    try:
+        yield
+    finally:
+        for known, held in hooks:
+            known.update(held)
+        for x, grad in retained:
+            x.grad = grad
 
 
 def _made_of(x: Tensor, ends: Sequence[Tensor]) -> bool:

@@ -94,6 +94,7 @@ class PID:
             factor *= np.maximum(e1, 1e-10) ** (p + 2 * d) * np.maximum(e2, 1e-10) ** -d
         return np.fmin(np.fmax(factor, self.factor_min), self.factor_max)
 
+    @np.errstate(divide="ignore", over="ignore", invalid="ignore")
     def first(self, slope: Slope, t: Tensor, y: Tensor, k: Tensor, order: int) -> Numbers:
         """A first step for each row, shape (rows,), at the cost of one slope.
 

@@ -54,7 +54,10 @@ class Steps:
 
 @dataclass(frozen=True)
 class Between:
-    """The dense output of steps: times and lengths (rows,), first states (rows, n), slopes (any, rows, n)."""
+    """The dense output of steps: times and lengths (rows,), first states (rows, n), slopes (any, rows, n).
+
+    The times may be of float64 where the state isn't: a step between times that float32 can't tell apart has a length.
+    """
 
     solver: Solver
     t: Tensor
@@ -68,7 +71,7 @@ class Between:
 
     def at(self, t: Tensor) -> Tensor:
         """The states at times (rows,)."""
-        return self.solver.inside((t - self.t) / self.dt, self.dt, self.y, self.slopes)
+        return self.solver.inside(((t - self.t) / self.dt).to(t.dtype), self.dt.to(t.dtype), self.y, self.slopes)
 
 
 class Dense:
@@ -107,7 +110,7 @@ class Dense:
             raise ValueError(f"t has the shape {tuple(given.shape)}, not (), (times,) or (times, {samples})")
         lead = (*given.shape[:1], samples) if problem.batched else given.shape
         forward = problem.sign * (given[..., None] if problem.batched and given.dim() < 2 else given)
-        when = forward.expand(lead).reshape(-1)
+        when = forward.expand(lead).reshape(-1).contiguous()
         rows = np.tile(np.arange(samples), len(when) // samples)
         numbers = greatest(when).astype(np.float64)
         self.check(numbers)
@@ -149,7 +152,7 @@ class Dense:
         inner = np.flatnonzero(number < self.made[rows])
         ends = tensor(self.ends, self.y0)
         if len(inner):
-            ends = ends.index_copy(0, torch.as_tensor(inner), self.between.t[torch.as_tensor(inner + 1)])
+            ends = ends.index_copy(0, torch.as_tensor(inner), self.between.t[torch.as_tensor(inner + 1)].to(ends))
         final = np.flatnonzero(number == self.made[rows])
         last = torch.as_tensor(self.last).to(ends)[torch.as_tensor(rows[final])]
         ends = ends.index_copy(0, torch.as_tensor(final), last)
@@ -166,5 +169,5 @@ def _between(solver: Solver, steps: Made) -> Between:
     """The steps that were kept, sample by sample."""
     by_row = np.argsort(steps.rows, kind="stable")
     y = steps.y[torch.as_tensor(by_row)]
-    t, dt = tensor(steps.t[by_row], y), tensor(steps.dt[by_row], y)
+    t, dt = (torch.as_tensor(x[by_row], device=y.device) for x in (steps.t, steps.dt))
     return Between(solver, t, dt, y, steps.slopes[:, torch.as_tensor(by_row)])

@@ -49,7 +49,7 @@ class ExactTrace(Trace):
     def __call__(self, f: Callable[[Tensor], Tensor], y: Tensor, noise: Any) -> Divergence:
         """The slopes and their divergence, from the Jacobian's rows."""
         slope, pull = pullback(f, y)
-        basis = torch.eye(y[0].numel(), dtype=y.dtype, device=y.device).view(-1, 1, *y.shape[1:])
+        basis = torch.eye(y.shape[1:].numel(), dtype=y.dtype, device=y.device).view(-1, 1, *y.shape[1:])
         rows = torch.stack([pull(unit.expand_as(y)).flatten(1) for unit in basis], 1)
         return Divergence(slope, rows.diagonal(dim1=1, dim2=2).sum(-1), rows.square().sum((1, 2)))
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ._field import Field
+from ._lanes import aligned
 from ._save import Indices
 
 __all__ = ["Callback", "Condition", "Event", "changes", "conditions"]
@@ -122,7 +123,7 @@ class Condition:
         due = (rows,) if self.problem.batched else ()
         if value.shape != due:
             raise ValueError(f"{self.name} has the shape {tuple(value.shape)}, not {due}: return one number a sample")
-        return value
+        return aligned(value)
 
     def affected(self, rows: Indices, t: Tensor, y: Tensor) -> Tensor:
         """The states (rows, n) after its change."""

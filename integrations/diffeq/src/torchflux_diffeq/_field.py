@@ -13,6 +13,7 @@ from torch.func import vmap
 from torchflux import fmap, leaves
 
 from ._held import held
+from ._lanes import aligned
 from ._solver import Slope
 
 __all__ = ["Field", "PerSample", "per_sample"]
@@ -44,15 +45,14 @@ class Field:
         self.sign = -1 if backward else 1
         self.parts = [(path, x) for path, x in leaves(y0) if isinstance(x, Tensor)]
         self.shapes = [tuple(x.shape[batched:]) for _, x in self.parts]
-        self.sizes = [x[0].numel() if batched else x.numel() for _, x in self.parts]
+        self.sizes = [x.shape[batched:].numel() for _, x in self.parts]
         self.marked = any(isinstance(x, PerSample) for _, x in leaves(args))
         self.checked = False
 
     def ravel(self, tree: Tree, rows: int) -> Tensor:
         """A state as rows of numbers, shape (rows, n)."""
-        if isinstance(tree, Tensor):
-            return tree.reshape(rows, -1)
-        return torch.cat([x.reshape(rows, -1) for _, x in leaves(tree) if isinstance(x, Tensor)], -1)
+        flat = lambda x: x.reshape(rows, -1 if rows else x.shape[1:].numel())
+        return flat(tree) if isinstance(tree, Tensor) else torch.cat([flat(x) for x in _tensors(tree)], -1)
 
     def unravel(self, y: Tensor, *lead: int) -> Tree:
         """Rows of numbers (..., n) as states, whose tensors have `lead` in front of a sample's shape."""
@@ -81,7 +81,7 @@ class Field:
         """The states (rows, n) that a function returns for others."""
         state = self.called(f, rows, *((t, y) if self.batched else (t[0], y[0])))
         self.check(state, len(y), name, "state")
-        return self.ravel(state, len(y))
+        return aligned(self.ravel(state, len(y)))
 
     def over(self, rows: NDArray[np.int64], t: NDArray[np.float64], ends: NDArray[np.float64]) -> Slope:
         """The slopes of some samples for steps from `t` to `ends` (rows,)."""
@@ -97,11 +97,14 @@ class Field:
         rows = y.shape[0]
         state = self.unravel(y, rows) if self.batched else self.unravel(y)
         when = t if self.batched else t[0]
+        version = None if self.checked or y.is_inference() else y._version
         slope = self.f(when if self.sign > 0 else -when, state, args)
+        if version is not None and y._version != version:
+            raise ValueError("f changed its state in place, which the solver goes on with: write -y, not y.neg_()")
         if not self.checked or (isinstance(state, Tensor) and not _alike(slope, state)):
             self.check(slope, rows)
             self.checked = True
-        k = self.ravel(slope, rows)
+        k = aligned(self.ravel(slope, rows))
         if not _alike(k, y):
             self.check(slope, rows)
         return k if self.sign > 0 else -k
@@ -126,6 +129,10 @@ class Field:
 def _alike(x: Any, y: Tensor) -> bool:
     """Whether it is a tensor of the same shape and dtype."""
     return isinstance(x, Tensor) and x.shape == y.shape and x.dtype == y.dtype
+
+
+def _tensors(tree: Tree) -> list[Tensor]:
+    return [x for _, x in leaves(tree) if isinstance(x, Tensor)]
 
 
 def _described(tree: Tree) -> str:

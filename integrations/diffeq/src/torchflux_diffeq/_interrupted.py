@@ -18,6 +18,8 @@ def interrupted(task: Task, adjoint: Adjoint, saveat: SaveAt, events: Any, callb
     """The task with its events, callbacks and jumps, and with whether all of its steps are wanted."""
     task = replace(task, breaks=_breaks(task, events, callbacks), keep=saveat.dense or saveat.steps)
     if task.breaks is not None or task.keep:
+        if not len(task.y0):
+            raise ValueError("y0 has no samples, so there are no events, callbacks or steps: leave them out")
         if isinstance(task.problem, StochasticField):
             raise ValueError(
                 "an SDE takes no events, callbacks, jump_ts or saveat: its path is random between its steps"

@@ -11,7 +11,7 @@ from torch.func import vjp
 
 from torchflux import leaves
 
-from ._lanes import transformed
+from ._lanes import aligned, transformed
 from ._solver import Slope
 
 __all__ = ["factored", "linearized", "only_real"]
@@ -71,7 +71,7 @@ def _stacked(rows: Sequence[Sequence[Tensor | None]], t: Tensor, y: Tensor) -> t
     no_t, no_y = torch.zeros_like(t), torch.zeros_like(y)
     by_time, by_state = zip(*rows, strict=True)
     filled = [no_y if x is None else x for x in by_state], [no_t if x is None else x for x in by_time]
-    return torch.stack(filled[0], 1), torch.stack(filled[1], 1)
+    return aligned(torch.stack(filled[0], 1)), aligned(torch.stack(filled[1], 1))
 
 
 def _forward(slope: Slope, t: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

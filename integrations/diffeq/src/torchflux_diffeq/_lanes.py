@@ -1,4 +1,4 @@
-"""Numbers out of tensors, also inside of `torch.func`'s transforms."""
+"""What `torch.func`'s transforms take: numbers out of tensors, and tangents of one dtype."""
 
 from typing import Any
 
@@ -8,12 +8,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch._C import _functorch as functorch
 
-__all__ = ["greatest", "has_lanes", "transformed"]
+__all__ = ["aligned", "greatest", "has_lanes", "transformed"]
 
 
 def transformed() -> bool:
     """Whether a transform of `torch.func` is under way, or forward mode."""
     return torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0
+
+
+def aligned(x: Tensor) -> Tensor:
+    """The same, with a tangent of its own dtype: PyTorch's, of `y[0] - 0.5` in float32, is float64."""
+    wide = torch.promote_types(x.dtype, torch.float64)
+    return x if torch.autograd.forward_ad._current_level < 0 or x.dtype == wide else x.to(wide).to(x.dtype)
 
 
 def has_lanes(x: Tensor) -> bool:

@@ -145,7 +145,9 @@ def march(
     method.solver.begin(slope, tensor(live.t, y), y, live.k)
     live.dt = _first_steps(slope, live, method)
     slope.count()
-    ended: list[tuple[Indices, Tensor]] = []
+    ended = [(live.rows[:0], y[:0])]
+    out.rows.append(live.rows[:0])
+    out.ends.append(live.t[:0])
     while len(live.rows):
         trial, live, status = _advance(live, slope, end if breaks is None else breaks.targets(live.rows), method, out)
         ends = trial.ends
@@ -192,7 +194,7 @@ def _first_steps(slope: Slope, live: Live, method: Method) -> Numbers:
         return np.full(len(live.y), method.dt0)
     with torch.no_grad():
         first = method.controller.first(slope, tensor(live.t, live.y), live.y, live.k, method.solver.order)
-    return np.minimum(np.where(np.isfinite(first), first, 1e-6), method.controller.dtmax)
+    return np.minimum(np.where(np.isfinite(first) & (first > 0.0), first, 1e-6), method.controller.dtmax)
 
 
 def _restarted(live: Live, part: Live, fresh: NDArray[np.bool_], slope: _Watch, method: Method) -> Live:

@@ -156,6 +156,7 @@ def solved(job: Job, y0: Tensor, params: list[Tensor]) -> tuple[Tensor, Tensor]:
 
 def _taped(ctx: Any, y0: Tensor, params: list[Tensor], ys: Tensor | None, ends: Tensor | None) -> list[Any]:
     """The cotangents with a tape of their own, of the same steps made by PyTorch."""
+    y0, *params = (x.view_as(x) for x in (y0, *params))  # whose hooks are called where the gradient arrives
     found = ctx.job.again(ctx.job, y0, params)
     pairs = [(x, g) for x, g in zip(found, (ys, ends), strict=True) if g is not None]
     wanted = ctx.needs_input_grad[1:]

@@ -37,8 +37,6 @@ def native_route(
     """The solution in machine code; `None` where it is PyTorch's turn, if only to say what is wrong."""
     if route == "torch":
         return None
-    if route not in ("auto", "native"):
-        raise ValueError(f"route={route!r}: it is 'auto', 'native' or 'torch'")
     known = is_native(f) or type(f) is autonomous
     if route == "auto" and not known:
         return None

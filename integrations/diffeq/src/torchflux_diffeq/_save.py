@@ -55,11 +55,19 @@ class Saver:
 
     def states(self, passed: Passed, rows: Indices, t: Tensor, dt: Tensor, y: Tensor, slopes: Tensor) -> Saved:
         """The states at the times that steps of `rows` (m,) pass, from `y` (m, n) with `slopes` (stages, m, n)."""
-        steps, times = (torch.as_tensor(index, device=y.device) for index in passed[:2])
-        dt = dt.index_select(0, steps)
-        θ = (self.inner.index_select(0, times) - t.index_select(0, steps)) / dt
+        steps = torch.as_tensor(passed.steps, device=y.device)
         y, slopes = y.index_select(0, steps), slopes.index_select(1, steps)
-        return Saved(self.places(passed, rows), self.solver.inside(θ, dt, y, slopes))
+        return Saved(self.places(passed, rows), self.solver.inside(*self.parts(passed, t, dt), y, slopes))
+
+    def parts(self, passed: Passed, t: Tensor, dt: Tensor) -> tuple[Tensor, Tensor]:
+        """At which parts of their steps the times are, and those steps' lengths, shape (points,) each.
+
+        The steps begin at `t` and have the lengths `dt` (m,), in float64 if the times' dtype can't tell them apart.
+        """
+        steps, times = (torch.as_tensor(index, device=t.device) for index in passed[:2])
+        lengths = dt.index_select(0, steps)
+        θ = (self.inner.index_select(0, times) - t.index_select(0, steps)) / lengths
+        return θ.to(self.inner.dtype), lengths.to(self.inner.dtype)
 
     def places(self, passed: Passed, rows: Indices) -> Tensor:
         """Where the states belong, as in `Saved`."""
@@ -68,8 +76,7 @@ class Saver:
     def weights(self, passed: Passed, t: Tensor, dt: Tensor) -> Tensor:
         """What the slopes of an explicit Runge-Kutta method count in those states, shape (stages, points)."""
         assert isinstance(self.solver, ExplicitRungeKutta)
-        steps, times = (torch.as_tensor(index, device=t.device) for index in passed[:2])
-        return self.solver.weights((self.inner[times] - t[steps]) / dt[steps], dt[steps]).detach()
+        return self.solver.weights(*self.parts(passed, t, dt)).detach()
 
     def gathered(self, saved: list[Saved], samples: int, like: Tensor) -> Tensor:
         """All states, shape (S - 2, samples, n); what no step has passed is NaN."""
@@ -77,4 +84,4 @@ class Saver:
         flat = like.new_full((samples * n, like.shape[-1]), float("nan"))
         if saved:
             flat = flat.index_copy(0, torch.cat([x.places for x in saved]), torch.cat([x.states for x in saved]))
-        return flat.reshape(samples, n, -1).transpose(0, 1)
+        return flat.view(samples, n, like.shape[-1]).transpose(0, 1)

@@ -89,6 +89,7 @@ def solve(
     >>> solution.ys[-1]
     tensor([0.1353])
     """
+    _check_options(dt0, max_steps, route)
     solver = named(solver) if isinstance(solver, str) else solver or usual(f)
     method, adjoint = Method(solver, controller or PID(), dt0, max_steps), chosen(solver, adjoint)
     refuse(f, method.solver, adjoint, generator)
@@ -105,6 +106,16 @@ def solve(
         raise SolveError(solution.message, solution)
     warn_unreached(f, solution.ys)
     return solution
+
+
+def _check_options(dt0: Any, max_steps: int, route: str) -> None:
+    """Refuses what isn't a step's length, a number of steps, a route."""
+    if dt0 is not None and not 0.0 < dt0 < float("inf"):
+        raise ValueError(f"dt0={dt0!r}: the length of the first step is positive, in either direction of time")
+    if not max_steps >= 1:
+        raise ValueError(f"max_steps={max_steps!r}: allow one step at least")
+    if route not in ("auto", "native", "torch"):
+        raise ValueError(f"route={route!r}: it is 'auto', 'native' or 'torch'")
 
 
 def _failed(status: Any) -> bool:
@@ -170,6 +181,8 @@ def _check_state(y0: Tree, batched: bool) -> None:
         raise TypeError(f"y0 has tensors of {', '.join(map(str, sorted(dtypes, key=str)))}: convert them to one dtype")
     for path, x in parts:
         name = f"y0[{path!r}]" if path else "y0"
+        if not x.shape[batched:].numel():
+            raise ValueError(f"{name} has the shape {tuple(x.shape)}: a state has one number at least")
         if not (x.is_floating_point() or x.is_complex()):
             raise TypeError(f"{name} is {x.dtype}: a state changes continuously, so pass floats")
         wrong = np.argwhere(greatest((~x.isfinite()).int()))
@@ -186,6 +199,8 @@ def _times(ts: Any, y0: Tree) -> Tensor:
     """The times as a tensor, checked."""
     like = next(x for _, x in leaves(y0) if isinstance(x, Tensor))
     real = like.real.dtype if like.is_complex() else like.dtype
+    if not hasattr(ts, "__len__"):
+        raise TypeError(f"ts is {ts!r}: pass the first and the last time, (t0, t1), or all times that are wanted")
     if isinstance(ts, Tensor):
         times = ts.to(dtype=real, device=like.device)
     elif any(isinstance(t, Tensor) for t in ts):
@@ -199,12 +214,15 @@ def _times(ts: Any, y0: Tree) -> Tensor:
     numbers = greatest(times)
     if not np.isfinite(numbers).all():
         raise ValueError(f"ts has NaN or inf in it: {numbers}")
-    steps = np.diff(numbers)
-    wrong = np.flatnonzero(steps * steps[0] <= 0)
+    directions = np.sign(np.diff(numbers))
+    wrong = np.flatnonzero(directions * directions[0] <= 0)
     if len(wrong):
         i = int(wrong[0])
-        here, following = numbers[i : i + 2]
-        raise ValueError(f"ts[{i}] = {here:g} is followed by {following:g}: the times increase, or decrease, strictly")
+        here, following = (f"{x:.9g}" for x in numbers[i : i + 2])
+        rounded = f" in the state's {times.dtype}" if here == following else ""
+        raise ValueError(
+            f"ts[{i}] = {here} is followed by {following}{rounded}: the times increase, or decrease, strictly"
+        )
     return times
 
 

@@ -129,7 +129,8 @@ class StochasticSaver(Saver):
         steps, times = (torch.as_tensor(index, device=y.device) for index in passed[:2])
         places = torch.as_tensor(passed.times + rows[passed.steps] * len(self.inner), device=y.device)
         begins = t[steps]
-        points = (begins, self.inner[times] - begins, y[steps], slopes[0][steps])
+        lengths = (self.inner[times] - begins).to(self.inner.dtype)
+        points = (begins.to(self.inner.dtype), lengths, y[steps], slopes[0][steps])
         every = [slice(None)] if self.problem.batched else [slice(i, i + 1) for i in range(len(steps))]
         return Saved(places, torch.cat([self._steps(passed, rows, i, *(x[i] for x in points)) for i in every]))
 

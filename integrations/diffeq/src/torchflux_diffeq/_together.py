@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ._captures import captured
+from ._captures import captured, unhooked
 from ._field import Field
 from ._march import March, joined, tensor
 from ._runge_kutta import ExplicitRungeKutta
@@ -142,9 +142,9 @@ class _Whole:
         if not rest:
             return [begin]
         flat = slopes.transpose(1, 2).flatten(0, 1)
-        return [begin] * len(first) + list(
-            torch.autograd.grad(self.slopes, rest, flat, retain_graph=True, allow_unused=True)
-        )
+        with unhooked(rest):
+            others = torch.autograd.grad(self.slopes, rest, flat, retain_graph=True, allow_unused=True)
+        return [begin] * len(first) + list(others)
 
     def taped(self, y0: Tensor, inputs: list[Tensor], end: Tensor, saved: Tensor) -> list[Any]:
         """The same, differentiable."""
@@ -154,7 +154,8 @@ class _Whole:
             order = torch.cat([x.places for x in states]).argsort()
             results.append(torch.cat([x.states for x in states])[order])
             cotangents.append(saved[self.places.argsort()])
-        return list(torch.autograd.grad(results, inputs, cotangents, create_graph=True, allow_unused=True))
+        with unhooked(inputs):
+            return list(torch.autograd.grad(results, inputs, cotangents, create_graph=True, allow_unused=True))
 
 
 def together(
@@ -182,7 +183,7 @@ def together(
     passed = None if saver is None else saver.passed(steps.t, steps.ends)
     if saver is not None and passed is not None:
         at, places = torch.as_tensor(passed.steps), saver.places(passed, steps.rows)
-        weights = saver.weights(passed, tensor(steps.t, y), lengths)
+        weights = saver.weights(passed, torch.as_tensor(steps.t), torch.as_tensor(steps.dt))
         values = y.index_select(0, at) + (weights[..., None] * k.index_select(1, at)).sum(0)
     rows = [made.rows for made in track.made]
     every = _Steps(rows, lengths, a, at, weights, _jacobians(slopes, states, len(k)))

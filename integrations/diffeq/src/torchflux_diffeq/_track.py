@@ -163,7 +163,7 @@ class March:
         self.made = [steps] if keep else []
         passed = saver.passed(steps.t, steps.ends)
         if passed is not None:
-            t, dt = tensor(steps.t, steps.y), tensor(steps.dt, steps.y)
+            t, dt = (torch.as_tensor(x, device=steps.y.device) for x in (steps.t, steps.dt))
             self.saved.append(saver.states(passed, steps.rows, t, dt, steps.y, steps.slopes))
 
 

@@ -48,7 +48,7 @@ def warn_unreached(f: Any, result: Any, level: int = 3) -> None:
     if not isinstance(f, nn.Module) or not torch.is_grad_enabled() or transformed():
         return
     names = unreached(f, result)
-    if names:
+    if names and any(x.numel() for _, x in leaves(result) if isinstance(x, Tensor)):
         whose, more = type(f).__name__, ", ..." if len(names) > 8 else ""
         warnings.warn(
             f"parameters of {whose} that get no gradient, since the solution doesn't depend on them: "

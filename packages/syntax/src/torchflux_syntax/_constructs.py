@@ -78,8 +78,10 @@ CONSTRUCTS: dict[str, Construct] = {
         "frozenset, dict, sorted, math.prod, math.fsum and `.join`, after a star, and unpacked to names)",
     ),
     "Await": _refused("`await`", "call ordinary functions, and await outside"),
-    "Yield": _refused("`yield`", "append to a list and return it"),
-    "YieldFrom": _refused("`yield from`", "extend a list and return it"),
+    "Yield": _refused(
+        "`yield`", "append to a list and return it, or, if it is endless, step it in the loop that uses it"
+    ),
+    "YieldFrom": _refused("`yield from`", "extend a list and return it, or loop over both in one function"),
     "Compare": Construct("a comparison", "stays, of two atoms; `a < b < c` is `if` statements"),
     "Call": Construct("a call", "stays, of atoms: `f(x, *args, key=y, **rest)`; a method is read first, then called"),
     "FormattedValue": Construct("`{x:.3f}` in an f-string", "stays, of an atom"),

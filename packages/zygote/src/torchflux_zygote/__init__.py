@@ -13,6 +13,7 @@ print(adjoint_source(power))    # the code that was run for it
 """
 
 from . import (
+    _again,
     _arithmetic,
     _attributes,
     _builtins,
@@ -20,6 +21,9 @@ from . import (
     _dicts,
     _elementwise,
     _forward_containers,
+    _forward_dicts,
+    _forward_iterators,
+    _forward_lists,
     _functions,
     _nested,
     _numpy,
@@ -30,11 +34,11 @@ from . import (
     _views,
 )
 from . import _gradient as _gradients
+from ._again import hessian, pushforward
 from ._custom import adjoint
 from ._gradient import gradient, jacobian, pullback, withgradient
 from ._layout import PathDict
 from ._native import native
-from ._nested import hessian, pushforward
 from ._refuse import Refused
 from ._tools import adjoint_source, checkpointed, hook, ignore, pushforward_source
 
@@ -57,4 +61,4 @@ __all__ = [
     "withgradient",
 ]
 
-_nested.register(gradient=gradient, withgradient=withgradient, pullback=pullback, jacobian=jacobian, hessian=hessian)
+_again.register(gradient=gradient, withgradient=withgradient, pullback=pullback, jacobian=jacobian, hessian=hessian)

@@ -2,6 +2,7 @@
 
 import math
 import operator
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from types import FunctionType
@@ -11,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import _dicts, _lists
+from . import _deques, _dicts, _lists
 from ._cotangent import Refusal, Scatter, Thunk, value
 from ._kinds import NUMBERS, NUMERIC, carries, conj, fit, inert, is_numeric, ratio
 from ._pull import library, pull
@@ -360,7 +361,7 @@ def getitem(x: Any, i: Any) -> Pulled:
     method = getattr(kind, "__getitem__", None)
     if isinstance(method, FunctionType) and kind.__module__.partition(".")[0] != "torch":
         return pull(method, x, i)
-    if isinstance(x, list | tuple):
+    if isinstance(x, list | tuple | deque):
         return _lists.get_item(x, i)
     if isinstance(x, dict):
         return _dicts.get_key(x, i)
@@ -382,6 +383,8 @@ def setitem(x: Any, i: Any, v: Any) -> Pulled:
         return pull(method, x, i, v)
     if isinstance(x, list):
         return _lists.set_item(x, i, v)
+    if isinstance(x, deque):
+        return _deques.set_item(x, i, v)
     if isinstance(x, dict):
         return _dicts.set_key(x, i, v)
     raise Refused(f"setting an entry of {describe(kind)}", "use a list, a dict or an array")
@@ -394,6 +397,8 @@ def delitem(x: Any, i: Any) -> Pulled:
         return pull(method, x, i)
     if isinstance(x, list):
         return _lists.del_item(x, i)
+    if isinstance(x, deque):
+        return _deques.del_item(x, i)
     if isinstance(x, dict):
         return _dicts.del_key(x, i)
     raise Refused(f"deleting an entry of {describe(type(x))}", "use a list or a dict")
@@ -471,6 +476,8 @@ def in_place(iop: Any, x: Any, v: Any) -> Pulled:
         return change(x, lambda: iop(x, v), lambda old: pull(op, old, v))
     if iop is operator.iadd and isinstance(x, list):
         return _lists.extend_in_place(x, v)
+    if iop is operator.iadd and isinstance(x, deque):
+        return _deques.extend_in_place(x, v)
     if iop is operator.ior and isinstance(x, dict):
         _, back = pull(dict.update, x, v)
         return x, back

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+from collections import deque
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -25,7 +26,7 @@ def shallow(x: Any) -> Any:
         return x
     if own_method(x, "__copy__") is not None:
         return x.__copy__()
-    if isinstance(x, list | dict):
+    if isinstance(x, list | dict | deque):
         check_plain(x)
         return x.copy()
     y = blank(x)
@@ -53,9 +54,9 @@ def copied(x: Any, made: dict[int, Any]) -> Any:
         return x
     elif own_method(x, "__deepcopy__") is not None:
         return x.__deepcopy__(made)
-    elif isinstance(x, list):
+    elif isinstance(x, list | deque):
         check_plain(x)
-        y = []
+        y = [] if isinstance(x, list) else deque(maxlen=x.maxlen)
         made[id(x)] = y
         for part in x:
             y.append(copied(part, made))
@@ -85,8 +86,8 @@ def own_method(x: Any, name: str) -> Any:
 
 
 def check_plain(x: Any) -> None:
-    """Refuses lists and dicts of classes of one's own."""
-    if type(x) not in (list, dict):
+    """Refuses lists, deques and dicts of classes of one's own."""
+    if type(x) not in (list, dict, deque):
         raise Refused(f"a copy of a {describe(type(x))}", "make a new one of its parts")
 
 

@@ -1,6 +1,7 @@
 """Forward mode of arrays that change in place: the tangent of their memory."""
 
 import operator
+from collections import deque
 from typing import Any
 
 from ._arithmetic import IN_PLACE, copied
@@ -115,7 +116,7 @@ def _in_place(iop: Any, op: Any, push: Any, args: Any, dots: Any, names: Any) ->
     x, v = args
     if is_array(x):
         return change_in_place(push, iop, op, args, dots, names)
-    if isinstance(x, list | dict):
+    if isinstance(x, list | dict) or (iop is operator.iadd and isinstance(x, deque)):
         from ._forward_containers import extend_in_place, repeat_in_place
 
         return repeat_in_place(push, x, v) if iop is operator.imul else extend_in_place(push, x, v, dots[1])

@@ -2,6 +2,7 @@
 
 import inspect
 import operator
+from collections import deque
 from functools import partial
 from types import FunctionType, MethodType
 from typing import Any
@@ -301,7 +302,7 @@ def _get_field(push: Any, x: Any, name: str, args: Any, dots: Any) -> Any:
     if dots[0] is not None and is_value(x):  # a method of a number, an array or a tuple: it holds the tangent
         push.give(y, "__self__", dots[0])
         return y, None
-    return y, push.field(x, name)
+    return y, None if isinstance(x, deque) and name == "maxlen" else push.field(x, name)
 
 
 def is_value(x: Any) -> bool:

@@ -1,5 +1,6 @@
 """Forward rules of torch functions: most are linear, the others go by the transpose of PyTorch's reverse mode."""
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -138,7 +139,7 @@ constant(is_tensor)
 @pushes(torch.tensor, torch.as_tensor)
 def _tensor(push: Any, args: Any, dots: Any, names: Any) -> Any:
     y = applied(torch.tensor, args, names)
-    if isinstance(args[0], list | tuple):
+    if isinstance(args[0], list | tuple | deque):
         values, parts = pairs_of(push, args[0], dots[0])
         rows = [_row(push, values[i], parts[i], args[1:], names) for i in range(len(values))]
         if not some(rows):
@@ -151,7 +152,7 @@ def _tensor(push: Any, args: Any, dots: Any, names: Any) -> Any:
 
 def _row(push: Any, x: Any, dot: Any, options: Any, names: Any) -> Any:
     """The tangent of one entry of what a tensor is made of."""
-    if isinstance(x, list | tuple):
+    if isinstance(x, list | tuple | deque):
         return push(torch.tensor, (x, *options), (dot, *[None] * len(options)), names)[1]
     return dot
 
@@ -191,6 +192,8 @@ def check_numbers(f: Any, names: Any, args: Any, dots: Any) -> None:
 
 def tree_dots(push: Any, x: Any, dot: Any) -> Any:
     """The tangents of an argument of a torch function, with those in lists and dicts."""
+    if isinstance(x, deque):
+        raise Refused("a deque given to a torch function", "give it list(...) of the deque")
     if isinstance(x, list):
         return [tree_dots(push, x[i], p) for i, p in enumerate(dots_in(push, x, None))]
     if isinstance(x, dict):

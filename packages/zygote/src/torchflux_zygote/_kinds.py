@@ -1,6 +1,7 @@
 """What carries a gradient, and how a cotangent is made to fit what it is the cotangent of."""
 
 import _thread
+import collections
 import datetime
 import logging
 import math
@@ -18,8 +19,10 @@ from torch import Tensor, nn
 
 from ._cotangent import Refusal
 
-__all__ = ["carries", "conj", "fit", "inert", "is_numeric", "is_parameter", "ratio"]
+__all__ = ["SEQUENCES", "carries", "conj", "fit", "inert", "is_numeric", "is_parameter", "ratio"]
 
+SEQUENCES = (list, collections.deque)
+"""What has a list of cotangents as its shadow."""
 NUMBERS = {float, int, bool, complex}
 NUMERIC = {*NUMBERS, Tensor, nn.Parameter, np.ndarray, np.float64}
 _FLOATING, _ARRAYS = (float, complex, np.inexact), (Tensor, np.ndarray, np.generic)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ._cotangent import value
-from ._kinds import carries, inert, is_parameter
+from ._kinds import SEQUENCES, carries, inert, is_parameter
 from ._memory import home, is_array
 from ._run import Sweep
 
@@ -102,7 +102,7 @@ class _Layout:
             bars = (None,) * len(x) if bar is None else bar
             parts = [self.of(part, b) for part, b in zip(x, bars, strict=True)]
             return type(x)(*parts) if hasattr(x, "_fields") else tuple(parts)
-        if isinstance(x, list):
+        if isinstance(x, SEQUENCES):
             slots = self.sweep.find(x) or [None] * len(x)
             return [self.of(part, b) for part, b in zip(x, slots, strict=True)]
         if isinstance(x, nn.Module):
@@ -152,7 +152,7 @@ def seed(y: Any, ȳ: Any, sweep: Sweep) -> Any:
         return sweep.arrive(y, ȳ)
     if isinstance(y, tuple):
         return tuple(seed(part, b, sweep) for part, b in zip(y, ȳ, strict=True))
-    if isinstance(y, list):
+    if isinstance(y, SEQUENCES):
         slots = sweep.slots(y)
         for i, (part, b) in enumerate(zip(y, ȳ, strict=True)):
             slots[i] = seed(part, b, sweep)

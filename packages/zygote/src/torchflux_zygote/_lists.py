@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ._cotangent import Entry, accum, value
-from ._kinds import carries
+from ._kinds import SEQUENCES, carries
 from ._parts import elements, give_slots, take_slots, tuple_bar
 from ._refuse import Refused
 from ._registry import NONES, none, raw
@@ -133,7 +133,7 @@ def _unpack(xs: Any, before: int, after: int | None = None) -> Pulled:
 
 
 def get_item(xs: Any, i: Any) -> Pulled:
-    """`xs[i]` of a list or a tuple."""
+    """`xs[i]` of a list, a deque or a tuple."""
     y = xs[i]
     if isinstance(i, slice):
         return _get_slice(xs, i, y)
@@ -141,7 +141,7 @@ def get_item(xs: Any, i: Any) -> Pulled:
         return y, none(2)
     at = operator.index(i)
     at = at + len(xs) if at < 0 else at
-    if isinstance(xs, list):
+    if isinstance(xs, SEQUENCES):
 
         def back(ȳ: Any) -> tuple[Any, ...]:
             if ȳ is not None:
@@ -154,7 +154,7 @@ def get_item(xs: Any, i: Any) -> Pulled:
     return y, lambda ȳ: (None if ȳ is None else Entry(length, at, ȳ), None)
 
 
-_NO_BAR = {int, str, bool, type(None), list, dict}
+_NO_BAR = {int, str, bool, type(None), dict, *SEQUENCES}
 
 
 def _get_slice(xs: Any, where: slice, y: Any) -> Pulled:
@@ -177,15 +177,15 @@ def _get_slice(xs: Any, where: slice, y: Any) -> Pulled:
     return y, back
 
 
-def set_item(xs: list[Any], i: Any, v: Any) -> Pulled:
-    """`xs[i] = v` of a list."""
-    changed(xs)
+def set_item(xs: Any, i: Any, v: Any) -> Pulled:
+    """`xs[i] = v` of a list or a deque."""
     if isinstance(i, slice):
         return _set_slice(xs, i, v)
     at = operator.index(i)
     at = at + len(xs) if at < 0 else at
     old = xs[i]
     xs[i] = v
+    changed(xs)
 
     def back(_: Any) -> tuple[Any, ...]:
         bar, slots = None, STATE.sweep.find(xs)
@@ -292,9 +292,9 @@ def _insert(xs: list[Any], i: int, v: Any) -> Pulled:
 
 @raw(list.pop)
 def _pop(xs: list[Any], *where: int) -> Pulled:
-    changed(xs)
     at = range(len(xs))[where[0]] if where else len(xs) - 1
     y = xs.pop(at)
+    changed(xs)
 
     def back(ȳ: Any) -> tuple[Any, ...]:
         slots = STATE.sweep.slots(xs) if ȳ is not None else STATE.sweep.find(xs)

@@ -1,6 +1,6 @@
 """The elements of iterables, and how cotangents of elements get back to where these came from."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, MutableSequence
 from types import FunctionType, GeneratorType
 from typing import Any
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ._cotangent import Entry, Refusal, Scatter, accum, value
-from ._kinds import carries, fit
+from ._kinds import SEQUENCES, carries, fit
 from ._refuse import Refused
 from ._run import STATE
 
@@ -18,8 +18,8 @@ __all__ = ["Cursor", "cursor", "elements", "give_slots", "take_slots"]
 Back = Callable[[Any], Any]
 
 
-def give_slots(xs: list[Any], bars: Iterable[Any], start: int = 0) -> Any:
-    """Adds cotangents to the entries of a list, from `start` on; to the list itself nothing flows: None."""
+def give_slots(xs: MutableSequence[Any], bars: Iterable[Any], start: int = 0) -> Any:
+    """Adds cotangents to the entries of a list or a deque, from `start` on; to the list itself nothing flows: None."""
     slots = None
     for i, bar in enumerate(bars, start):
         if bar is not None:
@@ -173,7 +173,7 @@ def cursor(xs: Any) -> Cursor:
     """An iterator over `xs` whose elements' cotangents find their way back."""
     if isinstance(xs, Cursor):
         return xs
-    if isinstance(xs, list):
+    if isinstance(xs, SEQUENCES):
         return OfList(xs)
     if isinstance(xs, tuple):
         return OfTuple(xs)
@@ -214,7 +214,7 @@ def _no_active(xs: Any) -> None:
 
 def elements(xs: Any) -> tuple[list[Any], Callable[[Iterable[Any]], Any]]:
     """The elements of an iterable, and what takes their cotangents and gives that of the iterable."""
-    if isinstance(xs, list):
+    if isinstance(xs, SEQUENCES):
         return list(xs), lambda bars: give_slots(xs, bars)
     if isinstance(xs, tuple):
         return list(xs), tuple_bar

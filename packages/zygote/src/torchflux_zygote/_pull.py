@@ -238,7 +238,7 @@ def _pull_c(f: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any,
     if bound and not inert(owner):
         return _pull_bound(f, owner, args, kwargs)
     if getattr(f, "__name__", "") == "__init__" and args and isinstance(args[0], BaseException):
-        from ._attributes import pull_exception_init
+        from ._making import pull_exception_init
 
         return pull_exception_init(f, args)
     substitute = SUBSTITUTES.get(f)

@@ -12,9 +12,9 @@ from functools import partial
 from types import FunctionType, MethodType
 from typing import Any
 
-from ._attributes import _dataclass_init
 from ._custom import carried
-from ._kinds import inert, is_parameter
+from ._kinds import SEQUENCES, inert, is_parameter
+from ._making import _dataclass_init
 from ._memory import home, is_array
 from ._method import Method
 from ._pull import C_FUNCTIONS, KINDS, library
@@ -58,7 +58,7 @@ class Forward:
         """The mirror of a reference: made where there is none, with no tangents in it."""
         found = self.mirrors.get(id(x))
         if found is None:
-            found = self.mirrors[id(x)] = (x, [None] * len(x) if isinstance(x, list) else {})
+            found = self.mirrors[id(x)] = (x, [None] * len(x) if isinstance(x, SEQUENCES) else {})
         return found[1]
 
     def give(self, x: Any, key: Any, dot: Any) -> None:

@@ -11,7 +11,7 @@ done again after the sweep.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, MutableSequence
 from typing import Any
 
 import numpy as np
@@ -129,8 +129,8 @@ class Sweep:
         owners = self.run.owners
         return owners[id(x)][1] if owners and id(x) in owners else x
 
-    def slots(self, xs: list[Any]) -> list[Any]:
-        """The shadow of a list: one cotangent for each entry."""
+    def slots(self, xs: MutableSequence[Any]) -> list[Any]:
+        """The shadow of a list or a deque: one cotangent for each entry."""
         shadow = self.find(xs)
         if shadow is None:
             shadow = [None] * len(xs)

@@ -2,9 +2,10 @@
 
 import itertools
 import operator
+from collections import deque
 from typing import Any
 
-from ._kinds import carries
+from ._kinds import SEQUENCES, carries
 from ._memory import is_array
 from ._parts import is_indexed
 from ._registry import constant
@@ -37,6 +38,19 @@ class ListStream(Stream):
         i = self.i
         if i >= len(self.xs):
             raise StopIteration
+        self.i = i + 1
+        return self.xs[i], entry_dot(self.push, self.xs, i)
+
+
+class DequeStream(Stream):
+    """Over a deque, which must not be changed meanwhile."""
+
+    def __init__(self, push: Any, xs: Any) -> None:
+        self.push, self.xs, self.watch, self.i = push, xs, native_iter(xs), 0
+
+    def __next__(self) -> tuple[Any, Any]:
+        native_next(self.watch)
+        i = self.i
         self.i = i + 1
         return self.xs[i], entry_dot(self.push, self.xs, i)
 
@@ -208,6 +222,8 @@ def each_pair(push: Any, xs: Any, dot: Any) -> Any:
         return xs
     if isinstance(xs, list):
         return ListStream(push, xs)
+    if isinstance(xs, deque):
+        return DequeStream(push, xs)
     if isinstance(xs, tuple) or (is_array(xs) and carries(xs)):
         return ValueStream(push, xs, dot)
     if is_user_iterable(xs):
@@ -240,7 +256,7 @@ def pairs_of(push: Any, xs: Any, dot: Any) -> tuple[list[Any], list[Any]]:
     """The elements of an iterable and their tangents."""
     values: list[Any] = []
     dots: list[Any] = []
-    if isinstance(xs, list):
+    if isinstance(xs, SEQUENCES):
         values = list(xs)
         dots = list(push.mirror(xs)) if has(push, xs) else [None] * len(xs)
     else:

@@ -4,6 +4,7 @@ These are written in torch operations, so that nothing is recorded on the way fo
 """
 
 import operator
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -284,7 +285,7 @@ def _tensor_of(data: Any, kwargs: dict[str, Any]) -> Pulled:
     if isinstance(data, float | complex | Tensor) or hasattr(data, "__array__"):
         y = torch.tensor(data, **kwargs) if not isinstance(data, Tensor) else data.clone().to(**kwargs)
         return y, partial(finish, lambda ȳ: (fit(ȳ, data), *NONES[count - 1]), (data, *kwargs.values()), y)
-    if isinstance(data, list | tuple):
+    if isinstance(data, list | tuple | deque):
         parts, give = elements(data)
         pairs = [_tensor_of(part, kwargs) for part in parts]
         y = torch.tensor(_plain(data), **kwargs)
@@ -301,7 +302,7 @@ def _tensor_of(data: Any, kwargs: dict[str, Any]) -> Pulled:
 
 
 def _plain(x: Any) -> Any:
-    if isinstance(x, list | tuple):
+    if isinstance(x, list | tuple | deque):
         return [_plain(part) for part in x]
     return x.item() if isinstance(x, Tensor) and x.ndim == 0 else x
 

@@ -1,5 +1,6 @@
 """Any other differentiable torch function or module, by PyTorch's own derivative of that one call."""
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 from types import FunctionType, GeneratorType, MethodType
@@ -209,6 +210,8 @@ def _mapped(x: Any, f: Callable[[Any], Any]) -> Any:
         return {key: _mapped(part, f) for key, part in x.items()}
     if isinstance(x, GeneratorType):
         raise Refused("an iterator given to a torch function", "give it list(...) of the iterator")
+    if isinstance(x, deque):
+        raise Refused("a deque given to a torch function", "give it list(...) of the deque")
     return f(x)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from ._cotangent import Refusal
-from ._kinds import carries, inert, is_parameter
+from ._kinds import SEQUENCES, carries, inert, is_parameter
 from ._parts import give_slots
 from ._place import here
 from ._refuse import Refused, describe
@@ -110,7 +110,7 @@ def refused_bars(x: Any, error: Exception) -> Any:
     if isinstance(x, tuple):
         bars = tuple([refused_bars(part, error) for part in x])
         return bars if any(bar is not None for bar in bars) else None
-    if type(x) is list:
+    if type(x) in SEQUENCES:
         give_slots(x, [refused_bars(part, error) for part in x])
     if type(x) is dict:
         for key, part in x.items():

@@ -61,6 +61,7 @@ def _plain_runtime() -> types.SimpleNamespace:
     identity = lambda *args, **kwargs: args[0] if args and callable(args[0]) else (lambda f: f)
     space: dict[str, Any] = {"numba": types.SimpleNamespace(njit=identity), "__name__": "plain"}
     exec(compile(text, "plain runtime", "exec"), space)
+    space["beyond_stack"] = lambda limit: False  # Python has a limit of its own
     return types.SimpleNamespace(**space)
 
 

@@ -627,6 +627,48 @@ def test_refusals():
             native(f).source(x)
 
 
+def tower(x, n):
+    return x if n == 0 else tower(x * 0.5, n - 1) * x
+
+
+def tries(x, n):
+    if n == 0:
+        return x
+    try:
+        y = tries(x * 0.5, n - 1)
+    except ValueError:
+        y = 0.0
+    return y * x
+
+
+def test_calls_of_functions_that_call_themselves():
+    """Before a `try` and behind it, in its handlers and its `else`; not in what may raise."""
+
+    def f(x, n):
+        y = tower(x, 3)
+        try:
+            z = x / n
+        except ZeroDivisionError:
+            z = tower(x + 1.0, 2)
+        else:
+            z = z * tower(x, 2)
+        return tower(y * z, 1)
+
+    check(f, 0.7, 0)
+    check(f, 0.7, 2)
+
+    def last(x):
+        try:
+            y = tower(x, 3)
+        finally:
+            x = 2.0 * x
+        return y * x
+
+    for g in (last, lambda x: tries(x, 2)):
+        with pytest.raises(Refused, match=r"calls itself, in a try; call it outside of .* let it return a flag or NaN"):
+            native(g).source(0.5)
+
+
 def test_a_try_without_anything_to_catch_costs_nothing():
     def f(x, n):
         try:

@@ -1,8 +1,12 @@
 """Random programs against Python, torch and finite differences; the command for many more is in programs.py."""
 
 import contextlib
+import os
 import random
+import subprocess
+import sys
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,6 +31,33 @@ def test_random_programs(rng):
     text, args = generate(rng), arguments(rng)
     outcome = examine(text, args)
     assert outcome.kind in ("agrees", "refused", "wild")
+
+
+TEXTS = """
+import hashlib, random, sys
+sys.path.insert(0, {folder!r})
+from programs import arguments, generate, load
+from torchflux_zygote import native
+for seed in (5, 6, 76, 79):
+    rng = random.Random(seed)
+    f, args = native(load(generate(rng))), arguments(rng)
+    print([hashlib.sha256(f.source(*args, mode=mode).encode()).hexdigest() for mode in ("forward", "reverse")])
+"""
+
+
+def test_generated_text_does_not_depend_on_the_process():
+    """Or what is compiled would not be found on disk again: sets are in another order in each process."""
+    script = TEXTS.format(folder=str(Path(__file__).parent))
+    run = lambda seed: (
+        subprocess.run(
+            [sys.executable, "-c", script],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+    )
+    assert len({run(str(seed)) for seed in range(3)}) == 1
 
 
 def test_random_programs_are_mostly_compared():

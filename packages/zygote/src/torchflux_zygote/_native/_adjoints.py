@@ -28,7 +28,7 @@ class Adjoints(Cotangents):
             if text is None or arg not in self.active:
                 continue
             operands = dict(zip("abc", item.args, strict=False)) | {"y": out}
-            names = {name: self.look(operands[name]) for name in _names(text) - {"g"}}
+            names = {name: self.look(operands[name]) for name in sorted(_names(text) - {"g"})}
             share = self.w.formula(text, g=g, **names)
             self.accumulate(arg, *self.narrowed(share, g, arg, item))
 

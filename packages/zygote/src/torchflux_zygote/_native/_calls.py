@@ -178,6 +178,11 @@ class Calling(Looping):
 
     def call_itself(self, f: Any, args: list[Entry], keywords: dict[str, Entry]) -> Entry:
         """A call of a function that is being read: of a program of its own."""
+        if self.contexts:
+            raise self.refuse(
+                f"a call of {f.__name__}, which calls itself, in a try",
+                "call it outside of the try, and let it return a flag or NaN where it would raise",
+            )
         if keywords:
             bound = inspect.signature(f).bind(*args, **keywords)
             bound.apply_defaults()
@@ -198,8 +203,6 @@ class Calling(Looping):
         outs = [Value(t, "t") for t in callee.results]
         types = [p.type for p in callee.program.params] or [v.type for v in values]
         given = [self.w.cast(v, t) if isinstance(t, Scalar) else v for v, t in zip(values, types, strict=False)]
-        if self.contexts:
-            raise self.refuse(f"a call of {f.__name__}, which calls itself, in a try", "call it outside of the try")
         given += [self.version(self.constant_array(x)) for x in callee.constants]
         self.w.add(Call(callee.program, given, outs, self.place()))
         following = iter(outs)
@@ -247,6 +250,7 @@ class Calling(Looping):
                 program, form = reader.program(f, entries, params)
             except Unknown:
                 raise self.refuse(f"{f.__name__} calls itself without end", "give it a case that returns") from None
+            program.place = f"{f.__code__.co_filename}:{f.__code__.co_firstlineno}"
             stored = callee.stored | {k for k, (ref, first) in refs.items() if reader.versions[ref] is not first}
             if program.effects and stored == callee.stored:
                 raise self.refuse(

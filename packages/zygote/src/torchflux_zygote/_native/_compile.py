@@ -12,13 +12,13 @@ from typing import Any
 
 import numba
 
-from ._emit import JIT
+from ._emit_calls import JIT
 
 __all__ = ["cache_folder", "compiled"]
 
 DECLARED = '@numba.njit("'
 """How functions that call themselves begin, as their types are declared."""
-VERSION = 1
+VERSION = 2
 """Of the text around the programs; part of every key."""
 
 

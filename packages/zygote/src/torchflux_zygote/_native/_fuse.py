@@ -104,7 +104,7 @@ class Schedule(Nodes):
 
     def wait(self, op: Op) -> bool:
         """Writes an operation, now or behind what it needs."""
-        needs = {self.pending[arg] for arg in op.args if arg in self.pending}
+        needs = dict.fromkeys(self.pending[arg] for arg in op.args if arg in self.pending)
         if needs:
             assert op.out is not None
             unit = Late(needs, op=op)
@@ -162,7 +162,7 @@ class Schedule(Nodes):
                 self.open[node.space] = nest
         node.costly = op.name in COSTLY or any(inner.costly for inner in node.inner())
         nest.add(node)
-        nest.needs |= {self.pending[x] for x in node.scalars(nest) if x in self.pending}
+        nest.needs |= dict.fromkeys(self.pending[x] for x in node.scalars(nest) if x in self.pending)
         for inner in node.inner():
             inner.absorbed.add(id(op))
             if inner.nest is not nest:

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from ._array_functions import array_of, constant_axis
 from ._entries import ArrayRef, Listed, View
-from ._functions import array_of, constant_axis, known
+from ._functions import known
 from ._ir import BOOL, INT, Array, Value
 from ._writer import literal, rank
 

@@ -138,7 +138,7 @@ class Node:
 class Unit:
     """Something that isn't written yet; what has to be written before, and what may have to be."""
 
-    needs: set[Unit] = field(default_factory=set)
+    needs: dict[Unit, None] = field(default_factory=dict)
     draws: set[Unit] = field(default_factory=set)
     done: bool = False
 
@@ -147,7 +147,7 @@ class Unit:
         todo: list[Unit] = [self]
         seen: set[Unit] = set(todo)
         for unit in todo:
-            more = {x for x in unit.needs | unit.draws if not x.done} - seen
+            more = {x for x in unit.needs.keys() | unit.draws if not x.done} - seen
             seen |= more
             todo += more
         return other in seen and not self.done and not other.done

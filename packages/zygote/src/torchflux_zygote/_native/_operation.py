@@ -15,9 +15,11 @@ import numpy as np
 from ._checkpoint import checkpointed
 from ._compile import compiled
 from ._emit import source
+from ._emit_calls import calls_itself
 from ._forward import forward, gradient
 from ._ir import Array, Program, Type
 from ._reverse import reverse
+from ._stack_end import bounded
 
 __all__ = ["Batched", "Mode", "Operation", "apart", "checked_mode"]
 
@@ -60,7 +62,8 @@ class Operation:
     @cached_property
     def function(self) -> Callable[..., Any]:
         """The machine code."""
-        return compiled(source(self.program), self.program.name)
+        code = compiled(source(self.program), self.program.name)
+        return bounded(code) if calls_itself(self.program) else code
 
     def __call__(self, values: list[Any]) -> tuple[Any, ...]:
         found = self.function(*values)
@@ -202,7 +205,8 @@ class Batched:
         inner = self.inner
         assert isinstance(inner, Operation)
         if self.which not in inner.looped:
-            inner.looped[self.which] = compiled(_loop_source(inner, self.which), f"{inner.program.name}_batch")
+            code = compiled(_loop_source(inner, self.which), f"{inner.program.name}_batch")
+            inner.looped[self.which] = bounded(code) if calls_itself(inner.program) else code
         loop = inner.looped[self.which]
         return lambda a, b: loop(a, b, *outs, *values)
 
@@ -215,8 +219,10 @@ def _loop_source(inner: Operation, which: tuple[bool, ...]) -> str:
     given = [f"{a}[i]" if b else a for a, b in zip(args, which, strict=True)]
     if inner.changes:
         given = [f"{a}.copy()" if isinstance(t, Array) else a for a, t in zip(given, inner.params, strict=True)]
-    call = f"{name}({', '.join(given)})"
-    lines = [f"def {name}_batch({', '.join(['start', 'stop', *outs, *args])}):", "    for i in range(start, stop):"]
+    limit = ["limit"] if calls_itself(inner.program) else []
+    call = f"{name}({', '.join([*given, *limit])})"
+    params = ["start", "stop", *outs, *args, *limit]
+    lines = [f"def {name}_batch({', '.join(params)}):", "    for i in range(start, stop):"]
     if len(outs) == 1:
         lines.append(f"        out_0[i] = {call}")
     else:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _functions, _gather, _shapes  # noqa: F401  # their rules
+from . import _array_functions, _gather, _number_functions, _python_functions, _shapes  # noqa: F401  # their rules
 from ._analysis import stores_into
 from ._arrays import Bound
 from ._calls import Calling

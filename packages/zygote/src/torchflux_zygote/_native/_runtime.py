@@ -4,6 +4,7 @@ import numba
 import numpy as np
 
 from torchflux_zygote._native._pipeline import Generated, OutOfLine
+from torchflux_zygote._native._stack_end import frame
 
 __all__ = ["Generated"]  # the rest by name
 
@@ -26,6 +27,12 @@ def outside(start, stop, step, shift, n):  # type: ignore[no-untyped-def]
     trips = range_length(start, stop, step)
     first, last = start + shift, start + (trips - 1) * step + shift
     return trips > 0 and (min(first, last) < -n or max(first, last) >= n)
+
+
+@jit
+def beyond_stack(limit):  # type: ignore[no-untyped-def]
+    """Whether the frame of this call lies beyond where the thread's stack may be used."""
+    return frame() < limit
 
 
 @apart

@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from ._array_functions import array_of, constant_axis, mean, stacked, total
 from ._entries import ArrayRef, Static, View
-from ._functions import array_of, constant_axis, known, mean, method, stacked, total
+from ._functions import known, method
 from ._ir import BOOL, INT, Array, Value
 from ._ops import join
 from ._writer import literal, rank
