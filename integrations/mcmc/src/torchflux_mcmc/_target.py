@@ -1,6 +1,7 @@
 """What is sampled: a log density of positions, seen as a function of rows."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -17,6 +18,11 @@ NOISE = (
 )
 LogDensity = Callable[..., Tensor]
 """`logdensity(position, *batch)`: a scalar, up to a constant."""
+
+
+def _recording() -> AbstractContextManager[Any]:
+    """Outside of inference mode, in which there are no gradients."""
+    return torch.inference_mode(False) if torch.is_inference_mode_enabled() else nullcontext()
 
 
 class Target:
@@ -51,7 +57,7 @@ class Target:
 
     def value_and_gradient(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """The log densities (chains,) and their gradients (chains, n)."""
-        with torch.inference_mode(False), torch.enable_grad():
+        with _recording(), torch.enable_grad():
             rows = (rows.clone() if rows.is_inference() else rows.detach()).requires_grad_()
             value = self.value(rows)
             if not value.requires_grad:
@@ -72,7 +78,7 @@ class Target:
     def require_all_parts(self) -> None:
         """Refuses a log density that one of the position's parts doesn't change: it would wander off."""
         chains = self.positions.chains
-        with torch.inference_mode(False), torch.enable_grad():
+        with _recording(), torch.enable_grad():
             lanes = [x.detach().clone() if chains else x.detach().clone()[None] for _, x in self.positions.parts]
             parts = [(x if self.batched else x[0]).requires_grad_() for x in lanes]
             value = self.logdensity(self.positions.filled(parts), *self.batch)
