@@ -9,7 +9,9 @@ from torchflux_mcmc import (
     elliptical_slice,
     gibbs,
     hmc,
+    mala,
     nuts,
+    repeat,
     run,
     rwm,
     sghmc,
@@ -159,3 +161,87 @@ def test_conditionals_that_draw_something_else(draw, drew):
         run(rng(), gibbs(f, {("b", "a"): draw}), {"a": torch.zeros(4, 2), "b": torch.zeros(4)}, 3)
     with pytest.raises(ValueError, match="whose kernel is gibbs: name that one's blocks here"):
         gibbs(f, {"a": gibbs(f, {"a": rwm(f)}), "b": rwm(f)})
+
+
+@pytest.mark.parametrize("make", [rwm, hmc, nuts, sgld, lambda f: gibbs(f, {"": rwm(f)})])
+@pytest.mark.parametrize("chains", [1, 3])
+def test_a_density_that_draws_random_numbers(make, chains):
+    alg = make(lambda x: -(torch.nn.functional.dropout(x, 0.5) ** 2).sum())
+    with pytest.raises(ValueError, match="draws random numbers: it would be another one at each call"):
+        run(rng(), alg, torch.ones(chains, 40), 3)
+
+
+def test_data_of_each_chains_own_where_chains_are_dropped():
+    """At once, not when the first chain is done."""
+    data = torch.tensor([[-2.0], [0.0], [5.0]])
+    f = lambda x: -((x - data) ** 2).sum(-1) / 2
+    for alg in (nuts(f, 0.5, batched=True), repeat(nuts(f, 0.5, batched=True), 2)):
+        with pytest.raises(ValueError, match="can't take 1 of the 3 chains"):
+            alg.init(torch.zeros(3, 1), chains=True)
+    with pytest.raises(ValueError, match="can't take 1 of the 3 chains"):
+        window_adaptation(nuts, f, batched=True).run(rng(), torch.zeros(3, 1), 30, chains=True)
+    kept = gibbs(
+        lambda p: -((p["x"] - p["data"]) ** 2).sum(-1) / 2,
+        {"x": nuts(f, 0.7), "data": lambda _, p: p["data"]},
+        batched=True,
+    )
+    x = run(rng(), kept, {"x": torch.zeros(3, 1), "data": data}, 300).positions["x"]
+    assert ((x.mean(1) - data).abs() < 0.3).all()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: hmc(normal, num_integration_steps=0), "num_integration_steps is 0: pass a whole number, at least 1"),
+        (lambda: hmc(normal, num_integration_steps=2.5), "num_integration_steps is 2.5"),
+        (lambda: sghmc(normal, num_integration_steps=0), "num_integration_steps is 0"),
+        (lambda: nuts(normal, max_num_doublings=20), "max_num_doublings is 20: .* at least 1, at most 16"),
+        (lambda: sgld(normal, temperature=-1.0), "temperature is -1.0"),
+        (lambda: repeat(rwm(normal), 0), "times is 0"),
+        (lambda: window_adaptation(nuts, normal).run(rng(), torch.zeros(2), 0), "num_steps is 0"),
+        (lambda: window_adaptation(nuts, normal, step_size=0.1), "'step_size'] are found by warm-up"),
+        (lambda: window_adaptation(rwm, normal), "pass the class of a kernel with a mass matrix, as nuts"),
+        (lambda: window_adaptation(nuts(normal), normal), "pass the class of a kernel"),
+        (lambda: window_adaptation(nuts, lambda x: 0 * x.sum()).run(rng(), torch.zeros(2), 9), "and not flat"),
+    ],
+)
+def test_options_that_make_no_sense(make, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        make()
+
+
+@pytest.mark.parametrize("make", [rwm, mala, lambda f, step: hmc(f, step, 1), nuts, elliptical_slice])
+def test_no_chain_moves_into_a_pole(make):
+    """The density is infinite beyond a wall: a chain that went there would never come back."""
+    f = lambda x: torch.where(x.abs().max() < 1.0, normal(x), torch.inf)
+    alg = make(f) if make is elliptical_slice else make(f, 0.9)
+    samples = run(rng(), alg, torch.zeros(8, 2), 40)
+    assert (samples.positions.abs() < 1.0).all()
+    assert (samples.positions != 0).any(2).double().mean() > 0.5
+
+
+def test_slices_that_rounding_closes():
+    """The position isn't the prior's mean and what is left of it: no angle leads back into the slice."""
+    alg = elliptical_slice(lambda x: -(((x - 1e-3) / 1e-7) ** 2).sum(), mean=1000.0)
+    state, info = alg.step(rng(), alg.init(torch.tensor([1e-3])))
+    assert state.position == torch.tensor(1e-3)
+    assert info.num_integration_steps < 200
+
+
+@pytest.mark.parametrize("around", [torch.no_grad, torch.inference_mode])
+def test_steps_inside_of_no_grad(around):
+    """And no gradient flows through a step."""
+    alg = nuts(normal, torch.tensor(0.5, requires_grad=True), torch.ones(2, requires_grad=True))
+    x = torch.ones(2, requires_grad=True)
+    due, _ = alg.step(rng(), alg.init(x))
+    with around():
+        state, _ = alg.step(rng(), alg.init(x))
+    assert torch.equal(state.position, due.position)
+    assert not due.position.requires_grad
+    assert torch.equal(alg.step(rng(), state)[0].position, alg.step(rng(), due)[0].position)
+
+
+def test_repeat_tells_all_divergences():
+    f = lambda x: torch.where(x.abs().max() < 1.0, normal(x), torch.nan)
+    once, often = (run(rng(), repeat(hmc(f, 0.5, 1), times), torch.zeros(40, 2), 120 // times) for times in (1, 4))
+    assert often.divergences == once.info.is_divergent.reshape(40, 30, 4).any(2).sum() > 100

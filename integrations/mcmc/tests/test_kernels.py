@@ -276,6 +276,28 @@ def test_chains_of_models():
     assert abs(float((samples.positions["b"] - samples.positions["a"])[:, 10:].mean()) - 3) < 1
 
 
+def test_a_run_with_batches_goes_on_with_the_next():
+    """None is taken from the stream that no transition sees."""
+    alg = sgld(lambda x, centre: normal(x - centre), 0.1)
+    numbers = lambda: iter(torch.arange(24.0))
+    whole = run(rng(), alg, torch.zeros(2, 2), 12, batches=numbers(), thin=2).positions
+    generator, rest = rng(), numbers()
+    first = run(generator, alg, torch.zeros(2, 2), 5, batches=rest, thin=2)
+    second = run(generator, alg, first.state, 7, batches=rest, thin=2)
+    assert torch.equal(torch.cat((first.positions, second.positions), 1), whole)
+    assert next(rest, None) is None
+
+
+def test_bars(capsys):
+    state, params = window_adaptation(nuts, normal).run(rng(), torch.zeros(2, 3), 20, chains=True, progress=True)
+    assert "warm-up: 100%" in capsys.readouterr().err
+    run(rng(), nuts(normal, **params), state, 5, progress=True)
+    assert "10/10" in (shown := capsys.readouterr().err)
+    assert "divergences=" in shown
+    run(rng(), nuts(normal, **params), state, 5)
+    assert not capsys.readouterr().err
+
+
 def test_minibatches():
     """Langevin steps with batches find the posterior of a mean."""
     data = 2 + torch.randn(1000, generator=rng(), dtype=DTYPE)
@@ -359,8 +381,13 @@ def test_bad_parameters(alg, message):
 def test_bad_runs():
     with pytest.raises(ValueError, match="at least 1"):
         run(rng(), hmc(normal), torch.zeros(2, 2), 0)
-    with pytest.raises(ValueError, match="has one target for a whole tree"):
-        run(rng(), nuts(lambda x, b: normal(x)), torch.zeros(2, 2), 5, batches=[1])
+    for make in (nuts, hmc, rwm, lambda f: repeat(mala(f), 2)):
+        with pytest.raises(ValueError, match="begins with what the one before has evaluated, with its batch"):
+            run(rng(), make(lambda x, b: normal(x)), torch.zeros(2, 2), 5, batches=[1])
+    with pytest.raises(ValueError, match="a batch for all transitions, or batches="):
+        run(rng(), sgld(lambda x, b: normal(x)), torch.zeros(2, 2), 5, 1, batches=[1])
+    with pytest.raises(ValueError, match=r"num_samples is 3\.0: pass a whole number"):
+        run(rng(), hmc(normal), torch.zeros(2, 2), 3.0)
     with pytest.raises(ValueError, match="nothing in it"):
         run(rng(), sgld(lambda x, b: normal(x)), torch.zeros(2, 2), 5, batches=iter([1]))
     alg = gibbs(lambda p: normal(p["a"]) + normal(p["b"]), {"a": rwm(normal)})
@@ -397,3 +424,31 @@ def test_chains_of_models_have_the_slopes_of_each(flat):
     g = of_vector if flat else lambda w: f(rebuild(w))
     due = [torch.autograd.grad(g(w), w)[0] for w in rows.requires_grad_().unbind()]
     assert torch.allclose(slopes, torch.stack(due))
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # torch.compile asks for that of what it is called with
+@pytest.mark.parametrize("batched", [True, False])
+def test_a_compiled_density(batched):
+    """The draws are those without `torch.compile`, and weights that move compile nothing."""
+    centre = torch.zeros(3)
+    f = lambda x: -((x - centre) ** 2).sum(-1) / 2 - torch.cosh(x / 3).sum(-1)
+    compiled = torch.compile(f, backend="eager", dynamic=True)
+    draws = lambda f: run(rng(), nuts(f, 0.3, batched=batched), torch.zeros(6, 3), 4).positions
+    assert torch.allclose(draws(compiled), draws(f), atol=1e-5)
+    alg, generator = hmc(compiled, 0.3, batched=batched), rng()
+    state, _ = alg.step(generator, alg.init(torch.zeros(6, 3), chains=True))
+    for _ in range(3):
+        centre += 1
+        with torch.compiler.set_stance("fail_on_recompile"):
+            state, _ = alg.step(generator, state)
+        assert torch.allclose(state.logdensity, torch.stack([f(x) for x in state.position]), rtol=1e-4)
+
+
+def test_batches_of_a_loader_in_blocks():
+    """The batch is that of the transition, for every block: with two in turns, each other draw is around each."""
+    f = lambda p, centre: -50 * (p["a"] - centre) ** 2 - (p["b"] - p["a"]) ** 2 / 2
+    alg = gibbs(f, {"a": hmc(f, 0.0157, 10), "b": repeat(sgld(f, 0.1), 3)})  # a quarter of a period
+    start = {"a": torch.zeros(100), "b": torch.zeros(100)}
+    a = run(rng(), alg, start, 20, batches=[torch.tensor(0.0), torch.tensor(3.0)]).positions["a"]
+    assert abs(float(a[:, 10::2].mean())) < 0.1
+    assert abs(float(a[:, 11::2].mean()) - 3) < 0.1

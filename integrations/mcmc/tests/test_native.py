@@ -240,6 +240,45 @@ def test_single_precision_stays_single():
     assert evidence(samples.positions[:, -1].double()) > 1e-4
 
 
+def test_bars(capsys):
+    x = torch.zeros(2, 2, dtype=DTYPE)
+    state, params = window_adaptation(nuts, banana).run(rng(), x, 20, chains=True, progress=True)
+    assert "warm-up: 100%" in capsys.readouterr().err
+    run(rng(), nuts(banana, **params), state, 5, progress=True)
+    assert "10/10" in capsys.readouterr().err
+
+
+def test_metrics_that_fit_nothing():
+    for matrix, message in (
+        (torch.tensor([[1.0, 0.9], [0.0, 1.0]]), "not symmetric"),
+        (Diagonal(torch.ones(2, 2)), r"has the shape \(2, 2\); the position takes \(2,\), or \(4, 2\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            run(rng(), nuts(banana, 0.5, matrix), torch.zeros(4, 2, dtype=DTYPE), 3)
+
+
+@native
+def pole(q):
+    """Infinite beyond a wall."""
+    if abs(q[0]) < 1.0 and abs(q[1]) < 1.0:
+        return -(q @ q) / 2
+    return math.inf
+
+
+def test_no_chain_moves_into_a_pole():
+    x = run(rng(), nuts(pole, 0.9, route="native"), torch.zeros(8, 2, dtype=DTYPE), 40).positions
+    assert (x.abs() < 1.0).all()
+    assert (x != 0).any(2).double().mean() > 0.5
+
+
+def test_a_run_of_one_chain_goes_on():
+    alg = nuts(banana, 0.3)
+    state, _ = alg.step(rng(), alg.init(torch.zeros(2, dtype=DTYPE)))
+    samples = run(rng(1), alg, state, 3)
+    assert samples.route == "native"
+    assert torch.equal(samples.positions, run(rng(1), alg, state.position[None], 3).positions)
+
+
 def test_the_route_can_be_chosen():
     x = torch.zeros(2, 2, dtype=DTYPE)
     assert run(rng(), nuts(banana, 0.3, route="torch"), x, 2).route == "torch"

@@ -12,12 +12,18 @@ from torch import Generator, Tensor
 from tqdm import tqdm
 
 from ._hamiltonian import kinetic, leapfrog, momenta
-from ._kernel import Kernel, Numbers, Rows, State, Tuning, require_generator, shown, start
+from ._kernel import Kernel, Numbers, Rows, State, Tuning, require_generator, shown
 from ._metric import Dense, Diagonal, Metric
 from ._positions import Positions, Tree
 from ._target import LogDensity, Target
 
 __all__ = ["window_adaptation"]
+
+
+NO_STEP_SIZE = (
+    "no step size from 1e-18 to 1e18 is accepted as often as wanted at {}: is the density finite around it, and not "
+    "flat?"
+)
 
 
 def windows(num_steps: int) -> list[tuple[int, int]]:
@@ -95,15 +101,18 @@ class _Moments:
 
 
 class window_adaptation:
-    """Warm-up of `hmc` and `nuts`, in windows as Stan's.
+    """Warm-up of kernels with a mass matrix, in windows as Stan's.
 
     Arguments:
-        alg: the kernel's class.
+        alg: the kernel's class: `nuts`, `hmc` or `mala`.
         logdensity: of a position; a scalar, up to a constant.
         target_acceptance_rate: that the step size is chosen for.
         dense: learns all covariances, not just the variances.
         initial_step_size: from which a reasonable one is searched.
         params: the kernel's other parameters.
+
+    Raises:
+        TypeError, ValueError: it isn't such a kernel, or a parameter that warm-up finds is given.
 
     >>> from torchflux_mcmc import nuts
     >>> warmup = window_adaptation(nuts, lambda x: -(x**2).sum() / 2)
@@ -123,8 +132,12 @@ class window_adaptation:
         initial_step_size: float = 1.0,
         **params: Any,
     ) -> None:
+        if not isinstance(alg, type) or not issubclass(alg, Kernel) or not hasattr(alg, "inverse_mass_matrix"):
+            raise TypeError(f"alg is {alg!r}: pass the class of a kernel with a mass matrix, as nuts")
         if not 0 < target_acceptance_rate < 1:
             raise ValueError(f"target_acceptance_rate is {target_acceptance_rate}: it lies between 0 and 1")
+        if found := params.keys() & {"step_size", "inverse_mass_matrix"}:
+            raise ValueError(f"{sorted(found)} are found by warm-up; it begins at initial_step_size")
         self.alg, self.logdensity, self.params = alg, logdensity, params
         self.target, self.dense, self.initial_step_size = target_acceptance_rate, dense, initial_step_size
 
@@ -134,6 +147,8 @@ class window_adaptation:
     ) -> tuple[State, dict[str, Any]]:  # fmt: skip
         """Warms up: the state, and the parameters for the kernel; of every chain its own, with `chains=True`."""
         require_generator(generator)
+        if num_steps < 1:
+            raise ValueError(f"num_steps is {num_steps}: warm-up takes at least one, best some hundreds")
         layout = Positions(position, chains)
         kernel = self.alg(self.logdensity, step_size=self.initial_step_size, **self.params)  # type: ignore[call-arg]
         if native := kernel.native(self.logdensity, layout, batch):
@@ -142,8 +157,7 @@ class window_adaptation:
             rows, tuning = native.warm_up(generator, rows, first, windows(num_steps), num_steps, self.target, progress)
         else:
             target = Target(self.logdensity, layout, kernel.together, batch)
-            target.require_all_parts()
-            rows = start(target, layout.rows(position))
+            rows = kernel.started(target, position)
             warmup = _Warmup(self, kernel, target, rows, num_steps, generator)
             with tqdm(total=num_steps * len(rows.q), disable=not progress, unit="draw", desc="warm-up") as bar:
                 warmup.go(bar)
@@ -177,14 +191,14 @@ class _Warmup:
             p = momenta(rows.q, metric, self.generator)
             after, p1 = leapfrog(target, rows, p, step, metric)
             gain = kinetic(p1, metric) - after.logdensity - kinetic(p, metric) + rows.logdensity
-            towards = np.where(-np.where(np.isnan(gain), np.inf, gain) > np.log(self.options.target), 1.0, -1.0)
+            towards = np.where(-np.where(gain > -np.inf, gain, np.inf) > np.log(self.options.target), 1.0, -1.0)
             waiting = waiting & ((direction == 0) | (towards == direction))
             if not waiting.any():
                 return size
             direction = np.where(waiting, towards, direction)
             size = np.where(waiting, size * 2.0**direction, size)
         where = rows.q[torch.as_tensor(waiting)][0]
-        raise ValueError(f"no step size from 1e-18 to 1e18 is accepted at {where}: is the density finite around it?")
+        raise ValueError(NO_STEP_SIZE.format(where))
 
     def go(self, bar: Any) -> None:
         """All transitions of all chains."""

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Generator, Tensor
 
-from ._kernel import Info, Kernel, Rows, Tuning, start, together
+from ._kernel import Info, Kernel, Rows, Tuning, require_count, start, together
 from ._lockstep import Lockstep
 from ._positions import Tree, sampled
 from ._target import LogDensity, Target
@@ -58,6 +58,7 @@ class gibbs(Lockstep):
     Source: Geman & Geman (1984), doi:10.1109/TPAMI.1984.4767596.
     """
 
+    begins_anew: ClassVar[bool] = True
     logdensity: LogDensity
     blocks: Mapping[Any, Kernel | Conditional]
     batched: bool = False
@@ -72,6 +73,16 @@ class gibbs(Lockstep):
     def differentiates(self) -> bool:  # type: ignore[override]
         """Whether one of the blocks' kernels does."""
         return any(isinstance(kernel, Kernel) and kernel.differentiates for kernel in self.blocks.values())
+
+    @property
+    def needs_all_parts(self) -> bool:
+        """Whether one of the blocks' kernels does."""
+        return any(isinstance(kernel, Kernel) and kernel.needs_all_parts for kernel in self.blocks.values())
+
+    @property
+    def lockstep(self) -> bool:  # type: ignore[override]
+        """Whether all of the blocks' kernels are."""
+        return all(kernel.lockstep for kernel in self.blocks.values() if isinstance(kernel, Kernel))
 
     def move(self, generator: Generator, target: Target, rows: Rows, tuning: Tuning) -> tuple[Rows, Info]:
         """Every block of every chain."""
@@ -150,8 +161,7 @@ class repeat(Lockstep):
     times: int
 
     def __post_init__(self) -> None:
-        if self.times < 1:
-            raise ValueError(f"repeat(..., {self.times}): a transition is made at least once")
+        require_count("times", self.times)
 
     @property
     def logdensity(self) -> LogDensity:  # type: ignore[override]
@@ -164,6 +174,21 @@ class repeat(Lockstep):
         return self.kernel.differentiates
 
     @property
+    def needs_all_parts(self) -> bool:
+        """Whether the kernel does."""
+        return self.kernel.needs_all_parts
+
+    @property
+    def lockstep(self) -> bool:  # type: ignore[override]
+        """Whether the kernel is."""
+        return self.kernel.lockstep
+
+    @property
+    def begins_anew(self) -> bool:  # type: ignore[override]
+        """Whether the kernel does."""
+        return self.kernel.begins_anew
+
+    @property
     def together(self) -> bool:
         """Whether the log density takes all chains at once."""
         return self.kernel.together
@@ -173,9 +198,9 @@ class repeat(Lockstep):
         return self.kernel.tuning(rows)
 
     def move(self, generator: Generator, target: Target, rows: Rows, tuning: Tuning) -> tuple[Rows, Info]:
-        """The transitions of every chain; the info is that of the last, but for the evaluations, which are all."""
-        steps = np.zeros(len(rows.q), np.int64)
+        """The transitions of every chain; the info is the last one's, with all divergences and evaluations."""
+        steps, divergent = np.zeros(len(rows.q), np.int64), np.zeros(len(rows.q), bool)
         for _ in range(self.times):
             rows, info = together(self.kernel.begin(target, rows, tuning), generator)
-            steps = steps + info.num_integration_steps
-        return rows, info._replace(num_integration_steps=steps)
+            steps, divergent = steps + info.num_integration_steps, divergent | info.is_divergent
+        return rows, info._replace(num_integration_steps=steps, is_divergent=divergent)

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor
 
-from ._kernel import Info, Mask, Numbers, Rows, Tuning, uniform
+from ._kernel import Info, Mask, Numbers, Rows, Tuning, require_count, uniform
 from ._lockstep import Lockstep
 from ._metric import Metric
 from ._target import LogDensity, Target
@@ -71,6 +71,9 @@ class hmc(Lockstep):
     batched: bool = False
     divergence_threshold: float = DIVERGENCE
 
+    def __post_init__(self) -> None:
+        require_count("num_integration_steps", self.num_integration_steps)
+
     def move(self, generator: Generator, target: Target, rows: Rows, tuning: Tuning) -> tuple[Rows, Info]:
         """A trajectory of every chain, and whether its end is accepted."""
         metric = tuning.metric
@@ -81,7 +84,7 @@ class hmc(Lockstep):
         for made in range(int(steps.max())):
             end, p = self._further(steps > made, (end, p), leapfrog(target, end, p, step, metric))
         after = kinetic(p, metric) - end.logdensity
-        gain = np.where(np.isnan(after), np.inf, after - before)
+        gain = np.where(after > -np.inf, after - before, np.inf)  # neither to NaN nor into a pole
         rate = np.exp(-np.maximum(gain, 0.0))
         accepted = uniform(len(rate), generator) < rate
         info = Info(rate, gain > self.divergence_threshold, np.where(accepted, after, before), steps)

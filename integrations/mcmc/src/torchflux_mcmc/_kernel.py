@@ -1,5 +1,6 @@
 """What every sampler is: `init` and `step`, for one chain or for many."""
 
+import math
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -10,14 +11,14 @@ from torch import Generator, Tensor
 
 from ._metric import Metric, metric
 from ._positions import Positions, Tree
-from ._target import LogDensity, Target
+from ._target import NOISE, LogDensity, Target
 
 if TYPE_CHECKING:
     from ._native_chains import NativeChains
 
 __all__ = [
-    "Info", "Kernel", "Mask", "Numbers", "Rows", "State", "Transitions", "Tuning", "finite", "require_generator",
-    "shown", "start", "together", "uniform",
+    "Info", "Kernel", "Mask", "Numbers", "Rows", "State", "Transitions", "Tuning", "finite", "require_count",
+    "require_generator", "shown", "start", "together", "uniform",
 ]  # fmt: skip
 
 Numbers = NDArray[np.float64]
@@ -110,12 +111,16 @@ class Kernel(ABC):
     """A sampler: `state = alg.init(position)`, then `state, info = alg.step(generator, state)`.
 
     A step begins with the log density of where the state is, so that it may be another one than in the step before:
-    weights have moved, or `step(generator, state, batch)` hands on another batch.
+    weights have moved, or `step(generator, state, batch)` hands on another batch. No gradient flows through a step.
     """
 
     logdensity: LogDensity
     differentiates: ClassVar[bool] = True
     """Whether it needs the gradient of the log density."""
+    lockstep: ClassVar[bool] = False
+    """Whether each evaluation of the log density is of all chains."""
+    begins_anew: ClassVar[bool] = False
+    """Whether a transition evaluates the log density where it begins, so that `run` may hand on another batch."""
 
     @property
     def needs_all_parts(self) -> bool:
@@ -137,9 +142,7 @@ class Kernel(ABC):
         if native := self.native(self.logdensity, positions, batch):
             return shown(positions, native.start(positions.rows(position)))
         target = Target(self.logdensity, positions, self.together, batch)
-        if self.needs_all_parts:
-            target.require_all_parts()
-        return shown(positions, start(target, positions.rows(position), self.differentiates), self.differentiates)
+        return shown(positions, self.started(target, position), self.differentiates)
 
     def step(
         self, generator: Generator, state: State, *batch: Any, logdensity: LogDensity | None = None
@@ -166,6 +169,18 @@ class Kernel(ABC):
         infos = (torch.as_tensor(x if positions.chains else x[0], device=device) for x in info)
         return shown(positions, rows, self.differentiates), Info(*infos)
 
+    def started(self, target: Target, position: Tree) -> Rows:
+        """The chains where they begin; the log density has to be one that can be sampled."""
+        before = torch.get_rng_state()
+        if self.needs_all_parts:
+            target.require_all_parts()
+        rows = start(target, target.positions.rows(position), self.differentiates)
+        if not self.lockstep:
+            target.require_any_number(rows.q)
+        if not torch.equal(torch.get_rng_state(), before):
+            raise ValueError(f"the log density draws random numbers: {NOISE}")
+        return rows
+
     def native(self, logdensity: LogDensity, positions: Positions, batch: tuple[Any, ...]) -> "NativeChains | None":
         """Its chains as compiled programs; `None`: PyTorch takes the steps."""
         return None
@@ -188,6 +203,13 @@ def require_generator(generator: Any) -> None:
     """Refuses a seed, a key, or anything else that is not a generator."""
     if not isinstance(generator, Generator):
         raise TypeError(f"generator is {generator!r}: pass a torch.Generator, as torch.Generator().manual_seed(0)")
+
+
+def require_count(name: str, number: Any, largest: float = math.inf) -> None:
+    """Refuses what isn't a positive whole number."""
+    if not isinstance(number, int | np.integer) or not 1 <= number <= largest:
+        most = "" if math.isinf(largest) else f", at most {largest}"
+        raise ValueError(f"{name} is {number!r}: pass a whole number, at least 1{most}")
 
 
 def start(target: Target, q: Tensor, differentiates: bool = True) -> Rows:

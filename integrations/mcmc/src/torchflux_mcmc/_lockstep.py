@@ -1,6 +1,7 @@
 """Kernels whose transitions take all chains the same number of evaluations."""
 
 from abc import abstractmethod
+from typing import ClassVar
 
 import numpy as np
 from torch import Generator
@@ -32,6 +33,8 @@ class _Moves(Transitions):
 
 class Lockstep(Kernel):
     """A kernel that is one function: `move`."""
+
+    lockstep: ClassVar[bool] = True
 
     @abstractmethod
     def move(self, generator: Generator, target: Target, rows: Rows, tuning: Tuning) -> tuple[Rows, Info]:

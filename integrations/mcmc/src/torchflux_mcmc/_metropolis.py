@@ -19,7 +19,7 @@ def _at(target: Target, q: Tensor) -> Rows:
     """The chains at these positions; no gradient is known there."""
     with torch.no_grad():
         value = target.value(q).double().cpu().numpy()
-    return Rows(q, np.where(np.isnan(value), -np.inf, value), torch.zeros_like(q))
+    return Rows(q, np.where(np.isfinite(value), value, -np.inf), torch.zeros_like(q))  # no move into a pole
 
 
 def _normal(q: Tensor, generator: Generator) -> Tensor:
@@ -108,7 +108,8 @@ class elliptical_slice(Lockstep):
             proposed = _at(target, mean + here * θ.cos() + across * θ.sin())
             steps = steps + waiting
             hit = waiting & (proposed.logdensity > level)
-            rows, waiting = rows.where(hit, proposed), waiting & ~hit
             low, high = np.where(angle < 0, angle, low), np.where(angle < 0, high, angle)
+            nothing_left = high - low < 1e-12  # rounding took it out of its own slice: it stays
+            rows, waiting = rows.where(hit, proposed), waiting & ~hit & ~nothing_left
             angle = np.where(waiting, low + (high - low) * uniform(chains, generator), angle)
         return rows, Info(np.ones(chains), np.zeros(chains, bool), -rows.logdensity, steps)

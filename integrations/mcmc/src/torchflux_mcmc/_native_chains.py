@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Generator, Tensor
 from tqdm import tqdm
 
+from ._adaptation import NO_STEP_SIZE
 from ._kernel import Info, Rows, Tuning, finite
 from ._metric import Dense, Diagonal, Metric
 from ._native_program import NativeProgram
@@ -34,7 +35,7 @@ class NativeChains:
 
     def __init__(self, program: NativeProgram, data: list[Any], chains: bool, limit: int, threshold: float) -> None:
         self.program, self.data, self.chains = program, data, chains
-        self.limit, self.threshold = max(limit, 1), threshold
+        self.limit, self.threshold = limit, threshold
 
     def start(self, q: Tensor) -> Rows:
         """The chains at these positions; the log density has to depend on every coordinate."""
@@ -82,14 +83,12 @@ class NativeChains:
         Raises:
             ValueError: no step size is accepted.
         """
-        seeds = _seeds(generator, max(num_steps, 1), len(rows.q))
+        seeds = _seeds(generator, num_steps, len(rows.q))
         bar = tqdm(total=seeds.size, disable=not progress, unit="draw", desc="warm-up")
         rows, _, _, tuning = self._go(rows, tuning, seeds, windows, wanted, bar=bar)
         if not tuning.step_size.all():
             where = rows.q[torch.as_tensor(tuning.step_size == 0)][0]
-            raise ValueError(
-                f"no step size from 1e-18 to 1e18 is accepted at {where}: is the density finite around it?"
-            )
+            raise ValueError(NO_STEP_SIZE.format(where))
         return rows, tuning
 
     def _go(

@@ -106,12 +106,12 @@ def kick(n, end, step, matrix, gradient):  # type: ignore[no-untyped-def]
 
 @jit
 def energy_of(n, end, value):  # type: ignore[no-untyped-def]
-    """The energy of an end where the log density is `value`; NaN counts as inf."""
+    """The energy of an end where the log density is `value`; NaN counts as inf, and so does -inf, a pole."""
     kinetic = 0.0
     for i in range(n):
         kinetic += np.float64(end[P, i]) * end[V, i]
     energy = kinetic / 2 - value
-    return math.inf if math.isnan(energy) else energy
+    return energy if energy > -math.inf else math.inf
 
 
 @jit

@@ -16,7 +16,7 @@ import torch
 from torch import Generator, Tensor
 
 from ._hamiltonian import DIVERGENCE, kinetic, leapfrog, momenta
-from ._kernel import Info, Kernel, Mask, Rows, Transitions, Tuning, uniform
+from ._kernel import Info, Kernel, Mask, Rows, Transitions, Tuning, require_count, uniform
 from ._metric import Metric
 from ._native_chains import NativeChains
 from ._native_route import native_chains
@@ -37,11 +37,12 @@ class nuts(Kernel):
         logdensity: of a position; a scalar, up to a constant.
         step_size: of the leapfrog integrator; a number, or one for each chain.
         inverse_mass_matrix: best the target's covariance; a vector (its diagonal), a matrix, `Diagonal` or `Dense`.
-        max_num_doublings: at most 2^this leapfrog steps are made in a transition.
+        max_num_doublings: at most 2^this leapfrog steps are made in a transition; 1 to 16.
         batched: the log density takes all chains' positions at once and returns one number for each.
         divergence_threshold: the gain of energy at which a trajectory counts as divergent.
         route: "native" is machine code, trees, warm-up and all, for a log density of a vector that `@native` of
-            `torchflux_zygote` decorates; "auto" takes it where it can, "torch" never.
+            `torchflux_zygote` decorates; "auto" takes it where it can, "torch" never. Numbers that the density captures
+            are compiled in: what moves is a batch, or an array that it captures.
 
     >>> alg = nuts(lambda x: -(x**2).sum() / 2, step_size=0.5)
     >>> state, info = alg.step(torch.Generator().manual_seed(0), alg.init(torch.zeros(3)))
@@ -58,6 +59,9 @@ class nuts(Kernel):
     batched: bool = False
     divergence_threshold: float = DIVERGENCE
     route: str = "auto"
+
+    def __post_init__(self) -> None:
+        require_count("max_num_doublings", self.max_num_doublings, LARGEST)
 
     def native(self, logdensity: LogDensity, positions: Positions, batch: tuple[Any, ...]) -> NativeChains | None:
         """Its chains as compiled programs."""
@@ -95,7 +99,7 @@ class _Trees(Transitions):
         self.left = self.right = self.now = _End(rows, zeros)
         self.sum = self.subtree_sum = zeros
         self.drawn = rows
-        self.kept_p = rows.q.new_zeros(chains, max(kernel.max_num_doublings, 1), n)
+        self.kept_p = rows.q.new_zeros(chains, kernel.max_num_doublings, n)
         self.kept_sum = torch.zeros_like(self.kept_p)
         self.energy, self.energy_rows, self.energy_drawn, self.accepted = (np.zeros(chains) for _ in range(4))
         self.weight, self.subtree_weight = np.zeros(chains), np.full(chains, -np.inf)
@@ -131,7 +135,7 @@ class _Trees(Transitions):
         rows, p = leapfrog(self.target, rows, self.now.p, step[:, None], metric)
         self.now = _End(rows, p)
         energy = kinetic(p, metric) - rows.logdensity
-        gain = np.where(np.isnan(energy), np.inf, energy - self.energy)
+        gain = np.where(energy > -np.inf, energy - self.energy, np.inf)  # neither to NaN nor into a pole
         divergent = gain > self.kernel.divergence_threshold
         self.steps = self.steps + 1
         self.accepted = self.accepted + np.exp(-np.maximum(gain, 0.0))

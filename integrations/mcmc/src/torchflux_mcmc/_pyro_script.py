@@ -201,7 +201,7 @@ class MCMC:
             kind, logdensity, target_acceptance_rate=self.kernel.target_accept_prob, dense=self.kernel.full_mass,
             initial_step_size=self.kernel.step_size, **options,
         )  # fmt: skip
-        state, params = warmup.run(generator, start, self.warmup_steps, chains=True, progress=self.progress)
+        state, params = warmup.run(generator, start, max(self.warmup_steps, 1), chains=True, progress=self.progress)
         return state, kind(logdensity, **params, **options)  # type: ignore[call-arg]
 
     @property

@@ -11,8 +11,7 @@ from tqdm import tqdm
 
 from torchflux import fmap
 
-from ._kernel import Info, Kernel, Rows, State, Transitions, require_generator, shown, start
-from ._lockstep import Lockstep
+from ._kernel import Info, Kernel, Rows, State, Transitions, require_count, require_generator, shown
 from ._positions import Positions, Tree
 from ._target import Target
 
@@ -60,7 +59,8 @@ def run(
         num_samples: how many draws each chain gives.
         batch: whatever else the log density takes.
         thin: the transitions from one draw to the next.
-        batches: the log density's batches, one for each transition; a data loader is begun again when it ends.
+        batches: the log density's batches, one for each transition of `sgld`, `sghmc`, or `gibbs`; a data loader is
+            begun again when it ends.
         progress: shows a bar.
 
     Raises:
@@ -75,8 +75,15 @@ def run(
     require_generator(generator)
     if not isinstance(alg, Kernel):
         raise TypeError(f"alg is {alg!r}: pass a kernel, as nuts(logdensity)")
-    if num_samples < 1 or thin < 1:
-        raise ValueError(f"num_samples is {num_samples} and thin {thin}: both are at least 1")
+    require_count("num_samples", num_samples)
+    require_count("thin", thin)
+    if batches is not None and not alg.begins_anew:
+        raise ValueError(
+            f"a transition of {type(alg).__name__} begins with what the one before has evaluated, with its batch: "
+            "batches= is for sgld and sghmc; `step(generator, state, batch)` takes a batch with any kernel"
+        )
+    if batches is not None and batch:
+        raise ValueError("pass a batch for all transitions, or batches=")
     first = positions.position if isinstance(positions, State) else positions
     if isinstance(positions, State) and not positions.logdensity.dim():
         first = fmap(lambda x: x.detach()[None], first)
@@ -87,16 +94,12 @@ def run(
         return Samples(layout.tree(draws, *draws.shape[:2]), info, shown(layout, rows), "native")
     stream = _repeated(batches) if batches is not None else None
     target = Target(alg.logdensity, layout, alg.together, (next(stream),) if stream else batch)
-    if alg.needs_all_parts:
-        target.require_all_parts()
-    rows = start(target, layout.rows(first), alg.differentiates)
-    if stream and not isinstance(alg, Lockstep):
-        raise ValueError(f"{type(alg).__name__} has one target for a whole tree: batches= is for sgld and sghmc")
+    rows = alg.started(target, first)
     collected = _Collected(rows, num_samples, thin)
     transitions = alg.begin(target, rows, alg.tuning(rows))
     with tqdm(total=num_samples * len(rows.q), disable=not progress, unit="draw") as bar:
         for _ in collected.all(transitions, generator):
-            if stream:
+            if stream and collected.total < bar.total:
                 target.batch = (next(stream),)
             bar.update(collected.total - bar.n)
             bar.set_postfix(divergences=int(collected.info.is_divergent.sum()), refresh=False)

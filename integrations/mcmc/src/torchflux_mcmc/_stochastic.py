@@ -8,7 +8,7 @@ import torch
 from torch import Generator, Tensor
 
 from ._hamiltonian import momenta
-from ._kernel import Info, Rows, Tuning
+from ._kernel import Info, Rows, Tuning, require_count
 from ._lockstep import Lockstep
 from ._target import LogDensity, Target
 
@@ -68,10 +68,15 @@ class sgld(Lockstep):
     """
 
     differentiates: ClassVar[bool] = False  # but where a step begins, with its batch
+    begins_anew: ClassVar[bool] = True
     logdensity: LogDensity
     step_size: Any = 1e-3
     temperature: float = 1.0
     batched: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.temperature >= 0:
+            raise ValueError(f"temperature is {self.temperature}: it isn't negative")
 
     @property
     def needs_all_parts(self) -> bool:
@@ -110,6 +115,7 @@ class sghmc(Lockstep):
     """
 
     differentiates: ClassVar[bool] = False
+    begins_anew: ClassVar[bool] = True
     logdensity: LogDensity
     step_size: Any = 1e-3
     num_integration_steps: int = 10
@@ -118,6 +124,7 @@ class sghmc(Lockstep):
     batched: bool = False
 
     def __post_init__(self) -> None:
+        require_count("num_integration_steps", self.num_integration_steps)
         if not 0.0 <= self.noise < self.friction <= 1.0:
             raise ValueError(f"sghmc takes 0 <= noise < friction <= 1, not {self.noise} and {self.friction}")
 

@@ -43,6 +43,7 @@ def named(samples: Samples) -> dict[str, Any]:
 def summary(samples: Samples) -> Summary:
     """Means, deviations and quantiles, with effective sample sizes and R-hat, and warnings where these are bad.
 
+    >>> import torch
     >>> from torchflux_mcmc import hmc, run
     >>> alg = hmc(lambda x: -(x**2).sum() / 2, step_size=0.5)
     >>> table = summary(run(torch.Generator().manual_seed(0), alg, torch.zeros(4, 2), 500))
