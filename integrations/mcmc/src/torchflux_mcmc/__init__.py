@@ -9,6 +9,7 @@ from ._metric import Dense, Diagonal
 from ._metropolis import *
 from ._native_route import *
 from ._nuts import *
+from ._optimiser import *
 from ._run import *
 from ._stochastic import *
 from ._summary import Summary, plot_rank, plot_trace, summary, to_arviz
