@@ -669,6 +669,35 @@ def test_calls_of_functions_that_call_themselves():
             native(g).source(0.5)
 
 
+def product(pair):
+    if len(pair) != 2:
+        raise ValueError("two numbers")
+    return pair[0] * pair[1]
+
+
+def test_a_call_that_is_sure_to_raise():
+    """The tuple's length is known while the program is read, and so is that nothing follows."""
+
+    def branched(x, n):
+        if n > 3:
+            y = product((x, x, x))
+        else:
+            y = product((x, x))
+        return y * 2.0
+
+    def caught(x):
+        try:
+            y = product((x, x, x))
+        except ValueError:
+            y = x * 3.0
+        return y
+
+    check(branched, 2.0, 1)
+    check(caught, 2.0)
+    raises(ValueError, lambda x: product((x, x, x)), 2.0)
+    raises(ValueError, branched, 2.0, 5)
+
+
 def test_a_try_without_anything_to_catch_costs_nothing():
     def f(x, n):
         try:

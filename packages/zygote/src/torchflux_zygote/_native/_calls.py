@@ -167,8 +167,9 @@ class Calling(Looping):
             *body, last = definition.body
             self.execute(body)
             assert isinstance(last, ast.Return | ast.Raise), ast.dump(last)
-            if isinstance(last, ast.Raise):
+            if isinstance(last, ast.Raise) and not self.dead:
                 self.exec_Raise(last)
+            if self.dead or isinstance(last, ast.Raise):
                 return Static(None)
             self.node = last
             return self.eval(last.value) if last.value is not None else Static(None)
