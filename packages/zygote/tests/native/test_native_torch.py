@@ -374,6 +374,26 @@ def test_parameters_and_modules():
     same(found, (4.0 * A * A).sum() * X)
 
 
+@pytest.mark.parametrize("captured", [True, False])
+@pytest.mark.parametrize("pair", [True, False])
+def test_a_numpy_array_that_is_changed_does_not_reach_the_gradient(captured, pair):
+    """Captured or an argument; of one number, whose gradient is taken at once, and of two; once and recorded."""
+    a = np.array([1.0, 2.0])
+    if captured:
+        f = native((lambda x: ((a * x * x).sum(), 1.0 * x[0])) if pair else (lambda x: (a * x * x).sum()))
+    else:
+        f = native((lambda x, b: ((b * x * x).sum(), 1.0 * x[0])) if pair else (lambda x, b: (b * x * x).sum()))
+    for recorded in (False, True):
+        a[:] = 1.0, 2.0
+        x = torch.ones(2, requires_grad=True)
+        y = f(x) if captured else f(x, a)
+        y = y[0] if pair else y
+        (slope,) = torch.autograd.grad(y, x, create_graph=True) if recorded else (y,)
+        a[:] = 100.0
+        (found,) = torch.autograd.grad(slope.sum(), x)
+        assert found.tolist() == [2.0, 4.0]
+
+
 def test_an_argument_that_is_changed_is_refused():
     """Backward would see other contents than those of the call."""
 

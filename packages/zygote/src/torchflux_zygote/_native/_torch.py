@@ -196,7 +196,7 @@ class _Call(torch.autograd.Function):
         ctx.operation, *values = inputs
         ctx.save_for_backward(*(x for x in values if isinstance(x, Tensor)))
         ctx.save_for_forward(*(x for x in values if isinstance(x, Tensor)))
-        ctx.others = [None if isinstance(x, Tensor) else x for x in values]
+        ctx.others = _others(values)
         ctx.mark_non_differentiable(*(y for k, y in enumerate(output) if k not in ctx.operation.floats))
         ctx.set_materialize_grads(True)
 
@@ -251,7 +251,7 @@ class _Slope(torch.autograd.Function):
         """The value, with the gradient kept."""
         y, ctx.slopes = operation.value_and_gradient([plain(x) for x in values])
         ctx.operation = operation
-        ctx.others = [None if isinstance(x, Tensor) else x for x in values]
+        ctx.others = _others(values)
         ctx.save_for_backward(*(x for x in values if isinstance(x, Tensor)))
         return as_tensor(y, operation.results[0])
 
@@ -267,6 +267,11 @@ class _Slope(torch.autograd.Function):
                 grad = torch.from_numpy(slope) * cotangent if isinstance(slope, np.ndarray) else cotangent * slope
                 grads[k + 1] = grad
         return tuple(grads)
+
+
+def _others(values: Any) -> list[Any]:
+    """What isn't a tensor, for the derivatives: arrays as they are now, since NumPy doesn't tell when they change."""
+    return [None if isinstance(x, Tensor) else x.copy() if isinstance(x, np.ndarray) else x for x in values]
 
 
 def _like(x: Tensor, grad: Tensor) -> Tensor:
