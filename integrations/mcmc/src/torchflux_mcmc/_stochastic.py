@@ -46,8 +46,20 @@ def _informed(rows: Rows, steps: int) -> Info:
     return Info(np.ones(chains), lost, -rows.logdensity, np.full(chains, steps))
 
 
+class _Minibatched(Lockstep):
+    """A kernel of a log density that each step has anew, with its batch: there it is differentiated."""
+
+    differentiates: ClassVar[bool] = False
+    begins_anew: ClassVar[bool] = True
+
+    @property
+    def needs_all_parts(self) -> bool:
+        """A part without a density would wander off."""
+        return True
+
+
 @dataclass(frozen=True, eq=False)
-class sgld(Lockstep):
+class sgld(_Minibatched):
     """Stochastic gradient Langevin dynamics: `q + ε ∇ + √(2ε) z`, without acceptance.
 
     The state's log density is that of the batch where the step began.
@@ -67,8 +79,6 @@ class sgld(Lockstep):
     Source: Welling & Teh (2011), Bayesian learning via stochastic gradient Langevin dynamics, ICML.
     """
 
-    differentiates: ClassVar[bool] = False  # but where a step begins, with its batch
-    begins_anew: ClassVar[bool] = True
     logdensity: LogDensity
     step_size: Any = 1e-3
     temperature: float = 1.0
@@ -77,11 +87,6 @@ class sgld(Lockstep):
     def __post_init__(self) -> None:
         if not self.temperature >= 0:
             raise ValueError(f"temperature is {self.temperature}: it isn't negative")
-
-    @property
-    def needs_all_parts(self) -> bool:
-        """A part without a density would wander off."""
-        return True
 
     def move(self, generator: Generator, target: Target, rows: Rows, tuning: Tuning) -> tuple[Rows, Info]:
         """A step of every chain."""
@@ -95,7 +100,7 @@ class sgld(Lockstep):
 
 
 @dataclass(frozen=True, eq=False)
-class sghmc(Lockstep):
+class sghmc(_Minibatched):
     """Stochastic gradient Hamiltonian Monte Carlo: short trajectories with friction, without acceptance.
 
     Arguments:
@@ -114,8 +119,6 @@ class sghmc(Lockstep):
     Source: Chen, Fox & Guestrin (2014), arXiv:1402.4102, eq. 15.
     """
 
-    differentiates: ClassVar[bool] = False
-    begins_anew: ClassVar[bool] = True
     logdensity: LogDensity
     step_size: Any = 1e-3
     num_integration_steps: int = 10
@@ -127,11 +130,6 @@ class sghmc(Lockstep):
         require_count("num_integration_steps", self.num_integration_steps)
         if not 0.0 <= self.noise < self.friction <= 1.0:
             raise ValueError(f"sghmc takes 0 <= noise < friction <= 1, not {self.noise} and {self.friction}")
-
-    @property
-    def needs_all_parts(self) -> bool:
-        """A part without a density would wander off."""
-        return True
 
     def move(self, generator: Generator, target: Target, rows: Rows, tuning: Tuning) -> tuple[Rows, Info]:
         """A trajectory of every chain."""
