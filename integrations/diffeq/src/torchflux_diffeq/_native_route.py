@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ._adjoint import Adjoint, Discrete
+from ._arguments import times_of
 from ._controller import PID, Fixed
 from ._lanes import transformed
 from ._march import Method
@@ -93,9 +94,7 @@ def _times(ts: Any, y0: Tensor) -> Tensor:
     """The times as a tensor, checked where a native program doesn't."""
     if isinstance(ts, Tensor) and ts.dtype == y0.dtype and ts.is_cpu and ts.dim() == 1 and ts.shape[0] > 1:
         return ts
-    from ._solve import _times
-
-    return _times(ts, y0)
+    return times_of(ts, y0)
 
 
 def _job(f: Any, y0: Tensor, times: Tensor, args: Any, method: Method, batched: bool, any_size: bool = True) -> Job:

@@ -9,7 +9,7 @@ from torch import Tensor
 from ._march import Method, Status
 from ._native_march import REFUSED
 from ._native_operation import Job
-from ._solution import MESSAGES, Solution, Stats
+from ._solution import MESSAGES, Solution, Stats, message
 
 __all__ = ["native_solution"]
 
@@ -38,11 +38,11 @@ def native_solution(job: Job, times: Tensor, ys: Tensor, end: Tensor, method: Me
     """The solution; `None` if there are samples that were refused."""
     counts = job.counts if batched else job.counts[0]
     status: Any = counts[:, 0].copy() if batched else int(counts[0])
-    message = _SOLVED
+    said = _SOLVED
     if status.any() if batched else status:
         if (job.status == REFUSED).any():
             return None
-        message = _message(job, job.sign, batched)
+        said = message(job, job.sign, batched)
     last, program = job.sign * (job.last if batched else job.last[0]), job.program
     started = 2 if method.dt0 is None and program.adaptive else 1
     found = NativeSolution.__new__(NativeSolution)
@@ -50,7 +50,7 @@ def native_solution(job: Job, times: Tensor, ys: Tensor, end: Tensor, method: Me
         ts=times,
         ys=ys,
         status=torch.from_numpy(status) if batched else Status(status),
-        message=message,
+        message=said,
         y=end,
         route="native",
         numbers=(counts.T[1:3].copy(), last, started, program.tableau.stages - 1),
@@ -59,10 +59,3 @@ def native_solution(job: Job, times: Tensor, ys: Tensor, end: Tensor, method: Me
 
 
 _SOLVED = MESSAGES[Status.SUCCESS]
-
-
-def _message(job: Job, sign: int, batched: bool) -> str:
-    """How it ended, in words."""
-    from ._solve import _message
-
-    return _message(job, sign, batched)  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ from scipy.optimize import brentq
 from torch import Tensor
 
 from ._adjoint import Task
+from ._arguments import check_state
 from ._backsolve import Back, Backsolve, Backsolved
 from ._captures import Noted, independent
 from ._controller import Fixed
@@ -22,7 +23,6 @@ from ._march import Method
 from ._methods import Euler, Heun, Midpoint, _tableau
 from ._odeint_options import refuse_rest
 from ._runge_kutta import ExplicitRungeKutta
-from ._solve import _check_state
 from ._solver import Slope, Step
 from ._stops import Jumps
 
@@ -191,7 +191,7 @@ class Grid:
 
 def _rows(f: Callable[..., Tree], y0: Tree, t: Tensor) -> tuple[Field, Tensor, Tensor]:
     """The problem, its first state and its times, which run forward."""
-    _check_state(y0, False)
+    check_state(y0, False)
     problem = Field(f, y0, None, False, bool(t[1] < t[0]))
     y = problem.ravel(y0, 1)
     return problem, y, problem.sign * t.to(y.real if y.is_complex() else y)

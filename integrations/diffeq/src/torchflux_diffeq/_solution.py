@@ -1,14 +1,16 @@
 """What `solve` returns."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ._dense import Dense, Steps
 from ._march import Status
 
-__all__ = ["Solution", "SolveError", "Stats"]
+__all__ = ["MESSAGES", "Solution", "SolveError", "Stats", "message"]
 
 MESSAGES = {
     Status.SUCCESS: "solved",
@@ -112,3 +114,33 @@ class Solution:
         if self.dense is None:
             raise ValueError("the solution has no dense output: pass saveat=SaveAt(dense=True) to solve")
         return self.dense
+
+
+class Ended(Protocol):
+    """How samples have ended: statuses, times and numbers of steps, shape (samples,) each."""
+
+    @property
+    def status(self) -> NDArray[np.int64]:
+        """How."""
+
+    @property
+    def t(self) -> NDArray[np.float64]:
+        """Where, in time that runs forward."""
+
+    @property
+    def steps(self) -> NDArray[np.int64]:
+        """After how many."""
+
+
+def message(found: Ended, sign: int, batched: bool) -> str:
+    """How it ended, in words."""
+    if not found.status.any():
+        return MESSAGES[Status.SUCCESS]
+    failed = found.status.nonzero()[0].tolist()
+    lines = []
+    for status in sorted({int(found.status[i]) for i in failed}):
+        rows = [i for i in failed if int(found.status[i]) == status]
+        t = float(found.t[rows[0]]) * sign
+        who = f"samples {', '.join(map(str, rows[:8]))}{', ...' if len(rows) > 8 else ''}: " if batched else ""
+        lines.append(f"{who}stopped at t = {t:g}, after {int(found.steps[rows[0]])} steps; {MESSAGES[Status(status)]}")
+    return "\n".join(lines)

@@ -11,6 +11,7 @@ from torch import Tensor
 from torchflux import leaves
 
 from ._adjoint import Adjoint, Task
+from ._arguments import check_state, times_of
 from ._brownian import BrownianTree
 from ._controller import PID, Fixed
 from ._dense import Dense, SaveAt
@@ -18,14 +19,14 @@ from ._eager import eager
 from ._field import Field
 from ._foreign import chosen
 from ._interrupted import interrupted
-from ._lanes import greatest, has_lanes
+from ._lanes import greatest
 from ._march import March, Method, Status, tensor
 from ._names import named
 from ._native_args import NotNative
 from ._native_route import native_route, on_tensors
 from ._save import Saver
 from ._sde import SDE
-from ._solution import MESSAGES, Solution, SolveError, Stats
+from ._solution import MESSAGES, Solution, SolveError, Stats, message
 from ._solver import Solver
 from ._stochastic_task import refuse, stochastic, usual
 from ._unreached import warn_unreached
@@ -142,9 +143,9 @@ def _failed(status: Any) -> bool:
 def _task(f: Any, y0: Tree, ts: Any, args: Tree, method: Method, batched: bool, generator: Any) -> Task:
     """The problem in rows of numbers, checked."""
     solver, controller = method.solver, method.controller
-    _check_state(y0, batched)
+    check_state(y0, batched)
     solver.check(y0)
-    times = _times(ts, y0)
+    times = times_of(ts, y0)
     if isinstance(controller, PID) and not solver.estimates:
         raise ValueError(f"{solver} has no error estimate, so its steps can't adapt: pass controller=Fixed(dt)")
     numbers = greatest(times)
@@ -183,7 +184,7 @@ def _solution(task: Task, found: March, saveat: SaveAt) -> Solution:
         problem.unravel(ys, *lead),
         _stats(found, problem.batched),
         torch.as_tensor(found.status) if problem.batched else Status(found.status[0]),
-        _message(found, problem.sign, problem.batched),
+        message(found, problem.sign, problem.batched),
         t if problem.batched else t[0],
         problem.unravel(end, *lead[1:]),
         t_events,
@@ -193,77 +194,8 @@ def _solution(task: Task, found: March, saveat: SaveAt) -> Solution:
     )
 
 
-def _check_state(y0: Tree, batched: bool) -> None:
-    """Refuses states that are no floats, of several dtypes, or not finite."""
-    parts = [(path, x) for path, x in leaves(y0) if isinstance(x, Tensor)]
-    if not parts:
-        raise TypeError(f"y0 is {y0!r}: pass a tensor, or a tree of tensors")
-    dtypes = {x.dtype for _, x in parts}
-    if len(dtypes) > 1:
-        raise TypeError(f"y0 has tensors of {', '.join(map(str, sorted(dtypes, key=str)))}: convert them to one dtype")
-    for path, x in parts:
-        name = f"y0[{path!r}]" if path else "y0"
-        if not x.shape[batched:].numel():
-            raise ValueError(f"{name} has the shape {tuple(x.shape)}: a state has one number at least")
-        if not (x.is_floating_point() or x.is_complex()):
-            raise TypeError(f"{name} is {x.dtype}: a state changes continuously, so pass floats")
-        wrong = np.argwhere(greatest((~x.isfinite()).int()))
-        if len(wrong):
-            more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
-            raise ValueError(f"{name} has NaN or inf in it, at {wrong[0].tolist()}{more}: {x}")
-        if batched and x.dim() == 0:
-            raise ValueError(f"{name} has no axis for the samples, with batched=True: its leading axis is the batch")
-    if batched and len({len(x) for _, x in parts}) > 1:
-        raise ValueError(f"the parts of y0 have {[len(x) for _, x in parts]} samples: the leading axis is the batch")
-
-
-def _times(ts: Any, y0: Tree) -> Tensor:
-    """The times as a tensor, checked."""
-    like = next(x for _, x in leaves(y0) if isinstance(x, Tensor))
-    real = like.real.dtype if like.is_complex() else like.dtype
-    if not hasattr(ts, "__len__"):
-        raise TypeError(f"ts is {ts!r}: pass the first and the last time, (t0, t1), or all times that are wanted")
-    if isinstance(ts, Tensor):
-        times = ts.to(dtype=real, device=like.device)
-    elif any(isinstance(t, Tensor) for t in ts):
-        times = torch.stack([torch.as_tensor(t, dtype=real, device=like.device) for t in ts])
-    else:
-        times = torch.tensor(list(ts), dtype=real, device=like.device)
-    if times.dim() != 1 or len(times) < 2:
-        raise ValueError(f"ts has the shape {tuple(times.shape)}: pass at least the first and the last time")
-    if has_lanes(times):
-        raise ValueError("ts differs between the lanes of a vmap: scale the time instead, or solve them one by one")
-    numbers = greatest(times)
-    if not np.isfinite(numbers).all():
-        raise ValueError(f"ts has NaN or inf in it: {numbers}")
-    directions = np.sign(np.diff(numbers))
-    wrong = np.flatnonzero(directions * directions[0] <= 0)
-    if len(wrong):
-        i = int(wrong[0])
-        here, following = (f"{x:.9g}" for x in numbers[i : i + 2])
-        rounded = f" in the state's {times.dtype}" if here == following else ""
-        raise ValueError(
-            f"ts[{i}] = {here} is followed by {following}{rounded}: the times increase, or decrease, strictly"
-        )
-    return times
-
-
 def _stats(found: March, batched: bool) -> Stats:
     """What it cost."""
     accepted = found.steps - found.rejected
     numbers = (found.steps, accepted, found.rejected, found.evaluations, found.wasted, found.jacobians)
     return Stats(*(torch.as_tensor(x) if batched else int(x[0]) for x in numbers))
-
-
-def _message(found: March, sign: int, batched: bool) -> str:
-    """How it ended, in words."""
-    if not found.status.any():
-        return MESSAGES[Status.SUCCESS]
-    failed = found.status.nonzero()[0].tolist()
-    lines = []
-    for status in sorted({int(found.status[i]) for i in failed}):
-        rows = [i for i in failed if int(found.status[i]) == status]
-        t = float(found.t[rows[0]]) * sign
-        who = f"samples {', '.join(map(str, rows[:8]))}{', ...' if len(rows) > 8 else ''}: " if batched else ""
-        lines.append(f"{who}stopped at t = {t:g}, after {int(found.steps[rows[0]])} steps; {MESSAGES[Status(status)]}")
-    return "\n".join(lines)
