@@ -15,7 +15,7 @@ ALL = tuple(range(6))
 @pytest.fixture(params=["native", "torch"])
 def route(request):
     if request.param == "native":
-        pytest.importorskip("numba")
+        pytest.importorskip("torchflux_zygote")
     return request.param
 
 

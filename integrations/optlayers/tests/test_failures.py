@@ -4,7 +4,7 @@ import pytest
 import torch
 from random_programs import batch
 
-from torchflux_optlayers import QPLayer, Status, _route, solve_qp
+from torchflux_optlayers import QPLayer, Status, solve_qp
 
 BAD = {1: Status.INFEASIBLE, 3: Status.UNBOUNDED, 4: Status.NOT_CONVEX, 6: Status.NOT_FINITE}
 
@@ -12,7 +12,7 @@ BAD = {1: Status.INFEASIBLE, 3: Status.UNBOUNDED, 4: Status.NOT_CONVEX, 6: Statu
 @pytest.fixture(params=["native", "torch"])
 def route(request):
     if request.param == "native":
-        pytest.importorskip("numba")
+        pytest.importorskip("torchflux_zygote")
     return request.param
 
 
@@ -106,13 +106,6 @@ def test_the_layer_is_a_module():
     assert layer.solve(Q, p).solved.all()
     assert repr(layer) == "QPLayer(on_failure='nan')"
     assert not list(layer.parameters())
-
-
-def test_without_numba(monkeypatch):
-    monkeypatch.setattr(_route, "available", lambda: False)
-    assert solve_qp(torch.eye(2), torch.ones(2)).solved
-    with pytest.raises(RuntimeError, match=r"pip install 'torchflux-optlayers\[native\]'"):
-        solve_qp(torch.eye(2), torch.ones(2), route="native")
 
 
 def test_what_a_linear_program_knows(route):

@@ -18,7 +18,7 @@ WIDE = torch.float64
 @pytest.fixture(params=ROUTES)
 def route(request):
     if request.param == "native":
-        pytest.importorskip("numba")
+        pytest.importorskip("torchflux_zygote")
     return request.param
 
 
@@ -147,7 +147,7 @@ def test_shared_and_batched_arguments_mix(route):
 
 
 def test_routes_take_the_same_steps():
-    pytest.importorskip("numba")
+    pytest.importorskip("torchflux_zygote")
     programs = batch("strictly convex", 50)
     native, batched = solve_qp(*programs, route="native"), solve_qp(*programs, route="torch")
     assert native.iterations.tolist() == batched.iterations.tolist()
@@ -156,7 +156,7 @@ def test_routes_take_the_same_steps():
 
 
 def test_threads_change_nothing():
-    pytest.importorskip("numba")
+    pytest.importorskip("torchflux_zygote")
     programs, before = batch("strictly convex", 200), torch.get_num_threads()
     try:
         torch.set_num_threads(1)

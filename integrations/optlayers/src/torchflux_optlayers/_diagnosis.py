@@ -3,7 +3,6 @@
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.optimize import linprog
 
 from ._scaling import Program
 from ._solution import Status
@@ -22,6 +21,8 @@ def diagnosed(program: Program, result: "Result") -> "Result":
 
 
 def _reason(Q: np.ndarray, p: np.ndarray, C: np.ndarray, d: np.ndarray, equal: np.ndarray) -> Status:
+    from scipy.optimize import linprog  # seldom needed, and slow to import
+
     bounded = ~equal & np.isfinite(d)
     feasible = linprog(0 * p, C[bounded], d[bounded], C[equal], d[equal], (None, None))
     if feasible.status == 2:

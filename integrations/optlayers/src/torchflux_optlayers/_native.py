@@ -1,17 +1,10 @@
 """The compiled route: machine code for a whole batch, kept on disk, its elements shared out to threads."""
 
-import hashlib
-import importlib
 import importlib.util
-import os
 import re
-import sys
-import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +17,12 @@ from ._scaling import Program
 __all__ = ["available", "native_pullback", "native_reduced", "native_solve"]
 
 MODULES = ("_constants", "_native_algebra", "_native_interior", "_native_batch")
-WORTH_THREADS = 3e-4
-"""Seconds of work from which on a batch is shared out to threads."""
 
 
 @cache
 def available() -> bool:
-    """Whether Numba is installed."""
-    return importlib.util.find_spec("numba") is not None
+    """Whether the package that makes machine code is installed."""
+    return importlib.util.find_spec("torchflux_zygote") is not None
 
 
 def native_solve(
@@ -77,64 +68,26 @@ def native_pullback(*given: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 
 def _share_out(run: Callable[[int, int], None], n: int) -> None:
-    """Runs a loop's range, in threads if that is worth while (the compiled code holds no lock)."""
-    threads = min(torch.get_num_threads(), n)
-    if threads < 2:
+    """Runs a loop's range, in threads if the first of it says that this is worth while (machine code holds no lock)."""
+    if torch.get_num_threads() < 2 or n < 2:
         run(0, n)
         return
-    first, start = 1, time.perf_counter()
-    run(0, first)
-    if (time.perf_counter() - start) * n < WORTH_THREADS:
-        run(first, n)
-        return
-    cuts = [first + (n - first) * k // threads for k in range(threads + 1)]
-    with ThreadPoolExecutor(threads) as pool:
-        for done in [pool.submit(run, a, b) for a, b in pairwise(cuts)]:
-            done.result()
+    from torchflux_zygote._native._operation import share_out
 
-
-def cache_folder() -> Path:
-    """Where machine code is kept: `TORCHFLUX_CACHE`, or the user's cache folder."""
-    if given := os.environ.get("TORCHFLUX_CACHE"):
-        return Path(given) / "optlayers"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "torchflux" / "optlayers"
+    start = time.perf_counter()
+    run(0, 1)
+    share_out(run, 1, n, (time.perf_counter() - start) * n)
 
 
 @cache
 def _compiled() -> Any:
-    """The program's modules as one, whose text is kept under its hash, so that Numba's code of it can't be stale."""
-    import numba
+    """The program's modules as one, so that its hash can't be stale."""
+    from torchflux_zygote._native._compile import loaded
 
-    text = "\n".join(_text(name) for name in MODULES)
-    key = hashlib.sha256(f"{numba.__version__} {sys.version} {text}".encode()).hexdigest()[:24]
-    path = _kept(text, f"qp_{key}.py")
-    if path is None:
-        return importlib.import_module("torchflux_optlayers._native_batch")
-    spec = importlib.util.spec_from_file_location(f"_torchflux_qp_{key}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return loaded("\n".join(_text(name) for name in MODULES), "qp", "optlayers")
 
 
 def _text(name: str) -> str:
     """A module's text without what it imports from the others."""
     text = Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8")
     return re.sub(r"^from torchflux_optlayers\.\w+ import (\([^)]*\).*|.*)\n", "", text, flags=re.MULTILINE)
-
-
-def _kept(text: str, name: str) -> Path | None:
-    """The file that holds a text, if it can be written."""
-    path = cache_folder() / name
-    try:
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=path.parent)
-            with os.fdopen(handle, "w") as file:
-                file.write(text)
-            os.replace(temporary, path)
-        return path
-    except OSError:
-        return None

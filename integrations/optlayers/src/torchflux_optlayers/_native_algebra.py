@@ -8,12 +8,10 @@ import numpy as np
 
 from torchflux_optlayers._constants import DELTA, RHO, ROUNDS, SMALL
 
-OPTIONS: dict[str, Any] = {
-    "nogil": True, "cache": True, "error_model": "numpy", "no_cfunc_wrapper": True,
-    "fastmath": {"contract", "reassoc", "nsz", "arcp"},
-}  # fmt: skip
-"""Sums may be regrouped, and NaN and inf stay what they are."""
-jit: Any = numba.njit(**OPTIONS)
+REGROUPED = {"contract", "reassoc", "nsz", "arcp"}
+"""Sums may be; NaN and inf stay what they are."""
+numba_njit: Any = numba.njit  # its type doesn't know all options
+jit = numba_njit(nogil=True, cache=True, error_model="numpy", no_cfunc_wrapper=True, fastmath=REGROUPED)
 
 
 @jit

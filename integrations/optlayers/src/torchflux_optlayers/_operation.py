@@ -221,18 +221,31 @@ class _Taped(torch.autograd.Function):
     jvp = _Solve.jvp
 
 
-# Dynamo silently drops a backward that it traces under func.grad (pytorch#193279): it isn't to look inside.
-@torch.compiler.allow_in_graph
-def solution(
-    Q: Tensor, p: Tensor, C: Tensor, d: Tensor, equal: Tensor, warm_x: Tensor | None, warm_force: Tensor | None,
-    tol: float, max_iterations: int, on_failure: str, route: str, shape: list[int],
-) -> Tensors:  # fmt: skip
-    """The fields of a `Result` for B programs, a batch of `shape`; Q is symmetric.
+def solution(*args: Any) -> Tensors:
+    """The fields of a `Result` for B programs: of Q (symmetric), p, C, d, equal, the x and forces of a warm start or
+    None, the fields of `Options`, and the batch's shape.
 
     Raises:
         RuntimeError: programs weren't solved, and `on_failure` is "raise".
     """
-    options = Options(tol, max_iterations, on_failure, route)
+    if torch.compiler.is_dynamo_compiling():
+        _hide()
+    return _applied(*args)
+
+
+def _applied(Q: Tensor, p: Tensor, C: Tensor, d: Tensor, *rest: Any) -> Tensors:
+    *others, tol, max_iterations, on_failure, route, shape = rest
     function = _Taped if _alone() and _plain(Q, p, C, d) else _Solve
-    found: Tensors = function.apply(Q, p, C, d, equal, warm_x, warm_force, options, shape)
+    options = Options(tol, max_iterations, on_failure, route)
+    found: Tensors = function.apply(Q, p, C, d, *others, options, shape)
     return found
+
+
+def _hide() -> None:
+    """Has Dynamo not look into `_applied`: it silently drops a backward that it traces under func.grad
+    (pytorch#193279)."""
+    torch.compiler.allow_in_graph(_applied)
+
+
+# Dynamo runs it, and doesn't trace it. `assume_constant_result` says just this, but imports Dynamo, for a second.
+_hide._dynamo_marked_constant = True  # type: ignore[attr-defined]
