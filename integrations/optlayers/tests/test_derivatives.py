@@ -48,14 +48,14 @@ def test_second_differences(route):
 
 @pytest.mark.parametrize("part", range(4))
 def test_a_wrong_gradient_is_noticed(part, monkeypatch):
-    right = _operation._Solve.backward
+    right = _operation._Attached.backward
 
     def wrong(ctx, *cotangents):
         found = list(right(ctx, *cotangents))
         found[part] = found[part] * 1.001
         return tuple(found)
 
-    monkeypatch.setattr(_operation._Taped, "backward", staticmethod(wrong))
+    monkeypatch.setattr(_operation._Attached, "backward", staticmethod(wrong))
     with pytest.raises(RuntimeError, match="Jacobian mismatch"):
         gradcheck(everything, programs(1), eps=1e-4, atol=1e-6, rtol=1e-6)
 

@@ -85,7 +85,7 @@ def _together(
     equal = torch.zeros(d.shape, dtype=torch.bool, device=d.device)
     if m < d.shape[1]:
         equal[:, m:] = True
-    return Arguments((Q + Q.mT) / 2, p, C, d, equal, batch, m)
+    return Arguments(Q, p, C, d, equal, batch, m)
 
 
 def _stacked(nothing: Tensor, first: Tensor | None, second: Tensor | None) -> Tensor:

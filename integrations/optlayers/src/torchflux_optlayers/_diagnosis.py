@@ -27,7 +27,7 @@ def _reason(Q: np.ndarray, p: np.ndarray, C: np.ndarray, d: np.ndarray, equal: n
     feasible = linprog(0 * p, C[bounded], d[bounded], C[equal], d[equal], (None, None))
     if feasible.status == 2:
         return Status.INFEASIBLE
-    level = np.concatenate((C[equal], Q))
+    level = np.concatenate((C[equal], Q + Q.T))
     ray = linprog(p, C[bounded], 0 * d[bounded], level, np.zeros(len(level)), (-1, 1))
     if feasible.status == 0 and ray.status == 0 and ray.fun < -1e-7 * max(1, abs(p).max()):
         return Status.UNBOUNDED

@@ -51,13 +51,12 @@ class Result(NamedTuple):
 
 def solve(program: Program, warm: tuple[Tensor, Tensor] | None, options: Options) -> tuple[Result, bool]:
     """Solves B programs, of which none has an influence on another; says whether one wasn't solved."""
-    Q, p, C, d = (v.detach().to(torch.float64) for v in program.numbers)
-    program = Program(Q, p, C, d, program.equal)
-    if is_native(options.route, Q):
+    program = Program(*(v.detach().to(torch.float64) for v in program.numbers), program.equal)
+    if is_native(options.route, program.Q):
         start = None if warm is None else (warm[0].detach().double(), warm[1].detach().double())
         result = Result(*native_solve(program, start, options.tol, options.max_iterations))
     else:
-        result = _solve(program, warm, options)
+        result = _solve(program._replace(Q=(program.Q + program.Q.mT) / 2), warm, options)
     return (diagnosed(program, result), True) if result.status.any() else (result, False)
 
 

@@ -17,7 +17,7 @@ class Program(NamedTuple):
     """B programs with n variables and k rows of constraints."""
 
     Q: Tensor
-    """Symmetric, shape (B, n, n)."""
+    """Symmetric once a solver has it, shape (B, n, n)."""
     p: Tensor
     """Shape (B, n)."""
     C: Tensor
