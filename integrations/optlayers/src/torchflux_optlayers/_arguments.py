@@ -82,7 +82,7 @@ def _together(
     assert Q is not None
     assert p is not None
     C, d = _stacked(Q[:, :0], block("G"), block("A")), _stacked(p[:, :0], block("h"), block("b"))
-    equal = torch.zeros(d.shape, dtype=torch.bool, device=d.device)
+    equal = torch.zeros_like(d, dtype=torch.bool)
     if m < d.shape[1]:
         equal[:, m:] = True
     return Arguments(Q, p, C, d, equal, batch, m)

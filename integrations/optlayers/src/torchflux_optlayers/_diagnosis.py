@@ -16,7 +16,7 @@ __all__ = ["diagnosed"]
 def diagnosed(program: Program, result: "Result") -> "Result":
     """The result, with the reason where the iterations ended without one: is there a feasible point, and a ray?"""
     for i in (result.status == Status.MAX_ITERATIONS).nonzero()[:, 0].tolist():
-        result.status[i] = int(_reason(*(v[i].cpu().numpy() for v in program)))
+        result.status[i] = int(_reason(*(v[i].numpy(force=True) for v in program)))
     return result
 
 

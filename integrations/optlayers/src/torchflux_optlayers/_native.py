@@ -28,20 +28,12 @@ def available() -> bool:
 def native_solve(
     program: Program, warm: tuple[Tensor, Tensor] | None, tol: float, max_iterations: int
 ) -> tuple[Tensor, ...]:
-    """The fields of a `Result` for programs on the CPU."""
-    arrays = [np.ascontiguousarray(v.numpy()) for v in program]
+    """The fields of a `Result` for programs on the CPU, of any dtype."""
+    arrays = [*map(_array, program)]
     B, k, n = arrays[2].shape
-    x, force = np.zeros((B, n)), np.zeros((B, k))
-    if warm is not None:
-        x[:], force[:] = warm[0].numpy(), warm[1].numpy()
-    status, count = np.empty(B, np.int64), np.empty(B, np.int64)
-    numbers, active, low, scales = (
-        np.empty((B, 2)),
-        np.empty((B, k), bool),
-        np.empty((B, n, n)),
-        np.empty((B, n + k + 1)),
-    )
-    outs = x, force, status, count, numbers, active, low, scales
+    x, force = (np.zeros((B, n)), np.zeros((B, k))) if warm is None else (v.double().numpy(force=True).copy() for v in warm)
+    counts, residuals, active = (np.empty(B, np.int64), np.empty(B, np.int64)), np.empty((B, 2)), np.empty((B, k), bool)
+    outs = x, force, *counts, residuals, active, np.empty((B, n, n)), np.empty((B, n + k + 1))
     run = _compiled().solve_some
     _share_out(lambda a, b: run(a, b, *arrays, tol, max_iterations, warm is not None, *outs), B)
     return tuple(torch.from_numpy(v) for v in outs)
@@ -49,7 +41,7 @@ def native_solve(
 
 def native_reduced(*system: Tensor) -> tuple[Tensor, Tensor]:
     """`_route.reduced_system` on the CPU."""
-    arrays = [np.ascontiguousarray(v.numpy()) for v in system]
+    arrays = [*map(_array, system)]
     u, v = np.empty_like(arrays[-2]), np.empty_like(arrays[-1])
     run = _compiled().reduce_some
     _share_out(lambda a, b: run(a, b, *arrays, u, v), len(u))
@@ -58,13 +50,18 @@ def native_reduced(*system: Tensor) -> tuple[Tensor, Tensor]:
 
 def native_pullback(*given: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The gradients for Q, p, C and d: of a reduced system with its right-hand side, and the solution x and force."""
-    arrays = [np.ascontiguousarray(v.numpy()) for v in given]
+    arrays = [*map(_array, given)]
     Q, C, r, t = arrays[0], arrays[1], arrays[6], arrays[7]
     outs = np.empty_like(Q), np.empty_like(r), np.empty_like(C), np.empty_like(t)
     run = _compiled().pull_some
     _share_out(lambda a, b: run(a, b, *arrays, *outs), len(Q))
     dQ, dp, dC, dd = (torch.from_numpy(v) for v in outs)
     return dQ, dp, dC, dd
+
+
+def _array(x: Tensor) -> np.ndarray:
+    """The numbers of a tensor on the CPU: floats in double precision, others as they are."""
+    return np.ascontiguousarray(x.detach().numpy(), np.float64 if x.is_floating_point() else None)
 
 
 def _share_out(run: Callable[[int, int], None], n: int) -> None:

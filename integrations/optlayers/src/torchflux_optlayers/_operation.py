@@ -45,7 +45,7 @@ def _solved(Q: Tensor, p: Tensor, C: Tensor, d: Tensor, equal: Tensor, warm_x: T
             raise RuntimeError(complaint(result.status, shape))
         bad = (result.status != Status.SOLVED)[:, None]
         result = result._replace(x=result.x.masked_fill(bad, torch.nan), force=result.force.masked_fill(bad, torch.nan))
-    return Result(result.x.to(Q.dtype), result.force.to(Q.dtype), *result[2:])
+    return Result(*_of_dtype(Q.dtype, result.x, result.force), *result[2:])
 
 
 @torch.library.custom_op("torchflux_optlayers::solve", mutates_args=())
@@ -68,13 +68,18 @@ def _(Q: Tensor, p: Tensor, C: Tensor, d: Tensor, *_: Any) -> Any:
     return Q.new_empty(B, n), Q.new_empty(B, k), *counts, residuals, Q.new_empty(B, k, dtype=torch.bool), low, scales
 
 
+def _of_dtype(dtype: torch.dtype, *wide: Tensor) -> Tensors:
+    """Tensors in double precision as those of another type."""
+    return wide if dtype == torch.float64 else tuple([v.to(dtype) for v in wide])
+
+
 def _symmetric(matrix: Tensor) -> Tensor:
     return (matrix + matrix.mT) / 2
 
 
 def _reduced_solved(Q: Tensor, C: Tensor, active: Tensor, low: Tensor, scales: Tensor, status: Tensor, r: Tensor,
                     t: Tensor, route: str) -> Tensors:  # fmt: skip
-    return tuple(v.to(Q.dtype) for v in reduced_system(Q, C, active, low, scales, status, r, t, route))
+    return _of_dtype(Q.dtype, *reduced_system(Q, C, active, low, scales, status, r, t, route))
 
 
 @torch.library.custom_op("torchflux_optlayers::reduced", mutates_args=())
@@ -187,8 +192,7 @@ class _Solve(torch.autograd.Function):
         given = *system, *(torch.zeros_like(like) if c is None else c for c, like in pairs)
         once = not torch.is_grad_enabled() and _alone() and _plain(*given)
         if once and is_native(ctx.route, x):
-            found = native_pullback(*(v.double() if v.is_floating_point() else v for v in (*given, x, force)))
-            return *(v.to(x.dtype) for v in found), *[None] * 5
+            return *_of_dtype(x.dtype, *native_pullback(*given, x, force)), *[None] * 5
         u, v = _Reduced.apply(_symmetric(given[0]), *given[1:], ctx.route)
         return -_symmetric(_outer(u, x)), -u, -_outer(v, x) - _outer(force, u), v, *[None] * 5
 

@@ -104,7 +104,7 @@ def _solution(found: Arguments, fields: tuple[Tensor, ...]) -> QPSolution:
         C, d, active = C[:, :m], d[:, :m], active[:, :m]
     ahead = torch.baddbmm(d[..., None], C, x[..., None], alpha=-1)[..., 0]
     slack = ahead.masked_fill(active, 0.0)
-    fields = x, force[:, :m], force[:, m:], slack, status, iterations, residuals[:, 0], residuals[:, 1]
+    fields = x, force[:, :m], force[:, m:], slack, status, iterations, *residuals.unbind(1)
     return QPSolution(*(v if len(found.batch) == 1 else v.reshape((*found.batch, *v.shape[1:])) for v in fields))
 
 
