@@ -176,6 +176,17 @@ def test_gradients_keep_the_dtype(route):
         torch.testing.assert_close(a, b.float())
 
 
+def test_autocast_changes_nothing(route):
+    """All numbers, and the tangents of all of them, inside and outside of autocast."""
+    args = [v.detach().float() for v in programs(3)]
+    both = lambda: jvp(lambda *args: everything(*args, route=route), tuple(args), tuple(args))
+    expected = both()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = both()
+    for a, b in zip(found, expected, strict=True):
+        assert torch.equal(a, b)
+
+
 @pytest.mark.parametrize("kind", ["strictly convex", "badly scaled"])
 def test_slopes_of_many_programs(kind, route):
     generator = torch.Generator().manual_seed(0)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ._scaling import Program
+from ._scaling import Program, scaled
 from ._solution import Status
 
 if TYPE_CHECKING:
@@ -15,8 +15,12 @@ __all__ = ["diagnosed"]
 
 def diagnosed(program: Program, result: "Result") -> "Result":
     """The result, with the reason where the iterations ended without one: is there a feasible point, and a ray?"""
-    for i in (result.status == Status.MAX_ITERATIONS).nonzero()[:, 0].tolist():
-        result.status[i] = int(_reason(*(v[i].numpy(force=True) for v in program)))
+    which = (result.status == Status.MAX_ITERATIONS).nonzero()[:, 0]
+    *numbers, equal = program.of(which)
+    Q, p, C, d = (v.detach().double() for v in numbers)
+    even = [v.cpu().numpy() for v in scaled(Program(Q, p, C, d, equal), result.scales[which])]
+    for i, *one in zip(which.tolist(), *even, strict=True):
+        result.status[i] = int(_reason(*one))
     return result
 
 

@@ -31,7 +31,9 @@ def native_solve(
     """The fields of a `Result` for programs on the CPU, of any dtype."""
     arrays = [*map(_array, program)]
     B, k, n = arrays[2].shape
-    x, force = (np.zeros((B, n)), np.zeros((B, k))) if warm is None else (v.double().numpy(force=True).copy() for v in warm)
+    x, force = (
+        (np.zeros((B, n)), np.zeros((B, k))) if warm is None else (v.double().numpy(force=True).copy() for v in warm)
+    )
     counts, residuals, active = (np.empty(B, np.int64), np.empty(B, np.int64)), np.empty((B, 2)), np.empty((B, k), bool)
     outs = x, force, *counts, residuals, active, np.empty((B, n, n)), np.empty((B, n + k + 1))
     run = _compiled().solve_some

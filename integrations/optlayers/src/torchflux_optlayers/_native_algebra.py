@@ -36,7 +36,7 @@ def largest(v):  # type: ignore[no-untyped-def]
     top = 0.0
     for i in range(v.shape[0]):
         size = abs(v[i])
-        if not size <= top:
+        if size > top or math.isnan(size):
             top = size
     return top
 

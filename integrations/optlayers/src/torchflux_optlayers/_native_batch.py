@@ -47,6 +47,11 @@ def equilibrate(Q, p, C, d, scales, vn, vk):  # type: ignore[no-untyped-def]
             columns[j] /= math.sqrt(top_n[j]) if top_n[j] > 0.0 else 1.0
         for i in range(k):
             rows[i] /= math.sqrt(top_k[i]) if top_k[i] > 0.0 else 1.0
+    for i in range(k):
+        size = 0.0
+        for j in range(n):
+            size = max(size, abs(C[i, j]) * columns[j])
+        rows[i] = 1.0 / size if size > 0.0 else 1.0
     curve, slope, logs, bounds = 0.0, 0.0, 0.0, 0
     for j in range(n):
         slope = max(slope, columns[j] * abs(p[j]))
@@ -88,12 +93,13 @@ def violations(Q, p, C, d, equal, x, force, out):  # type: ignore[no-untyped-def
     primal, dual = 0.0, 0.0
     for i in range(C.shape[0]):
         ahead = dot(C[i], x) - d[i]
-        primal = max(primal, abs(ahead) if equal[i] else ahead)
+        size = abs(ahead) if equal[i] else ahead
+        primal = size if size > primal or math.isnan(size) else primal
     for j in range(p.shape[0]):
         total = p[j] + dot(Q[j], x)
         for i in range(C.shape[0]):
             total += C[i, j] * force[i]
-        dual = max(dual, abs(total))
+        dual = abs(total) if abs(total) > dual or math.isnan(total) else dual
     out[0], out[1] = primal, dual
 
 

@@ -4,8 +4,8 @@ With its active rows known, a solution is that of a linear system, and so is eac
 
     K (x, λ) = (-p, d),    K (ẋ, λ̇) = (-ṗ - Q̇x - Ċ'λ, ḋ - Ċx)
 
-So there are two functions: `_Solve`, whose derivatives call `_Reduced`, whose derivatives call `_Reduced`. Of a matrix Q
-the symmetric part counts.
+So there are two functions: `_Solve`, whose derivatives call `_Reduced`, whose derivatives call `_Reduced`. Of Q the
+symmetric part counts.
 """
 
 from typing import Any
@@ -45,7 +45,8 @@ def _solved(Q: Tensor, p: Tensor, C: Tensor, d: Tensor, equal: Tensor, warm_x: T
             raise RuntimeError(complaint(result.status, shape))
         bad = (result.status != Status.SOLVED)[:, None]
         result = result._replace(x=result.x.masked_fill(bad, torch.nan), force=result.force.masked_fill(bad, torch.nan))
-    return Result(*_of_dtype(Q.dtype, result.x, result.force), *result[2:])
+    x, force = _of_dtype(Q.dtype, result.x, result.force)
+    return result._replace(x=x, force=force)
 
 
 @torch.library.custom_op("torchflux_optlayers::solve", mutates_args=())
@@ -98,7 +99,7 @@ def _(*given: Any) -> Any:
 
 
 def _times(matrix: Tensor, vector: Tensor) -> Tensor:
-    return (matrix @ vector.unsqueeze(-1)).squeeze(-1)
+    return (matrix * vector.unsqueeze(-2)).sum(-1)  # what autocast would have in half precision is `@`
 
 
 def _outer(a: Tensor, b: Tensor) -> Tensor:
@@ -241,8 +242,8 @@ def _keep(ctx: Any, Q: Tensor, C: Tensor, result: Result, options: Options) -> N
 
 
 def solution(*args: Any) -> Tensors:
-    """The fields of a `Result` for B programs: of Q, p, C, d, equal, the x and forces of a warm start or
-    None, the fields of `Options`, and the batch's shape.
+    """The fields of a `Result` for B programs, of: Q, p, C, d, `equal`; x and the forces of a warm start, or `None`;
+    the fields of `Options`; the batch's shape.
 
     Raises:
         RuntimeError: programs weren't solved, and `on_failure` is "raise".
@@ -252,13 +253,15 @@ def solution(*args: Any) -> Tensors:
     return _applied(*args)
 
 
-def _applied(Q: Tensor, p: Tensor, C: Tensor, d: Tensor, *rest: Any) -> Tensors:
-    *others, tol, max_iterations, on_failure, route, shape = rest
-    options = Options(tol, max_iterations, on_failure, route)
+def _applied(
+    Q: Tensor, p: Tensor, C: Tensor, d: Tensor, equal: Tensor, warm_x: Tensor | None, warm_force: Tensor | None,
+    tol: float, max_iterations: int, on_failure: str, route: str, shape: list[int],
+) -> Tensors:  # fmt: skip
+    given, options = (Q, p, C, d, equal, warm_x, warm_force), Options(tol, max_iterations, on_failure, route)
     if _alone() and _plain(Q, p, C, d):
-        result = _solved(Q, p, C, d, *others, options, shape)
+        result = _solved(*given, options, shape)
         return *_Attached.apply(Q, p, C, d, result, options), *result[2:]
-    found: Tensors = _Solve.apply(Q, p, C, d, *others, options, shape)
+    found: Tensors = _Solve.apply(*given, options, shape)
     return found
 
 

@@ -16,8 +16,8 @@ from ._solution import Status
 __all__ = ["Options", "Result", "is_native", "reduced_system", "solve"]
 
 
-SMALL_ENOUGH = 64
-"""Variables up to which the compiled route is chosen."""
+SMALL_ENOUGH = 300
+"""Variables up to which the compiled route is chosen. On one core it is the faster one for more too."""
 
 
 class Options(NamedTuple):
