@@ -104,10 +104,10 @@ def _warm(found: Arguments, start: QPSolution) -> tuple[Tensor, Tensor]:
             f"warm_start has {given} variables and multipliers: here there are {n}, {found.m} and {k - found.m}"
         )
     try:
-        both = [v.expand(*found.batch, -1).reshape(len(found.p), v.shape[-1]) for v in (start.x.detach(), force)]
+        x, force = (v.expand(*found.batch, -1).reshape(len(found.p), v.shape[-1]) for v in (start.x.detach(), force))
     except RuntimeError:
         raise ValueError(f"warm_start is of a batch {tuple(start.x.shape[:-1])}: here it is {found.batch}") from None
-    return both[0].nan_to_num(), both[1].nan_to_num()
+    return x.nan_to_num().to(found.p), force.nan_to_num().to(found.p)
 
 
 def _solution(found: Arguments, fields: tuple[Tensor, ...]) -> QPSolution:
