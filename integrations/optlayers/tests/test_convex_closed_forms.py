@@ -1,12 +1,10 @@
 """Values, multipliers and gradients of programs over every cone, against closed forms and differences."""
 
+import cvxpy as cp
 import pytest
 import torch
-from torch.autograd import gradcheck
-
-pytest.importorskip("cvxpy")
-
 from convex_programs import CLOSED, WIDE, tensors
+from torch.autograd import gradcheck
 
 from torchflux_optlayers import ConvexLayer, _conic_operation
 
@@ -58,8 +56,6 @@ def test_a_wrong_gradient_is_noticed(part, monkeypatch):
 
 def everything_at_once():
     """All cones in one problem, with parameters in every part of it."""
-    import cvxpy as cp
-
     x, X = cp.Variable(3), cp.Variable((2, 2), PSD=True)
     P, q, G, h = cp.Parameter((3, 3), PSD=True), cp.Parameter(3), cp.Parameter((2, 3)), cp.Parameter(2)
     constraints = [

@@ -7,6 +7,7 @@ DPP means that all numbers in it are affine in the parameters: the whole of CVXP
 Source: Agrawal, Amos, Barratt, Boyd, Diamond & Kolter (2019), arXiv 1910.12430.
 """
 
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from types import SimpleNamespace
 from typing import Any, ClassVar, NamedTuple
@@ -49,7 +50,8 @@ def canonical(problem: Any, parameters: Sequence[Any], variables: Sequence[Any])
     """Compiles a problem; nothing that it consists of is changed."""
     cp = cvxpy()
     copy = cp.Problem(problem.objective, problem.constraints)
-    data, chain, inverse = copy.get_problem_data(_target(), solver_opts={})
+    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # of CVXPY's reading its own sparse values
+        data, chain, inverse = copy.get_problem_data(_target(), solver_opts={})
     program, (m, n) = data["param_prob"], data["A"].shape
     nothing = sparse.coo_array((n * n, program.A.shape[1]))
     P, P_numbers = _entries(nothing if program.P is None else program.P, n)

@@ -204,7 +204,7 @@ class ConvexLayer(nn.Module):
         fields = found.status, found.iterations, found.primal_residual, found.dual_residual
         return torch.cat((found.x, found.y, found.z), 1), cost, fields, tuple(found)
 
-    @torch.compiler.disable
+    @torch.compiler.disable  # no compiler is to look into Clarabel
     def _conic(
         self, numbers: Tensor, batch: tuple[int, ...], backward: Backward, warm: ConvexSolution | None
     ) -> tuple[Tensor, Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:

@@ -9,16 +9,14 @@ from torch import Tensor
 
 __all__ = ["Declared", "declared"]
 
-Check = Callable[[Tensor], Tensor]
-
 
 class Declared(NamedTuple):
     """A parameter's name, shape, and the properties that CVXPY's rules have relied on."""
 
     name: str
     shape: tuple[int, ...]
-    checks: dict[str, Check]
-    """For each property, which elements of a batch (*, *shape) have it: shape (*)."""
+    properties: dict[str, Any]
+    """For each, what is to be known to check it."""
 
     def lead(self, value: Any) -> tuple[int, ...]:
         """The axes of the batch of a value.
@@ -41,77 +39,50 @@ class Declared(NamedTuple):
         Raises:
             ValueError: an element doesn't have one.
         """
-        for word, has in self.checks.items():
-            good = has(value) | ~torch.isfinite(value).reshape(*value.shape[: value.dim() - len(self.shape)], -1).all(
-                -1
-            )
+        lead = value.shape[: value.dim() - len(self.shape)]
+        for word, known in self.properties.items():
+            has = CHECKS[word](value.detach(), known).reshape(*lead, -1).all(-1)
+            good = has | ~torch.isfinite(value).reshape(*lead, -1).all(-1)  # what isn't finite gets a status
             if not good.all():
-                which = f" at {(~good).nonzero().squeeze(-1).tolist()[:10]}" if good.dim() else ""
+                which = f" at {(~good).nonzero().squeeze(-1).tolist()[:10]}" if lead else ""
                 raise ValueError(
-                    f"{self.name} isn't {word}{which}, as it was declared: what CVXPY concluded doesn't hold"
+                    f"{self.name} was declared with {word}, which doesn't hold{which}: nor does what CVXPY concluded"
                 )
 
 
 def declared(parameter: Any) -> Declared:
     """What is known of a `cvxpy.Parameter`."""
     given = {name: value for name, value in parameter.attributes.items() if value is not None and value is not False}
-    axes, checks = len(parameter.shape), {}
-    signs = {"nonneg": _nonnegative, "pos": _nonnegative, "nonpos": _nonpositive, "neg": _nonpositive}
-    curved = {"PSD": 1.0, "NSD": -1.0}
-    for name in given:
-        if name in signs:
-            checks[name] = _everywhere(signs[name], axes)
-        elif name in curved:
-            checks[name] = _semidefinite(curved[name])
-        elif name == "diag":
-            checks[name] = _zero_outside(np.eye(*parameter.shape, dtype=bool))
-        elif name == "sparsity":
-            pattern = np.zeros(parameter.shape, dtype=bool)
-            pattern[parameter.sparse_idx] = True
-            checks["sparse"] = _zero_outside(pattern)
-        elif name == "bounds":
-            low, high = (torch.as_tensor(np.broadcast_to(v, parameter.shape).copy()) for v in parameter.bounds)
-            checks["within its bounds"] = _everywhere(_between(low, high), axes)
-        elif name in ("integer", "boolean"):
-            checks[name] = _everywhere(_whole if name == "integer" else _zero_or_one, axes)
-    return Declared(parameter.name(), tuple(parameter.shape), checks)
+    known = {name: value for name, value in given.items() if name in CHECKS}
+    if "diag" in known:
+        known["diag"] = torch.eye(*parameter.shape, dtype=torch.bool)
+    if "sparsity" in known:
+        known["sparsity"] = torch.zeros(parameter.shape, dtype=torch.bool)
+        known["sparsity"][parameter.sparse_idx] = True
+    if "bounds" in known:
+        known["bounds"] = tuple(torch.tensor(np.broadcast_to(v, parameter.shape)) for v in parameter.bounds)
+    return Declared(parameter.name(), tuple(parameter.shape), known)
 
 
-def _everywhere(check: Check, axes: int) -> Check:
-    """Whether all entries of an element pass."""
-    return lambda v: check(v).reshape(*v.shape[: v.dim() - axes], -1).all(-1)
+def _least(v: Tensor) -> Tensor:
+    """Whether the least eigenvalue is 0 or more, to rounding; shape (*, 1, 1)."""
+    whole = v.nan_to_num(0.0, 0.0, 0.0)
+    values = torch.linalg.eigvalsh((whole + whole.mT) / 2)
+    rounding = 10 * v.shape[-1] * torch.finfo(v.dtype).eps * values.abs().amax(-1)
+    return (values[..., 0] >= -rounding)[..., None, None]
 
 
-def _nonnegative(v: Tensor) -> Tensor:
-    return v >= 0
-
-
-def _nonpositive(v: Tensor) -> Tensor:
-    return v <= 0
-
-
-def _whole(v: Tensor) -> Tensor:
-    return v == v.round()
-
-
-def _zero_or_one(v: Tensor) -> Tensor:
-    return (v == 0) | (v == 1)
-
-
-def _between(low: Tensor, high: Tensor) -> Check:
-    return lambda v: (v >= low.to(v)) & (v <= high.to(v))
-
-
-def _zero_outside(pattern: np.ndarray) -> Check:
-    outside = torch.from_numpy(~pattern)
-    return lambda v: (v.masked_fill(~outside.to(v.device), 0) == 0).flatten(-outside.dim()).all(-1)
-
-
-def _semidefinite(sign: float) -> Check:
-    """To rounding."""
-
-    def check(v: Tensor) -> Tensor:
-        values = torch.linalg.eigvalsh(sign * (v.detach().nan_to_num(0, 0, 0) + v.detach().nan_to_num(0, 0, 0).mT) / 2)
-        return values[..., 0] >= -10 * v.shape[-1] * torch.finfo(v.dtype).eps * values.abs().amax(-1)
-
-    return check
+CHECKS: dict[str, Callable[[Tensor, Any], Tensor]] = {
+    "nonneg": lambda v, _: v >= 0,
+    "pos": lambda v, _: v >= 0,
+    "nonpos": lambda v, _: v <= 0,
+    "neg": lambda v, _: v <= 0,
+    "integer": lambda v, _: v == v.round(),
+    "boolean": lambda v, _: (v == 0) | (v == 1),
+    "bounds": lambda v, ends: (v >= ends[0].to(v)) & (v <= ends[1].to(v)),
+    "diag": lambda v, inside: (v == 0) | inside.to(v.device),
+    "sparsity": lambda v, inside: (v == 0) | inside.to(v.device),
+    "PSD": lambda v, _: _least(v),
+    "NSD": lambda v, _: _least(-v),
+}
+"""Whether each entry of a parameter is as declared; of symmetric ones the symmetric part counts, so all are."""
