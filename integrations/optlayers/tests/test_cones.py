@@ -6,7 +6,8 @@ from scipy import sparse
 
 from torchflux_optlayers._cones import Cones, matrix, vector
 from torchflux_optlayers._curved_cones import exponential, power
-from torchflux_optlayers._newton_system import DENSE, NewtonSystem
+from torchflux_optlayers._layout import DENSE
+from torchflux_optlayers._newton_system import NewtonSystem, block_diagonal
 
 SCALES = (1e-3, 1.0, 1e3)
 
@@ -80,10 +81,10 @@ def test_derivatives_of_all_projections():
     cones = Cones(2, 3, (3, 4, 1, 2), (1, 2, 4), 2, (0.3, 0.7))
     size = 5 + 10 + 1 + 3 + 10 + 6 + 6
     rng = np.random.default_rng(2)
-    for _ in range(60):
+    for _ in range(15):
         v = rng.normal(size=size)
-        (y, s), slope = cones.split(v, 0.0)
-        slope = slope.toarray()
+        (y, s), blocks = cones.split(v, 0.0)
+        slope = block_diagonal(blocks, dense=True)
         expected = differences(lambda v: cones.split(v, 0.0)[0][0], v, 1e-6)
         np.testing.assert_allclose(slope, expected, atol=1e-6)
         np.testing.assert_allclose(slope, slope.T, atol=1e-14)

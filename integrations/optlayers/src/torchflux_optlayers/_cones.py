@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import sparse
 
 from ._curved_cones import Projection, exponential, power
 
@@ -54,21 +53,22 @@ class Cones(NamedTuple):
         duals: list[Any] = [exponential] * self.exponential + [partial(power, alpha=a) for a in self.power]
         return [*second_order, *semidefinite, *((3, partial(_dual, cone)) for cone in duals)]
 
-    def split(self, v: np.ndarray, weak: float) -> tuple[Split, sparse.csc_array]:
-        """The multipliers y and slacks s of which v is the difference, and the derivative of y, a block for each cone.
+    def split(self, v: np.ndarray, weak: float) -> tuple[Split, list[np.ndarray]]:
+        """The multipliers y and slacks s of which v is the difference, and the derivative of y: the diagonal of its
+        block for the linear cones, and one block for each of the others.
 
         Where v is in both cones or in none, up to `weak`, the derivative is that of the side without a force.
         """
         z, k = self.zero, self.linear
-        y, slopes = v.copy(), [sparse.diags_array((np.arange(k) < z) | (v[:k] > weak), dtype=np.float64)]
-        y[z:k] = v[z:k].clip(min=0)
+        y, slopes = v.copy(), [(v[:k] > weak).astype(np.float64)]
+        y[z:k], slopes[0][:z] = v[z:k].clip(min=0), 1
         for size, project in self.curved():
             y[k : k + size], slope = project(v[k : k + size], weak)
-            slopes.append(sparse.csc_array(slope))
+            slopes.append(slope)
             k += size
         s = y - v
         s[:z] = 0
-        return (y, s), sparse.block_diag(slopes, format="csc")
+        return (y, s), slopes
 
 
 def _dual(cone: Callable[[np.ndarray, float], Projection], v: np.ndarray, weak: float) -> Projection:

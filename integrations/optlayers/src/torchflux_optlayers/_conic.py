@@ -17,17 +17,17 @@ doi:10.1007/s10589-019-00122-9.
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import sparse
 
 from ._cones import Cones
-from ._newton_system import NewtonSystem
+from ._layout import Conic, Matrix
+from ._newton_system import NewtonSystem, block_diagonal
 from ._solution import Status
 
-__all__ = ["Conic", "Point", "solve_conic", "stationary"]
+__all__ = ["Point", "solve_conic", "stationary"]
 
 NEWTON = 10
 """Steps of Newton's method at most."""
-ROUNDING = 1e-15
+ROUNDING = 1e-14
 """The relative residual that can't be made smaller."""
 WEAK = 1e-9
 """Up to where a force counts as none, in relation to the largest number in v."""
@@ -35,16 +35,6 @@ TIGHT = 1e-9
 """The tolerance that Clarabel is given, unless a smaller one is asked for."""
 INDEFINITE = 1e-9
 """How negative an eigenvalue of P may be by rounding, in relation to the largest."""
-
-
-class Conic(NamedTuple):
-    """A program, its matrices column by column."""
-
-    P: sparse.csc_array
-    q: np.ndarray
-    A: sparse.csc_array
-    b: np.ndarray
-    cones: Cones
 
 
 class Point(NamedTuple):
@@ -57,7 +47,7 @@ class Point(NamedTuple):
     """The largest violation of a constraint, and the largest entry of Px + q + A'y."""
     error: float
     """The same, in relation to the numbers in them."""
-    slope: sparse.csc_array | None
+    slope: Matrix | None
     """The derivative of y in v."""
     misses: np.ndarray
     """The entries of both equations."""
@@ -73,9 +63,9 @@ def solve_conic(
         certain: whether P is known to be positive semidefinite.
     """
     nowhere = _nowhere(program)
-    if not all(np.isfinite(v).all() for v in (program.P.data, program.q, program.A.data, program.b)):
+    if not all(np.isfinite(v).all() for v in program.numbers):
         return nowhere, Status.NOT_FINITE, 0
-    if not certain and _indefinite(program.P):
+    if not certain and _indefinite(program):
         return nowhere, Status.NOT_CONVEX, 0
     if start is not None and np.isfinite(np.concatenate(start)).all():
         point = _refined(program, *start)
@@ -104,14 +94,12 @@ ENDS = {
 def stationary(program: Conic, x: np.ndarray, v: np.ndarray) -> Point:
     """What the equations miss at a point."""
     size = 1 + abs(v).max(initial=0.0)
-    (y, s), slope = program.cones.split(v, WEAK * size)
-    return _missing(program, x, v, y, s, slope)
+    (y, s), slopes = program.cones.split(v, WEAK * size)
+    return _missing(program, x, v, y, s, block_diagonal(slopes, dense=isinstance(program.A, np.ndarray)))
 
 
-def _missing(
-    program: Conic, x: np.ndarray, v: np.ndarray, y: np.ndarray, s: np.ndarray, slope: sparse.csc_array | None
-) -> Point:
-    P, q, A, b, _ = program
+def _missing(program: Conic, x: np.ndarray, v: np.ndarray, y: np.ndarray, s: np.ndarray, slope: Matrix | None) -> Point:
+    P, q, A, b = program[:4]
     curve, pull, ahead = P @ x, A.T @ y, A @ x
     dual, primal = curve + q + pull, ahead + s - b
     residuals = _largest(primal), _largest(dual)
@@ -148,10 +136,11 @@ def _nowhere(program: Conic) -> Point:
     return Point(x, v, v, (np.nan, np.nan), np.nan, None, np.concatenate((x, v)))
 
 
-def _indefinite(P: sparse.csc_array) -> bool:
+def _indefinite(program: Conic) -> bool:
     """Whether P has a negative eigenvalue; rows of zeros are left out."""
-    kept = np.unique(P.indices)
-    values = np.linalg.eigvalsh(P[kept][:, kept].toarray()) if len(kept) else np.zeros(1)
+    upper = program.columns[0]
+    kept = np.unique(upper.tocoo().coords)
+    values = np.linalg.eigvalsh(upper[kept][:, kept].toarray(), "U") if len(kept) else np.zeros(1)
     return bool(values[0] < -INDEFINITE * max(1.0, values[-1]))
 
 
@@ -165,9 +154,8 @@ def _clarabel(program: Conic, tol: float, max_iterations: int) -> Any:
     settings.max_iter = max_iterations
     settings.max_threads = 1
     settings.chordal_decomposition_enable = False
-    upper = sparse.csc_array(sparse.triu(program.P, format="csc"))
-    cones = _clarabel_cones(clarabel, program.cones)
-    return clarabel.DefaultSolver(upper, program.q, program.A, program.b, cones, settings).solve()
+    (upper, A), cones = program.columns, _clarabel_cones(clarabel, program.cones)
+    return clarabel.DefaultSolver(upper, program.q, A, program.b, cones, settings).solve()
 
 
 def _clarabel_cones(clarabel: Any, cones: Cones) -> list[Any]:

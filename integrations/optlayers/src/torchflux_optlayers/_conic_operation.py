@@ -15,11 +15,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from scipy import sparse
 from torch import Tensor
 
-from ._canonical import Canonical
-from ._conic import Conic, Point, solve_conic, stationary
+from ._conic import Point, solve_conic, stationary
+from ._layout import Conic, Layout
 from ._newton_system import NewtonSystem
 from ._solution import Status, complaint, places
 
@@ -58,7 +57,7 @@ class Backward:
 class ConicOptions(NamedTuple):
     """How to solve, and what for."""
 
-    form: Canonical
+    layout: Layout
     tol: float
     gradient_tol: float
     max_iterations: int
@@ -83,16 +82,6 @@ class ConicResult(NamedTuple):
     """Primal and dual, shape (B, 2)."""
 
 
-def _program(form: Canonical, P: np.ndarray, q: np.ndarray, A: np.ndarray, b: np.ndarray) -> Conic:
-    """One program from its numbers."""
-    return Conic(_matrix(P, form.P, (form.n, form.n)), q, _matrix(A, form.A, (form.m, form.n)), b, form.cones)
-
-
-def _matrix(values: np.ndarray, places: tuple[np.ndarray, np.ndarray], shape: tuple[int, int]) -> sparse.csc_array:
-    rows, columns = places
-    return sparse.csc_array((values, rows, np.searchsorted(columns, np.arange(shape[1] + 1))), shape=shape)
-
-
 def _arrays(*tensors: Tensor) -> list[np.ndarray]:
     return [t.detach().double().cpu().numpy() for t in tensors]
 
@@ -103,10 +92,10 @@ def _solved(numbers: Tensors, start: tuple[Tensor, Tensor] | None, options: Coni
     Raises:
         RuntimeError: some weren't solved, and `on_failure` is "raise".
     """
-    form, like = options.form, numbers[1]
+    layout, like = options.layout, numbers[1]
     starts = [None] * len(like) if start is None else list(zip(*_arrays(*start), strict=True))
     found = [
-        solve_conic(_program(form, *arrays), first, options.tol, options.max_iterations, form.fixed_curvature)
+        solve_conic(layout.program(*arrays), first, options.tol, options.max_iterations, layout.fixed_curvature)
         for *arrays, first in zip(*_arrays(*numbers), starts, strict=True)
     ]
     status = torch.tensor([int(status) for _, status, _ in found], dtype=torch.int64)
@@ -115,7 +104,8 @@ def _solved(numbers: Tensors, start: tuple[Tensor, Tensor] | None, options: Coni
     points = [point for point, _, _ in found]
     bad = (status != Status.SOLVED)[:, None] & (options.on_failure == "nan")
     x, y, v = (
-        _stacked([getattr(p, k) for p in points], size) for k, size in (("x", form.n), ("y", form.m), ("v", form.m))
+        _stacked([getattr(p, k) for p in points], size)
+        for k, size in (("x", layout.n), ("y", layout.m), ("v", layout.m))
     )
     fields = (
         x.masked_fill(bad, torch.nan).to(like.dtype),
@@ -139,7 +129,7 @@ def _systems_solved(
 
     With `transposed`, these are cotangents of x and y and the result is g; otherwise they are -Ḟ, and it is (ẋ, ẏ).
     """
-    form, like = options.form, right[0]
+    layout, like = options.layout, right[0]
     *arrays, x, v, r, t, status = _arrays(*numbers, *at[:2], *right, at[2])
     u, w, errors = np.zeros_like(r), np.zeros_like(t), np.zeros(len(r))
     for i in range(len(r)):
@@ -148,7 +138,7 @@ def _systems_solved(
         if status[i] not in (Status.SOLVED, Status.MAX_ITERATIONS) or not np.isfinite(v[i]).all():
             u[i], w[i], errors[i] = np.nan, np.nan, np.nan
             continue
-        program = _program(form, *(a[i] for a in arrays))
+        program = layout.program(*(a[i] for a in arrays))
         point = stationary(program, x[i], v[i])
         u[i], w[i], errors[i] = _system_solved(program, point, r[i], t[i], transposed)
     residual = torch.from_numpy(errors)
@@ -244,14 +234,16 @@ class _Conic(torch.autograd.Function):
         *numbers, x, y, v, status = ctx.saved_tensors
         g, h = _Systems.apply(*numbers, x, v, status, x_bar, y_bar, True, ctx.options)
         x, y = x.nan_to_num(), y.nan_to_num()  # where the cotangents are 0, what is no number has no influence
-        (i, j), (k, l) = ctx.options.form.P, ctx.options.form.A
+        (i, j), (k, l) = ctx.options.layout.P, ctx.options.layout.A
         return -g[:, i] * x[:, j], -g, -(h[:, k] * x[:, l] + y[:, k] * g[:, l]), h, None, None, None
 
     @staticmethod
     def jvp(ctx: Any, dP: Any, dq: Any, dA: Any, db: Any, *_: Any) -> Any:
         """Solves the systems for the tangents."""
         *numbers, x, y, v, status = ctx.saved_tensors
-        (i, j), (k, l) = (tuple(map(torch.from_numpy, places)) for places in (ctx.options.form.P, ctx.options.form.A))
+        (i, j), (k, l) = (
+            tuple(map(torch.from_numpy, places)) for places in (ctx.options.layout.P, ctx.options.layout.A)
+        )
         dr = -dq - torch.zeros_like(x).index_add(1, i, dP * x[:, j]) - torch.zeros_like(x).index_add(1, l, dA * y[:, k])
         dt = db - torch.zeros_like(y).index_add(1, k, dA * x[:, l])
         return *_Systems.apply(*numbers, x, v, status, dr, dt, False, ctx.options), *[None] * 4

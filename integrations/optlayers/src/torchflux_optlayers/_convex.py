@@ -14,6 +14,7 @@ from ._canonical import Canonical, Recovery, canonical
 from ._conic_operation import Backward, ConicOptions, conic_solution
 from ._declared import Declared, declared
 from ._disciplined import require_disciplined
+from ._layout import Layout
 from ._qp import solve_qp
 from ._solution import QPSolution, Status, failures
 from ._watched import watched
@@ -124,6 +125,7 @@ class ConvexLayer(nn.Module):
         if route in ("native", "torch") and not self.form.cones.polyhedral:
             raise ValueError(f"route={route!r}: it is for quadratic programs; this problem has {self.form.cones}")
         self.is_quadratic = route != "cone" and self.form.cones.polyhedral
+        self.layout = Layout(self.form)
         self.numbers = Affine(self.form.numbers, dense_places(self.form) if self.is_quadratic else None)
 
     def forward(self, *parameters: Tensor, warm_start: ConvexSolution | None = None) -> tuple[Tensor, ...]:
@@ -212,7 +214,9 @@ class ConvexLayer(nn.Module):
         form = self.form
         (i, j), (k, _) = form.P, form.A
         P, q, A, b = numbers[:, :-1].split([len(i), form.n, len(k), form.m], 1)
-        options = ConicOptions(form, self.tol, self.gradient_tol, self.max_iterations, self.on_failure, batch, backward)
+        options = ConicOptions(
+            self.layout, self.tol, self.gradient_tol, self.max_iterations, self.on_failure, batch, backward
+        )
         start = None if warm is None else self._start(warm, len(q))
         found = conic_solution((P, q, A, b), start, options)  # type: ignore[arg-type]
         cost = (P * found.x[:, i] * found.x[:, j]).sum(1) / 2 + (q * found.x).sum(1)

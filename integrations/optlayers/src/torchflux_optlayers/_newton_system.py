@@ -8,17 +8,17 @@ the system is singular, it is the shortest of those that come nearest.
 """
 
 import warnings
+from collections.abc import Callable
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from scipy import linalg, sparse
 from scipy.sparse import linalg as sparse_linalg
 
-__all__ = ["NewtonSystem"]
+from ._layout import Matrix
 
-DENSE = 400
-"""Unknowns up to which the matrix isn't treated as a sparse one."""
+__all__ = ["NewtonSystem", "block_diagonal"]
+
 ROUNDS, SMALL = 3, 1e-14
 """How often a solution is refined at most, and the relative residual that is enough."""
 SINGULAR = 1e-12
@@ -27,27 +27,46 @@ ACCURATE = 1e-9
 """The relative residual up to which a factor's solution is taken without a second opinion."""
 
 
+Solve = Callable[[np.ndarray, bool], np.ndarray]
+"""The solution for a right-hand side, of the transposed system or not."""
+
+
+def block_diagonal(blocks: list[np.ndarray], dense: bool) -> Matrix:
+    """The matrix with these blocks, of which a vector stands for a diagonal one."""
+    if not dense:
+        return sparse.block_diag([sparse.diags_array(b) if b.ndim == 1 else b for b in blocks], format="csc")
+    full, k = np.zeros((sum(map(len, blocks)),) * 2), 0
+    for b in blocks:
+        full[k : k + len(b), k : k + len(b)] = np.diag(b) if b.ndim == 1 else b
+        k += len(b)
+    return full
+
+
 class NewtonSystem:
     """The system at a point, for any number of right-hand sides."""
 
-    def __init__(self, P: sparse.csc_array, A: sparse.csc_array, slope: sparse.csc_array) -> None:
-        eye = sparse.eye_array(slope.shape[0])
-        self.matrix = sparse.csc_array(sparse.block_array([[P, A.T @ slope], [A, slope - eye]], format="csc"))
+    def __init__(self, P: Matrix, A: Matrix, slope: Matrix) -> None:
+        self.is_dense = isinstance(A, np.ndarray)
+        if self.is_dense:
+            self.matrix: Matrix = np.block([[P, A.T @ slope], [A, slope - np.eye(len(A))]])
+        else:
+            eye = sparse.eye_array(A.shape[0])
+            self.matrix = sparse.csc_array(sparse.block_array([[P, A.T @ slope], [A, slope - eye]], format="csc"))
 
     @cached_property
-    def _dense(self) -> np.ndarray:
-        return self.matrix.toarray()
-
-    @cached_property
-    def _factor(self) -> Any:
+    def _factor(self) -> Solve | None:
         """What solves the system and its transpose, or nothing, where it is singular."""
-        if self.matrix.shape[0] <= DENSE:
-            with warnings.catch_warnings(action="ignore", category=linalg.LinAlgWarning):
-                factor = linalg.lu_factor(self._dense, check_finite=False)
-            (condition,) = linalg.get_lapack_funcs(("gecon",), (factor[0],))
-            reciprocal, _ = condition(factor[0], abs(self._dense).sum(0).max(initial=0.0))
-            solve = lambda r, transposed: linalg.lu_solve(factor, r, trans=int(transposed), check_finite=False)
-            return solve if reciprocal > SINGULAR else None
+        return self._dense_factor() if self.is_dense else self._sparse_factor()
+
+    def _dense_factor(self) -> Solve | None:
+        with warnings.catch_warnings(action="ignore", category=linalg.LinAlgWarning):
+            factor = linalg.lu_factor(self.matrix, check_finite=False)
+        reciprocal, _ = linalg.lapack.dgecon(factor[0], abs(self.matrix).sum(0).max(initial=0.0))
+        if reciprocal <= SINGULAR:
+            return None
+        return lambda r, transposed: linalg.lu_solve(factor, r, trans=int(transposed), check_finite=False)
+
+    def _sparse_factor(self) -> Solve | None:
         try:
             found = sparse_linalg.splu(self.matrix)
         except RuntimeError:  # exactly singular
@@ -83,8 +102,8 @@ class NewtonSystem:
     def _nearest(self, r: np.ndarray, transposed: bool, size: float) -> tuple[np.ndarray, float]:
         """The shortest of the vectors that come nearest to solving it."""
         matrix = self.matrix.T if transposed else self.matrix
-        if len(r) <= DENSE:
-            z = linalg.lstsq(self._dense.T if transposed else self._dense, r, cond=SINGULAR, check_finite=False)[0]
+        if self.is_dense:
+            z = linalg.lstsq(matrix, r, cond=SINGULAR, check_finite=False)[0]
         else:
             z = sparse_linalg.lsmr(matrix, r, atol=SMALL, btol=SMALL, conlim=0, maxiter=10 * len(r))[0]
         return z, float(abs(r - matrix @ z).max() / size)
