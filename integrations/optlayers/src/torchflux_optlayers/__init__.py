@@ -1,5 +1,6 @@
 """Optimisation problems as layers: batched quadratic programs with a status per element and every derivative."""
 
+from ._convex import *
 from ._osqp import *
 from ._qp import *
 from ._solution import *
