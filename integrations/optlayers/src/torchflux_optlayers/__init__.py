@@ -18,6 +18,7 @@ from ._outcome import *
 from ._qp import *
 from ._root import *
 from ._rows import *
+from ._scipy import *
 from ._solution import *
 
 __version__ = "0.1.0"

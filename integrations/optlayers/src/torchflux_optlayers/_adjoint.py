@@ -67,8 +67,11 @@ class Implicit(Adjoint):
         if not (torch.is_grad_enabled() or transformed()) or not found.y.numel():
             return found.y.detach()
         equations, z = solver.equations(problem, found)
-        z = lifted(equations, z, found.status != Status.SOLVED, self, throw)
-        return z[:, : found.y.shape[-1]]
+        exact = lifted(equations, z, found.status != Status.SOLVED, self, throw)
+        if z is found.y:
+            return exact
+        exact = exact[:, : found.y.shape[-1]]
+        return found.y + (exact - exact.detach())
 
 
 def lifted(equations: Function, z: Tensor, failed: Tensor, adjoint: Implicit, throw: bool = True) -> Tensor:

@@ -8,8 +8,7 @@ from torch import Tensor
 
 from torchflux import fmap
 
-from ._lanes import any_of, transformed
-from ._problem import Problem
+from ._lanes import any_of, bounds, transformed
 from ._solution import Status
 
 __all__ = ["Found", "Iterative", "Solver", "Step", "Task", "Tolerance"]
@@ -25,11 +24,16 @@ class Tolerance(NamedTuple):
 
     def step(self, step: Tensor, y: Tensor) -> Tensor:
         """The largest entry of a step in units of the tolerance, shape (rows,)."""
-        return (step / (y.abs() * self.rtol + self.atol)).abs().amax(-1)
+        return _greatest(step.detach() / y.detach().abs().mul_(self.rtol).add_(self.atol))
 
     def residual(self, residual: Tensor, y: Tensor) -> Tensor:
         """The largest entry of a residual in units of the tolerance of the largest entry of y, shape (rows,)."""
-        return residual.abs().amax(-1) / (y.abs().amax(-1) * self.rtol + self.atol)
+        return _greatest(residual.detach()) / _greatest(y.detach()).mul_(self.rtol).add_(self.atol)
+
+
+def _greatest(x: Tensor) -> Tensor:
+    """The largest absolute entry of each row."""
+    return x.abs().squeeze(-1) if x.shape[-1] == 1 else x.abs().amax(-1)
 
 
 class Task(NamedTuple):
@@ -103,58 +107,77 @@ class Iterative(Solver):
             return _iterated(self, problem, y, tolerance, max_steps)
 
 
+class _Rows(NamedTuple):
+    """What becomes of rows: points (rows, n), errors, numbers of steps, and whether no step was any better."""
+
+    y: Tensor
+    error: Tensor
+    steps: Tensor
+    stalled: Tensor
+
+
 def _iterated(solver: Iterative, problem: Any, y: Tensor, tolerance: Tolerance, max_steps: int) -> Found:
     """The loop. With marked arguments, it goes on with the running rows alone as soon as they are at most half."""
     running = torch.ones(len(y), dtype=torch.bool, device=y.device)
-    none = torch.full_like(y[:, :1].squeeze(-1), INFINITE).detach()
-    found = Found(y, torch.full_like(running, Status.MAX_ITERATIONS, dtype=torch.int64), running.long() * 0, none)
+    part = _Rows(y, torch.full_like(y[:, 0], INFINITE).detach(), torch.zeros_like(running).long(), ~running)
     drops = problem.marked and not problem.tape and not transformed()
-    index, now, part, state = None, problem, found, solver.init(problem, y)
-    for _ in range(max_steps):
-        part, running, state = _advanced(solver, Task(now, tolerance, running), part, state)
+    whole, index, now, state, all_run = part, None, problem, solver.init(problem, y), True
+    for count in range(1, max_steps + 1):
+        step = solver.step(Task(now, tolerance, running), part.y, state)
+        step = step if now.tape else step._replace(y=step.y.detach(), error=step.error.detach())
+        part, ends, state = *_after(part, step, running, all_run, count), step.state
+        if ends is None:
+            continue
+        running, all_run = running & ~ends, False
         if not any_of(running):
             break
         if drops and 2 * int(running.sum()) <= len(running):
-            found, index = _merged(found, part, index), running.nonzero()[:, 0] if index is None else index[running]
+            whole, index = _merged(whole, part, index), running.nonzero()[:, 0] if index is None else index[running]
             part, state = _kept(part, running), _kept(state, running)
-            now, running = problem.on(index), running[running]
-    return _explained(solver, problem, _merged(found, part, index))
+            now, running, all_run = problem.on(index), running[running], True
+    return _found(solver, problem, _merged(whole, part, index))
 
 
-def _advanced(solver: Iterative, task: Task, part: Found, state: Any) -> tuple[Found, Tensor, Any]:
-    """The rows after a step, those that still run, and the state."""
-    y, running = part.y, task.running
-    step = solver.step(task, y, state)
-    error, fresh = (step.error, step.y) if task.problem.tape else (step.error.detach(), step.y.detach())
-    fine, over = error < INFINITE, error <= 1
-    y = torch.where((running & fine).unsqueeze(-1), fresh, y)
-    ends = over | ~fine
-    kind = torch.where(over, int(Status.SOLVED), int(Status.NOT_FINITE))
-    if step.stalled is not None:
-        kind, ends = torch.where(step.stalled & fine & ~over, int(Status.STALLED), kind), ends | step.stalled
-    status = torch.where(running & ends, kind, part.status)
-    error = torch.where(running, error.detach(), part.error)
-    return Found(y, status, part.steps + running, error), running & ~ends, step.state
+def _after(part: _Rows, step: Step, running: Tensor, all_run: bool, count: int) -> tuple[_Rows, Tensor | None]:
+    """The rows after a step, and which end with it; `None` where all go on, which costs one look at their errors."""
+    low, high = bounds(step.error)
+    fine = None if high < INFINITE else step.error < INFINITE
+    stalls = step.stalled if step.stalled is not None and any_of(step.stalled) else None
+    y = step.y if fine is None else torch.where(fine.unsqueeze(-1), step.y, part.y)
+    if all_run:
+        new = _Rows(y, step.error, torch.full_like(part.steps, count), part.stalled)
+        if low > 1 and fine is None and stalls is None:
+            return new, None
+    else:
+        error, steps = torch.where(running, step.error, part.error), torch.where(running, count, part.steps)
+        new = _Rows(torch.where(running.unsqueeze(-1), y, part.y), error, steps, part.stalled)
+    ends = step.error <= 1 if fine is None else (step.error <= 1) | ~fine
+    if stalls is None:
+        return new, ends
+    stalled = torch.where(running & ~ends, stalls, part.stalled)
+    return new._replace(stalled=stalled), ends | stalled
 
 
-def _merged(found: Found, part: Found, index: Tensor | None) -> Found:
+def _merged(whole: _Rows, part: _Rows, index: Tensor | None) -> _Rows:
     """All rows, with what became of some of them."""
     if index is None:
         return part
-    whole, some = found[:4], part[:4]
-    y, status, steps, error = (x.index_copy(0, index, new) for x, new in zip(whole, some, strict=True))
-    return Found(y, status, steps, error)
+    return _Rows(*(x.index_copy(0, index, new) for x, new in zip(whole, part, strict=True)))
+
+
+def _found(solver: Iterative, problem: Any, rows: _Rows) -> Found:
+    """How the rows ended. Without a step, where the function is finite, it was for a Jacobian without an inverse."""
+    status = torch.where(rows.error <= 1, int(Status.SOLVED), int(Status.MAX_ITERATIONS))
+    if any_of(rows.stalled):
+        status = torch.where(rows.stalled, int(Status.STALLED), status)
+    if any_of(bad := ~(rows.error < INFINITE)):
+        status = torch.where(bad, int(Status.NOT_FINITE), status)
+        if solver.inverts:
+            finite = problem.optimality(rows.y).detach().isfinite().all(-1)
+            status = torch.where(bad & finite, int(Status.SINGULAR), status)
+    return Found(rows.y, status, rows.steps, rows.error)
 
 
 def _kept(tree: Any, rows: Tensor) -> Any:
     """Some rows of a tree of tensors."""
     return fmap(lambda x: x[rows], tree)
-
-
-def _explained(solver: Iterative, problem: Problem, found: Found) -> Found:
-    """Says of the rows without a step whether it was for a Jacobian without an inverse."""
-    bad = found.status == Status.NOT_FINITE
-    if not solver.inverts or not any_of(bad):
-        return found
-    finite = problem.optimality(found.y).detach().isfinite().all(-1)
-    return found._replace(status=torch.where(bad & finite, int(Status.SINGULAR), found.status))

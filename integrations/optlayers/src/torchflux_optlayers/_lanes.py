@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch._C import _functorch as functorch
 
-__all__ = ["any_of", "plain", "transformed"]
+__all__ = ["any_of", "bounds", "plain", "transformed"]
 
 
 def transformed() -> bool:
@@ -24,3 +24,12 @@ def any_of(mask: Tensor) -> bool:
     if not torch._C._are_functorch_transforms_active():
         return bool(mask.any())
     return bool(plain(plain(mask).any()).item())
+
+
+def bounds(x: Tensor) -> tuple[float, float]:
+    """The least and the greatest entry, in any of `vmap`'s lanes; NaN if one is."""
+    if not torch._C._are_functorch_transforms_active():
+        low, high = x.aminmax()
+        return low.item(), high.item()
+    low, high = plain(x).aminmax()
+    return plain(low).item(), plain(high).item()

@@ -38,16 +38,16 @@ class Newton(Iterative):
     def step(self, task: Task, y: Tensor, state: Any) -> Step:
         """One linear system."""
         value, matrix = (task.problem.optimality(y), state) if self.chord else task.problem.linearised(y)
-        step = -divided(matrix, value)
+        step = divided(matrix, value)
         error = task.tolerance.step(step, y)
         if self.line_search is None:
-            return Step(y + step, state, error)
+            return Step(y - step, state, error)
         merit = lambda y: task.problem.optimality(y).square().sum(-1)
         before = value.square().sum(-1)
         start = before, -2 * before, torch.ones_like(before)
-        length, fine = self.line_search.lengths(merit, y, step, start, task.running & (error > 1))
+        length, fine = self.line_search.lengths(merit, y, -step, start, task.running & (error > 1))
         length = torch.where(error <= 1, 1.0, length).unsqueeze(-1)
-        return Step(y + length * step, state, error, ~fine & (error > 1))
+        return Step(y - length * step, state, error, ~fine & (error > 1))
 
 
 def divided(matrix: Tensor, b: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from ._rows import PerSample, Rows, picked, tensors
 __all__ = ["FixedPoints", "LeastSquares", "Minima", "Problem", "Roots"]
 
 Tree = Any
+P = TypeVar("P", bound="Problem")
 
 
 class Problem(ABC):
@@ -40,6 +41,12 @@ class Problem(ABC):
     def on(self, index: Tensor) -> "Problem":
         """The same for some elements of the batch."""
         return type(self)(self.fn, self.rows, self.args, self.tape, index)
+
+    def other(self, kind: "type[P]", fn: Callable[..., Tree]) -> "P":
+        """A problem of another function of the same `y` and `args`."""
+        found = kind(fn, self.rows, None, self.tape)
+        found.given = self.given
+        return found
 
     @abstractmethod
     def optimality(self, y: Tensor) -> Tensor:

@@ -94,6 +94,25 @@ class Rows:
             raise ValueError(f"{name} returned something that isn't laid out like y0: {error}") from None
         return self.ravel(found, rows)
 
+    def spread(self, tree: Tree, fill: float) -> Tensor:
+        """Bounds as rows: a number for all, or a tree like `y0` of numbers, tensors that fit, and `None` for `fill`."""
+        found: list[Tensor] = []
+
+        def collect(x: Tensor, other: Any) -> Tensor:
+            if any(x is part for part in self.parts):
+                other = fill if other is None else other
+                given = other if isinstance(other, Tensor) else torch.tensor(other, dtype=x.dtype, device=x.device)
+                found.append(given.to(x.dtype).expand(x.shape))
+            return x
+
+        if tree is None or isinstance(tree, float | int):
+            tree = fmap(lambda x: fill if tree is None else float(tree), self.tree, ties=False)
+        try:
+            fmap(collect, self.tree, tree)
+        except (ValueError, KeyError, RuntimeError) as error:
+            raise ValueError(f"the bounds don't fit y0: {error}") from None
+        return self.ravel(found, self.count)
+
 
 def tensors(tree: Tree) -> Iterator[Tensor]:
     """The tensors of a tree."""
