@@ -10,6 +10,7 @@ from ._lbfgs import *
 from ._least_squares import *
 from ._levenberg_marquardt import *
 from ._line_search import *
+from ._linear_solve import *
 from ._linear_solvers import *
 from ._minimise import *
 from ._newton import *
@@ -19,7 +20,9 @@ from ._qp import *
 from ._root import *
 from ._rows import *
 from ._scipy import *
+from ._scipy_minimise import *
 from ._solution import *
+from ._sparse import *
 
 __version__ = "0.1.0"
 __all__ = [name for name in dir() if not name.startswith("_")]

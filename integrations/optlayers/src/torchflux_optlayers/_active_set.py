@@ -8,16 +8,16 @@ import torch
 from torch import Tensor
 
 from ._derivatives import jacobian, pulled
-from ._lanes import plain
+from ._lanes import plain, transformed
 from ._linear_solvers import factored
 from ._problem import LeastSquares, Minima
 
-__all__ = ["Restricted"]
+__all__ = ["UNCLEAR", "Restricted"]
 
 NEAR, WEAK = 1e-5, 1e-6
 """The distance up to which a constraint may be active, and the force up to which it counts as none."""
-POLISHED = 20
-"""The steps of Newton's method at most from SciPy's point to the solution."""
+POLISHED, FAR = 20, 0.01
+"""How many steps of Newton's method it may be from SciPy's point to the solution, and what share of its size."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +44,16 @@ class Restricted:
         found = [self.problem.other(LeastSquares, f).numbers(y) for f in functions]
         return torch.cat(found, -1) if found else y[:, :0]
 
-    def equations(self, y: Tensor, solved: Tensor, rtol: float) -> tuple[Callable[[Tensor], Tensor], Tensor]:
-        """What defines the solution next to `y` (rows, n), and it with its forces (rows, n + k).
+    def differentiable(self, y: Tensor) -> bool:
+        """Whether anything that the solution depends on can be differentiated."""
+        parts = self.problem.losses(y.detach()), self.constraints(y.detach()), self.lower, self.upper
+        return transformed() or any(x.requires_grad for x in parts)
+
+    def equations(self, y: Tensor, failed: Tensor) -> tuple[Callable[[Tensor], Tensor], Tensor, Tensor]:
+        """What defines the solution next to `y` (rows, n), it with its forces (rows, n + k), and which rows have none.
 
         Variables at a bound with a force are that bound; constraints without a force have the force 0; what is left
-        of the gradient is 0 otherwise.
-
-        Raises:
-            ValueError: for a solved row, there is no such solution nearby.
+        of the gradient is 0 otherwise. Rows that failed before have none either.
         """
         low, up, active, force = self._active(y)
         n = y.shape[-1]
@@ -62,9 +64,9 @@ class Restricted:
             rest = torch.where(low, y - self.lower, torch.where(up, y - self.upper, rest))
             return torch.cat((rest, torch.where(active, self.constraints(y), force)), -1)
 
-        z = _polished(equations, torch.cat((y, force), -1), solved, rtol)
-        self._check(z[:, :n], z[:, n:], low, up, active, solved)
-        return equations, z
+        z, exact = _polished(equations, torch.cat((y, force), -1), ~failed)
+        right = exact & self._right(z[:, :n], z[:, n:], low, up, active)
+        return equations, torch.where(right.unsqueeze(-1), z, torch.cat((y, force), -1)), ~right
 
     def _gradient(self, y: Tensor, force: Tensor) -> Tensor:
         """That of the loss without the forces' work."""
@@ -96,8 +98,8 @@ class Restricted:
             low, up, active = found
         return low, up, active, force
 
-    def _check(self, y: Tensor, force: Tensor, low: Tensor, up: Tensor, active: Tensor, solved: Tensor) -> None:
-        """Refuses a point that isn't allowed or forces that pull the wrong way."""
+    def _right(self, y: Tensor, force: Tensor, low: Tensor, up: Tensor, active: Tensor) -> Tensor:
+        """Which points (rows,) are allowed, with forces that pull the right way."""
         rest = plain(self._gradient(y, force))
         values, lower, upper, force = (plain(x) for x in (self.constraints(y), self.lower, self.upper, force))
         y = plain(y)
@@ -107,15 +109,13 @@ class Restricted:
         pulls = (~low | (rest > 0)) & (~up | (rest < 0))
         kept = (values >= -NEAR) & (~active | (force > 0))
         kept[:, :equations] = values[:, :equations].abs() <= NEAR
-        bad = solved & ~(allowed.all(-1) & pulls.all(-1) & kept.all(-1))
-        if bad.any():
-            raise ValueError(UNCLEAR)
+        return allowed.all(-1) & pulls.all(-1) & kept.all(-1)
 
 
 UNCLEAR = (
-    "Scipy: which bounds and constraints are active at the solution can't be told, so that it has no gradient: ask for "
-    "a more exact one (rtol=, or options= with the method's own tolerances); constraints that depend on each other "
-    "have no unique forces; without a gradient, call it under torch.no_grad"
+    "there is no gradient, as no exact solution is next to SciPy's, or it can't be told which bounds and constraints "
+    "are active there: ask for a more exact one (rtol=, or options= with the method's own tolerances); minima that "
+    "aren't isolated have none, neither do constraints that depend on each other; throw=False makes it NaN"
 )
 
 
@@ -128,22 +128,16 @@ def _forces(matrix: Tensor, slope: Tensor, active: Tensor, free: Tensor) -> Tens
     return torch.where(active, found.solution.squeeze(-1), 0.0)
 
 
-def _polished(equations: Callable[[Tensor], Tensor], z: Tensor, solved: Tensor, rtol: float) -> Tensor:
-    """The solution of equations next to `z` (rows, k), by Newton's method.
-
-    Raises:
-        ValueError: there is none, for a solved row.
-    """
-    z, start = z.detach(), z.detach()
+def _polished(equations: Callable[[Tensor], Tensor], z: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+    """The solution of equations next to `z` (rows, k), by Newton's method, and which of the rows that count have it."""
+    z, start, small = z.detach(), z.detach(), 1e3 * torch.finfo(z.dtype).eps
     for _ in range(POLISHED):
         value, matrix = jacobian(equations, z)
         divide, singular = factored(matrix.detach())
-        step = torch.where((solved & ~singular).unsqueeze(-1), divide(value.detach()), 0.0)
-        z = z - step
-        size = plain((step.abs() / (1 + z.abs())).amax(-1))
-        if not (size > rtol).any():
+        counts = counts & ~plain(singular)
+        step = torch.where(counts.unsqueeze(-1), plain(divide(value)), 0.0)
+        z, size = z - step, (step.abs() / (1 + z.abs())).amax(-1)
+        if not (size > small).any():
             break
-    far = plain(((z - start).abs() / (1 + start.abs())).amax(-1))
-    if (size > rtol).any() or (far > 0.1).any() or not size.isfinite().all():
-        raise ValueError(UNCLEAR)
-    return z
+    near = ((z - start).abs() / (1 + start.abs())).amax(-1) <= FAR
+    return z, counts & (size <= small) & near

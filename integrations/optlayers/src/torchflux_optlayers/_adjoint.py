@@ -12,7 +12,6 @@ from torch._C._functorch import TransformType, get_interpreter_stack
 from ._iterate import Found, Solver
 from ._lanes import any_of, transformed
 from ._linear_solvers import Dense, LinearSolver
-from ._solution import Status
 
 __all__ = ["Implicit", "Unrolled"]
 
@@ -66,8 +65,8 @@ class Implicit(Adjoint):
         """By the equations that the solver's solution satisfies."""
         if not (torch.is_grad_enabled() or transformed()) or not found.y.numel():
             return found.y.detach()
-        equations, z = solver.equations(problem, found)
-        exact = lifted(equations, z, found.status != Status.SOLVED, self, throw)
+        equations, z, failed = solver.equations(problem, found, throw)
+        exact = lifted(equations, z, failed, self, throw)
         if z is found.y:
             return exact
         exact = exact[:, : found.y.shape[-1]]

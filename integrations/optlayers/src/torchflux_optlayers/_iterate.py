@@ -79,12 +79,12 @@ class Solver(ABC):
     def solve(self, problem: Any, y: Tensor, tolerance: Tolerance, max_steps: int) -> Found:
         """Solves the problem for every row."""
 
-    def equations(self, problem: Any, found: Found) -> tuple[Any, Tensor]:
+    def equations(self, problem: Any, found: Found, throw: bool) -> tuple[Any, Tensor, Tensor]:
         """The equations that define the solution, for the implicit function theorem, and their solution (rows, k).
 
-        Its first entries are those of `found.y`.
+        Its first entries are those of `found.y`, or what is exact next to it. The rows that have none come third.
         """
-        return problem.optimality, found.y
+        return problem.optimality, found.y, found.status != Status.SOLVED
 
 
 class Iterative(Solver):

@@ -1,10 +1,12 @@
 """Whether a transform of `torch.func` looks on, and decisions for all the tensors that `vmap` put into one."""
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch._C import _functorch as functorch
 
-__all__ = ["any_of", "bounds", "plain", "transformed"]
+__all__ = ["any_of", "bounds", "numbers", "plain", "transformed"]
 
 
 def transformed() -> bool:
@@ -17,6 +19,21 @@ def plain(x: Tensor) -> Tensor:
     while functorch.is_functorch_wrapped_tensor(x):
         x = functorch.get_unwrapped(x)
     return x.detach()
+
+
+def numbers(x: Tensor, name: str) -> NDArray[np.float64]:
+    """A tensor as NumPy's float64.
+
+    Raises:
+        NotImplementedError: `vmap` has put several tensors into it; `name` says who wants numbers.
+    """
+    shape = x.shape
+    while functorch.is_functorch_wrapped_tensor(x):
+        x = functorch.get_unwrapped(x)
+    if x.shape != shape:
+        raise NotImplementedError(f"{name} under torch.func.vmap: it takes numbers; pass a batch instead")
+    with torch._C._DisableFuncTorch():
+        return x.detach().cpu().numpy().astype(np.float64)
 
 
 def any_of(mask: Tensor) -> bool:

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 from ._derivatives import jacobian
 from ._krylov import checked, conjugate_gradients, generalised_residuals
 from ._lanes import any_of, transformed
-from ._outcome import places
+from ._outcome import which
 
 __all__ = ["CG", "GMRES", "Dense", "NormalCG"]
 
@@ -43,7 +44,7 @@ class Dense(LinearSolver):
         divide, singular = factored(matrix)
         if throw and any_of(singular):
             raise ValueError(
-                f"the Jacobian at the solution has no inverse{_where(singular)}: the solution isn't isolated (or "
+                f"the Jacobian at the solution has no inverse{which(singular)}: the solution isn't isolated (or "
                 "several meet there), and has no derivative; see whether fn depends on all of y, by operations of "
                 "torch, and fix what is left open; throw=False makes the gradient NaN"
             )
@@ -117,8 +118,8 @@ class Iterated(LinearSolver):
         keep = (~failed).unsqueeze(-1)
         transposed = lambda v: torch.where(keep, _pulled(value, point, v), v)
         product = lambda v: torch.where(keep, _pushed(value, point, v), v)
-        system = (self, product, transposed)
-        quiet = lambda r: _Correction.apply(r, *system)
+        solve, back = partial(self.solve, product, transposed), partial(self.solve, transposed, product)
+        quiet = lambda r: Correction.apply(r, solve, back)
         return quiet if keep.all() else lambda r: torch.where(keep, quiet(r), _Nothing.apply(r))
 
 
@@ -188,34 +189,47 @@ def _quiet(x: Tensor) -> Tensor:
     return x - x.detach()
 
 
-def _where(rows: Tensor) -> str:
-    """Which elements, where that can be said."""
-    return "" if len(rows) == 1 or transformed() else f" at {places(rows.nonzero()[:, 0].tolist())}"
-
-
-class _Solved(torch.autograd.Function):
-    """The solution of a linear system whose matrix is constant."""
+class Solved(torch.autograd.Function):
+    """The solution of a linear system whose matrix is constant: `solve` the system, `back` the transposed one."""
 
     @staticmethod
-    def forward(ctx: Any, b: Tensor, solver: Iterated, product: Function, transposed: Function) -> Tensor:
+    def forward(b: Tensor, solve: Function, back: Function) -> Tensor:
         """By the solver."""
-        ctx.solver, ctx.product, ctx.transposed = solver, product, transposed
-        return solver.solve(product, transposed, b)
+        return solve(b)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        """Keeps the solvers."""
+        _, ctx.solve, ctx.back = inputs
 
     @staticmethod
     def backward(ctx: Any, *g: Any) -> Any:
         """The transposed system."""
-        return _Solved.apply(*g, ctx.solver, ctx.transposed, ctx.product), None, None, None
+        return Solved.apply(*g, ctx.back, ctx.solve), None, None
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Any:
+        """The same system."""
+        return Solved.apply(tangents[0], ctx.solve, ctx.back)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, b: Tensor, solve: Function, back: Function) -> Any:
+        """One system after the other."""
+        return torch.stack([Solved.apply(x, solve, back) for x in b.unbind(in_dims[0])]), 0
 
 
-class _Correction(_Solved):
+class Correction(Solved):
     """The same with the value 0, which needs no solving."""
 
     @staticmethod
-    def forward(ctx: Any, b: Tensor, solver: Iterated, product: Function, transposed: Function) -> Tensor:
+    def forward(b: Tensor, solve: Function, back: Function) -> Tensor:
         """Nothing."""
-        ctx.solver, ctx.product, ctx.transposed = solver, product, transposed
         return torch.zeros_like(b)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, b: Tensor, solve: Function, back: Function) -> Any:
+        """The same for more of them."""
+        return Correction.apply(b, solve, back), in_dims[0]
 
 
 class _Nothing(torch.autograd.Function):

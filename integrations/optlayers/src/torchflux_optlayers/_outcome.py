@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ._lanes import transformed
 from ._solution import Status
 
 __all__ = ["Solution", "SolveError", "Stats"]
@@ -78,6 +79,11 @@ def message(name: str, status: Tensor, steps: Tensor, batched: bool, said: str =
     count = f"{len(failed)} of {len(status)} elements " if batched else ""
     words = f"; SciPy: {said}" if said else ""
     return f"{name}: {count}not solved: {'; '.join(lines)}{words}; throw=False returns the best that was found"
+
+
+def which(rows: Tensor) -> str:
+    """Where a mask (rows,) is true, where that says anything."""
+    return "" if len(rows) == 1 or transformed() else f" at {places(rows.nonzero()[:, 0].tolist())}"
 
 
 def places(where: list[int]) -> str:

@@ -11,10 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ._active_set import Restricted
+from ._active_set import UNCLEAR, Restricted
 from ._derivatives import jacobian
 from ._iterate import Found, Solver, Tolerance
-from ._lanes import plain
+from ._lanes import numbers
+from ._outcome import which
 from ._problem import LeastSquares, Minima, Problem, Roots
 from ._solution import Status
 
@@ -90,21 +91,24 @@ class Scipy(Solver):
         """SciPy's solution of each row."""
         self._fits(problem)
         with torch.no_grad():
-            ends = [self._row(problem, plain(y), i, tolerance, max_steps) for i in range(len(y))]
+            ends = [self._row(problem, y.detach(), i, tolerance, max_steps) for i in range(len(y))]
             point = torch.stack([torch.as_tensor(x, dtype=y.dtype, device=y.device) for x, *_ in ends])
             numbers = [torch.tensor(x, device=y.device) for x in zip(*(end[1:3] for end in ends), strict=True)]
         unknown = torch.full_like(point[:, 0], torch.nan)
         return Found(point, numbers[0], numbers[1], unknown, next((said for *_, said in ends if said), ""))
 
-    def equations(self, problem: Any, found: Found) -> tuple[Any, Tensor]:
+    def equations(self, problem: Any, found: Found, throw: bool) -> tuple[Any, Tensor, Tensor]:
         """With bounds and constraints, the conditions of Karush, Kuhn and Tucker."""
-        y, solved = found.y, found.status == Status.SOLVED
-        if isinstance(problem, Minima):
-            lower, upper = self._bounds(problem)
-            kinds = {kind: [x["fun"] for x in self.constraints if x["type"] == kind] for kind in ("eq", "ineq")}
-            exact = 1e-5 if y.dtype == torch.float32 else 1e-10
-            return Restricted(problem, lower, upper, kinds["eq"], kinds["ineq"]).equations(y, solved, exact)
-        return problem.optimality, y
+        if not isinstance(problem, Minima):
+            return super().equations(problem, found, throw)
+        kinds = {kind: [x["fun"] for x in self.constraints if x["type"] == kind] for kind in ("eq", "ineq")}
+        conditions = Restricted(problem, *self._bounds(problem), kinds["eq"], kinds["ineq"])
+        if not conditions.differentiable(found.y):
+            return super().equations(problem, found, throw)
+        equations, z, failed = conditions.equations(found.y, found.status != Status.SOLVED)
+        if throw and failed.any():
+            raise ValueError(f"{self}{which(failed)}: {UNCLEAR}")
+        return equations, z, failed
 
     def _fits(self, problem: Any) -> None:
         """Refuses what SciPy or the method can't do."""
@@ -124,7 +128,7 @@ class Scipy(Solver):
 
     def _row(self, problem: Any, y: Tensor, row: int, tolerance: Tolerance, most: int) -> tuple[Any, int, int, str]:
         """The point, status and number of steps of one row, and SciPy's words if it failed."""
-        here, bounds = _Row(problem, y, row), [plain(x)[row].cpu().numpy() for x in self._bounds(problem)]
+        here, bounds = _Row(problem, y, row), [numbers(x, "Scipy")[row] for x in self._bounds(problem)]
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             warnings.filterwarnings("error", "Unknown solver options", scipy.optimize.OptimizeWarning)
@@ -172,7 +176,7 @@ class _Row:
         index = torch.tensor([row], device=y.device)
         self.problem = problem.on(index) if problem.marked else problem
         self.y, self.row = (y[index], 0) if problem.marked else (y, row)
-        self.start = np.asarray(y[row].cpu().numpy(), np.float64)
+        self.start = numbers(y, "Scipy")[row]
 
     def numbers(self, function: Callable[[Tensor], Any], x: Numbers) -> Any:
         """What a function of rows makes of this one; a pair for a pair."""
@@ -182,10 +186,7 @@ class _Row:
 
     def mine(self, x: Tensor) -> Any:
         """The numbers of this row."""
-        given = plain(x)
-        if given.shape != x.shape:
-            raise NotImplementedError("Scipy under torch.func.vmap: it takes numbers; use batched=True instead")
-        found = given[self.row].cpu().numpy().astype(np.float64)
+        found = numbers(x, "Scipy")[self.row]
         return found if found.ndim else float(found)
 
     def sloped(self) -> dict[str, Any]:
