@@ -5,6 +5,7 @@ A process that has PyTorch loaded forks one for each run, so that a run costs a 
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -194,13 +195,13 @@ def folder_in(root: Path, name: str) -> Path:
 
 def test_killed_at_random_it_comes_to_the_same_numbers(tmp_path: Path) -> None:
     rounds = int(os.environ.get("TORCHFLUX_KILLS", "12"))
-    rng, kills = random.Random(0), 0
+    rng, kills, names = random.Random(0), 0, map("killed-{}".format, itertools.count())
     with host(tmp_path) as made:
         whole = folder_in(tmp_path, "whole")
         assert made.run(whole) == 0
         due = left(whole)
         while kills < rounds:
-            folder = folder_in(tmp_path, f"killed-{kills}")
+            folder = folder_in(tmp_path, next(names))
             while made.run(folder, seconds=rng.uniform(0.01, 0.25)):
                 kills += 1
             assert left(folder) == due

@@ -1,7 +1,6 @@
 """One run of an experiment, from its parameters to its results.json."""
 
 import dataclasses
-import os
 import platform
 import sys
 import time
@@ -104,10 +103,10 @@ def has_checkpoint(folder: Path) -> bool:
     return any((folder / CHECKPOINTS).glob("[!.]*"))
 
 
-def _threads() -> int:
+def _threads() -> int | None:
     """How many PyTorch computes with, if the script has imported it."""
     torch = sys.modules.get("torch")
-    return torch.get_num_threads() if torch else os.cpu_count() or 1
+    return torch.get_num_threads() if torch else None
 
 
 def _performed(program: Program, parameters: Any, run: Run, log: Log) -> dict[str, Any]:
