@@ -20,6 +20,7 @@ from ._metrics import cut_metrics
 from ._parameters import settings_of
 from ._results import plain, write_json
 from ._runs import Run
+from ._tensorboard import followed
 from ._versions import versions
 
 __all__ = ["perform", "perform_on"]
@@ -113,7 +114,7 @@ def _performed(program: Program, parameters: Any, run: Run, log: Log) -> dict[st
     """The record of a run whose folder is held."""
     clock = time.perf_counter()
     run = _written(run, state="running")
-    with _how_it_ends(run, clock):
+    with _how_it_ends(run, clock), followed(run):
         results = _results(program, parameters, run.folder, log)
         about = {name: run.about[name] for name in ("versions", "platform", "started")}
         record = {name: run.about[name] for name in ("name", "parameters", "seed")}
@@ -170,4 +171,4 @@ def _save(path: Path, record: dict[str, Any]) -> None:
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
