@@ -172,10 +172,11 @@ def test_runs_are_found_by_folder_name_and_experiment(broken_off: Path, project:
     assert {run.name for run in runs()} == {"toy", "counting"}
     with pytest.raises(LabError, match=r"'nothing' is no run: name its folder.*\n.*other"):
         find_run("nothing")
-    (project.root / "runs" / "other" / "run.json").write_text("{")
-    assert [run.name for run in runs()] == ["counting"]
-    with pytest.raises(LabError, match=r"run\.json cannot be read"):
-        find_run("other")
+    for content, said in (("{", r"run\.json cannot be read"), ("{}", r"run\.json is no description of a run: it has")):
+        (project.root / "runs" / "other" / "run.json").write_text(content)
+        assert [run.name for run in runs()] == ["counting"]
+        with pytest.raises(LabError, match=said):
+            find_run("other")
 
 
 # What cannot be written.
