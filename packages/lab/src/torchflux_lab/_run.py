@@ -11,6 +11,7 @@ from typing import Any
 
 from ._error import LabError, ScriptError
 from ._experiment import Program
+from ._provenance import provenance
 from ._results import plain, write_json
 from ._versions import versions
 
@@ -36,7 +37,8 @@ def perform(program: Program, parameters: Any, folder: Path) -> dict[str, Any]:
     """
     values = plain(dataclasses.asdict(parameters), "parameters")  # before the script can change them
     started, clock = datetime.now(UTC), time.perf_counter()
-    results = _results(program, parameters, folder)
+    with provenance(program.experiment, values, folder):
+        results = _results(program, parameters, folder)
     record = {
         "name": program.experiment.name,
         "parameters": values,
