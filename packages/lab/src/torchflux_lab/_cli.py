@@ -14,6 +14,7 @@ from ._error import LabError, ScriptError
 from ._find import VARIABLE, experiments, experiments_folder, find
 from ._folder import refuse_occupied, run_folder
 from ._parameters import parameters_of, parameters_with
+from ._record_commands import commands
 from ._run import FAILED, perform
 from ._versions import versions
 
@@ -38,6 +39,7 @@ class Commands(TyperGroup):
 
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_show_locals=False)
+app.add_typer(commands)
 
 
 def main() -> None:

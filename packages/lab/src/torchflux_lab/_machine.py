@@ -35,7 +35,7 @@ def machine() -> dict[str, Any]:
     return {
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "build": f"{', '.join(platform.python_build())}, {platform.python_compiler()}",
-        "system": f"{platform.system()} {platform.release()}",
+        "system": platform.system(),
         "libc": " ".join(platform.libc_ver()).strip() or "none",
         "architecture": platform.machine(),
         "processor": _cpuinfo("model name") or platform.processor() or "unknown",

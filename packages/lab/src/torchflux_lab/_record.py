@@ -29,8 +29,8 @@ COMMENTS = {
     "lock": "From where the packages come.",
     "packages": "Those that were loaded, each with the SHA-256 of the list of its files and their hashes.",
     "machine": "Where it ran.",
-    "tolerances": "How results must agree: a relative tolerance, or a relative and an absolute one; the first name that "
-    "fits counts. The last is for floats alone: what else it fits must be equal.",
+    "tolerances": "How results must agree: a relative tolerance, or a relative and an absolute one; the first name "
+    "that fits counts. The last is for floats alone: what else it fits must be equal.",
     "results": "What came out.",
 }
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from ._error import LabError
 from ._files import digests
-from ._lock import unlocked
+from ._lockfile import unlocked
 from ._packages import installed
 from ._project import Project
 from ._record import Record, read_run, with_tolerances

@@ -59,4 +59,6 @@ def unlocked(text: str, versions: dict[str, str]) -> list[str]:
     for entry in entries(text):
         pinned.setdefault(entry.name, []).append(entry.version)
     found = {name: pinned.get(name, []) for name, version in versions.items() if version not in pinned.get(name, [])}
-    return [f"{n} {versions[n]} ({'locked: ' + ', '.join(held) if held else 'not locked'})" for n, held in found.items()]
+    return [
+        f"{n} {versions[n]} ({'locked: ' + ', '.join(held) if held else 'not locked'})" for n, held in found.items()
+    ]
