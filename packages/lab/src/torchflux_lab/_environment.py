@@ -123,8 +123,8 @@ class Environment:
         if missing:
             raise NotOffered(
                 f"pip finds no file for {missing[1]} that this machine can use ({describe_interpreter()}). Is the "
-                "package index within reach (`pip config list`, a proxy, the network)? If it is, this Python or platform "
-                f"may have no wheel of that version: use another Python, as in PYTHON=python3.12 make test. {log}"
+                "package index within reach (`pip config list`, a proxy, the network)? If it is, this Python or "
+                f"platform may have no wheel of that version: use another one, as in PYTHON=python3.12 make test. {log}"
             )
         if "DO NOT MATCH THE HASHES" in output:
             found = re.findall(r"^\s+(\S+==\S+).* from .*$", output, flags=re.MULTILINE)

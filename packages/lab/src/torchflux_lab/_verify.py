@@ -3,6 +3,7 @@
 import dataclasses
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from ._differences import Difference, differences
 from ._error import LabError
@@ -68,13 +69,11 @@ def at_commit(record: Record, project: Project) -> list[Difference]:
         unpack(project.root, commit, folder)
         found = _files(record, folder)
         # Data need not be in a commit: what is large is often ignored, and lies in the checkout alone.
-        here = digests(project.root, [name for name in record.data if name not in found["data"]])
-        return edited(record) + differences(
-            record, dataclasses.replace(record, **found | {"data": found["data"] | here}), FILES
-        )
+        found["data"] |= digests(project.root, [name for name in record.data if name not in found["data"]])
+    return edited(record) + differences(record, dataclasses.replace(record, **found), FILES)
 
 
-def _files(record: Record, root: Path) -> dict[str, dict[str, str]]:
+def _files(record: Record, root: Path) -> dict[str, Any]:
     """The tables of files as they lie in a folder."""
     lock = digests(root, [record.lock["file"]])
     return {
