@@ -10,12 +10,16 @@ import typer
 from typer.core import TyperGroup
 
 from . import _screen as screen
+from ._device import refuse_unavailable, refuse_undeclared
 from ._error import LabError, ScriptError
+from ._experiment import Experiment, Program
 from ._find import VARIABLE, experiments, experiments_folder, find
-from ._folder import refuse_occupied, run_folder
-from ._parameters import parameters_of, parameters_with
+from ._folder import FAILED, refuse_occupied, run_folder
+from ._help import ExperimentCommand
+from ._parameters import parameters_with
 from ._record_commands import commands
-from ._run import FAILED, perform
+from ._resume import changes, refuse_changes, resumable, resumed_parameters
+from ._run import has_checkpoint, perform, perform_on
 from ._versions import versions
 
 MISUSE, FAILURE, INTERRUPTED = 2, 1, 130  # exit codes; 130 is the shells' own for Ctrl-C
@@ -84,7 +88,12 @@ Out = Annotated[
     Path | None,
     typer.Option("--out", "-o", metavar="DIR", help="A new or empty folder for the run. By default runs/NAME-TIME."),
 ]
-Parameters = Annotated[bool, typer.Option("--parameters", help="Show what can be set, and run nothing.")]
+Device = Annotated[
+    str | None, typer.Option("--device", metavar="D", help="Short for --set device=D: cpu, cuda, cuda:1.")
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the last run that was cut short, or that of --out.")]
+Anyway = Annotated[bool, typer.Option("--anyway", help="Resume though code or versions are not as they were.")]
+Board = Annotated[bool, typer.Option("--tensorboard", help="Write the metrics for TensorBoard too.")]
 Version = Annotated[
     bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the versions and exit.")
 ]
@@ -102,50 +111,85 @@ def list_experiments(experiments_dir: Folder = None) -> None:
     screen.listed(experiments(folder), folder)
 
 
-@app.command()
+@app.command(cls=ExperimentCommand)
 def run(
     name: Name,
     seed: Seed = None,
     settings: Settings = None,
+    device: Device = None,
     out: Out = None,
-    parameters: Parameters = False,
+    resume: Resume = False,
+    anyway: Anyway = False,
+    tensorboard: Board = False,
     experiments_dir: Folder = None,
 ) -> None:
-    """Run an experiment."""
+    """Run an experiment. With its name, --help shows what can be set."""
     experiment = find(name, experiments_folder(experiments_dir))
+    short = {"seed": seed, "device": device}
+    given = [*(settings or []), *(f"{key}={value}" for key, value in short.items() if value is not None)]
+    if resume:
+        go_on(experiment, given, out, anyway)
+    else:
+        begin(experiment, given, out, tensorboard)
+
+
+def begin(experiment: Experiment, settings: list[str], out: Path | None, tensorboard: bool) -> None:
+    """Run an experiment in a new folder."""
     if out:
         refuse_occupied(out)  # before PyTorch is loaded, which takes seconds
     with experiment.loaded() as program:
-        if parameters:
-            screen.parameters(parameters_of(program.parameters))
-            return
-        values = parameters_with(program.parameters, [*(settings or []), *([] if seed is None else [f"seed={seed}"])])
-        folder = run_folder(name, out)
-        screen.begun(name, values, folder)
-        with told_if_cut_short(folder):
-            record = perform(program, values, folder)
-    screen.ended(record, folder)
+        values = _checked(program, settings)
+        folder = run_folder(experiment.name, out)
+        with shown(program, values, folder) as record:
+            record |= perform(program, values, folder, tensorboard=tensorboard)
+
+
+def _checked(program: Program, settings: list[str]) -> Any:
+    """The parameters with these settings; a device among them has to be there."""
+    if any(setting.startswith("device=") for setting in settings):
+        refuse_undeclared(program.experiment.name, program.parameters)
+    values = parameters_with(program.parameters, settings)
+    refuse_unavailable(values)
+    return values
+
+
+def go_on(experiment: Experiment, settings: list[str], out: Path | None, anyway: bool) -> None:
+    """Go on with a run that was cut short."""
+    run = resumable(experiment.name, out)
+    if run.state == "done":
+        screen.note(f"The run in {screen.near(run.folder)} is done: there is nothing to resume.")
+        return
+    with experiment.loaded() as program:
+        _checked(program, settings)
+        values = resumed_parameters(program, run, settings)
+        changed = changes(program, run)
+        if not anyway:
+            refuse_changes(changed)
+        if not has_checkpoint(run.folder):
+            screen.note("There is no checkpoint to go on from: the run begins again.")
+        with shown(program, values, run.folder) as record:
+            record |= perform_on(program, values, run, changed)
 
 
 @contextmanager
-def told_if_cut_short(folder: Path) -> Iterator[None]:
-    """Say what is left of a run that fails or is stopped."""
-    began = time.monotonic()
+def shown(program: Program, values: Any, folder: Path) -> Iterator[dict[str, Any]]:
+    """Say what begins, and how it ends; inside, the record is to be filled in."""
+    screen.begun(program.experiment.name, values, folder)
+    began, record = time.monotonic(), dict[str, Any]()
     try:
-        yield
+        yield record
     except ScriptError as error:
         screen.raised(error)
         where = f"Its files and the traceback ({FAILED}) are in {screen.near(folder)}."
         screen.note(f"Failed after {screen.duration(time.monotonic() - began)}; there is no results.json. {where}")
         raise typer.Exit(FAILURE) from error
     except KeyboardInterrupt as error:
-        screen.note(f"Stopped after {screen.duration(time.monotonic() - began)}; {_left(folder)}.")
+        screen.note(f"Stopped after {screen.duration(time.monotonic() - began)}. {_how_to_go_on(program, folder)}")
         raise typer.Exit(INTERRUPTED) from error
+    screen.ended(record, folder)
 
 
-def _left(folder: Path) -> str:
-    """What a stopped run leaves; an empty folder is taken away."""
-    with suppress(OSError):
-        folder.rmdir()
-        return "nothing was written"
-    return f"there is no results.json. What the script wrote is in {screen.near(folder)}"
+def _how_to_go_on(program: Program, folder: Path) -> str:
+    if not has_checkpoint(folder):
+        return "There is no checkpoint yet: --resume would begin again."
+    return f"Go on with: torchflux run {program.experiment.name} --resume --out {screen.near(folder)}"

@@ -11,11 +11,12 @@ from ._error import LabError
 from ._find import experiments_folder
 from ._git import commit_of
 from ._project import Project
+from ._runs import find_run
 
 commands = typer.Typer()
 DIFFERS = 1  # the exit code
 
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder.")]
+Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or an experiment for its last run.")]
 Recorded = Annotated[str, typer.Argument(metavar="RECORD", help="A record, lockfiles/NAME.toml, or its NAME.")]
 Folder = Annotated[
     Path | None, typer.Option("--experiments", metavar="DIR", help="The experiments folder, as in `torchflux run`.")
@@ -53,7 +54,7 @@ def record(
     from ._recording import record_of
 
     project = project_here(experiments_dir)
-    made = record_of(run, project, dirty)
+    made = record_of(find_run(run).folder, project, dirty)
     path = out or project.root / "lockfiles" / f"{made.experiment}.toml"
     if path.exists() and not replace:
         raise LabError(f"{screen.near(path)} is there already. --replace writes over it; --out FILE names another.")

@@ -13,8 +13,8 @@ from rich.traceback import Traceback
 
 from ._error import ScriptError
 from ._experiment import Experiment
-from ._parameters import Parameter, parameters_of
-from ._run import RESULTS
+from ._folder import RESULTS
+from ._parameters import Parameter, settings_of
 from ._values import write
 
 PICTURES = (".png", ".jpg", ".jpeg", ".svg", ".pdf", ".gif", ".html")
@@ -56,19 +56,18 @@ def listed(experiments: list[Experiment], folder: Path) -> None:
     console().print(table)
 
 
-def parameters(found: list[Parameter]) -> None:
-    """What can be set."""
+def parameters(experiment: Experiment, found: list[Parameter]) -> None:
+    """What an experiment is, and what can be set."""
     table = _table("parameter", "type", "default", "help")
     for parameter in found:
         table.add_row(parameter.name, parameter.expects, write(parameter.default) or "''", parameter.help)
+    console().print(Text.assemble((experiment.name, "bold cyan"), f"  {experiment.summary}\nParameters, for --set:"))
     console().print(table)
 
 
 def begun(name: str, values: Any, folder: Path) -> None:
     """What is about to run, with the seed and what is not at its default, and where it writes."""
-    found = [(each.name, getattr(values, each.name), each.default) for each in parameters_of(type(values))]
-    given = [f"{key}={write(value)}" for key, value, default in found if key == "seed" or value != default]
-    text = Text.assemble((name, "bold cyan"), f"  {'  '.join(given)}\n", (f"into {near(folder)}", "dim"))
+    text = Text.assemble((name, "bold cyan"), f"  {'  '.join(settings_of(values))}\n", (f"into {near(folder)}", "dim"))
     console().print(text, soft_wrap=True)
 
 
