@@ -9,7 +9,7 @@ from functools import cache
 from importlib.machinery import PathFinder
 from pathlib import Path
 
-__all__ = ["imported", "loaded_files", "site_folder"]
+__all__ = ["imported", "is_installed", "loaded_files"]
 
 BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")  # of statements, which hold others
 
@@ -91,21 +91,22 @@ class _Modules:
         return [str(path.parent)] if path.name == "__init__.py" else []
 
 
-def loaded_files() -> set[Path]:
+def loaded_files() -> set[str]:
     """The files of all modules that this process has loaded, without the standard library's and what torchflux has
     generated and keeps: that follows from the rest, and a reproduction generates it anew."""
     files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
-    found = {Path(file).resolve() for file in files if isinstance(file, str)}
-    known = [Path(sysconfig.get_path("stdlib")).resolve(), cache_folder()]
-    return {path for path in found if site_folder(path) or not any(map(path.is_relative_to, known))}
+    real = cache(os.path.realpath)  # of thousands of files in some hundred folders
+    found = {os.path.join(real(os.path.dirname(file)), os.path.basename(file)) for file in files if file}
+    known = tuple(f"{real(place)}{os.sep}" for place in (sysconfig.get_path("stdlib"), cache_folder()))
+    return {file for file in found if is_installed(file) or not file.startswith(known)}
 
 
 def cache_folder() -> Path:
     """Where torchflux keeps what it generates: `TORCHFLUX_CACHE`, or the user's cache folder."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("TORCHFLUX_CACHE") or Path(base) / "torchflux").resolve()
+    return Path(os.environ.get("TORCHFLUX_CACHE") or Path(base) / "torchflux")
 
 
-def site_folder(path: Path) -> Path | None:
-    """The folder of installed packages that a file lies in."""
-    return next((above for above in path.parents if above.name in ("site-packages", "dist-packages")), None)
+def is_installed(file: Path | str) -> bool:
+    """Whether a file lies in a folder of installed packages."""
+    return any(f"{os.sep}{name}{os.sep}" in str(file) for name in ("site-packages", "dist-packages"))

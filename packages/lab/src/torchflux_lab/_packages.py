@@ -3,10 +3,11 @@
 import base64
 import csv
 import hashlib
-import importlib.metadata as metadata
+import os
 import re
+import sys
 from collections.abc import Iterable, Iterator
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 __all__ = ["Installed", "installed", "packages_of"]
@@ -16,21 +17,21 @@ INSTALLERS = ("INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json", "REC
 
 
 class Installed:
-    """One installed package."""
+    """One installed package: the folder NAME-VERSION.dist-info, and what it says."""
 
-    def __init__(self, distribution: metadata.Distribution) -> None:
-        self.distribution = distribution
-        self.name = normalised(distribution.name)
-        self.version = distribution.version
+    def __init__(self, folder: Path) -> None:
+        name, _, version = folder.name.removesuffix(".dist-info").partition("-")
+        self.name, self.version, self.site = normalised(name), version, folder.parent
+        self._record = folder / "RECORD"
 
     @cached_property
     def files(self) -> dict[str, str]:
         """Its files in site-packages with the hashes that RECORD holds. Left out are commands, which name the
         environment in their first line, compiled Python, and the installer's notes."""
-        rows = csv.reader((self.distribution.read_text("RECORD") or "").splitlines())
+        rows = csv.reader(self._record.read_text(encoding="utf-8").splitlines() if self._record.is_file() else [])
         return {row[0]: row[1] for row in rows if len(row) == 3 and row[1] and _own(row[0])}
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         """One hash of all of them, the same on every machine that has this package from the same wheel."""
         lines = [f"{name},{digest}\n" for name, digest in sorted(self.files.items())]
@@ -39,7 +40,7 @@ class Installed:
     def altered(self) -> Iterator[str]:
         """The files that are not as RECORD says, or not there."""
         for name, digest in self.files.items():
-            path = Path(str(self.distribution.locate_file(name)))
+            path = self.site / name
             if not path.is_file() or _hash(path, digest.partition("=")[0]) != digest:
                 yield name
 
@@ -57,30 +58,30 @@ def _hash(path: Path, algorithm: str) -> str:
 
 def installed() -> dict[str, Installed]:
     """Every package that this Python would find, by its normalised name; the first on the path counts."""
-    found: dict[str, Installed] = {}
-    for distribution in metadata.distributions():
-        package = Installed(distribution)
-        found.setdefault(package.name, package)
-    return found
+    folders = [folder for place in sys.path if place for folder in sorted(Path(place).glob("*.dist-info"))]
+    found = [_installed(folder, folder.stat().st_mtime_ns) for folder in reversed(folders)]
+    return {package.name: package for package in found}
 
 
-def packages_of(files: Iterable[Path], packages: dict[str, Installed]) -> tuple[set[str], set[Path]]:
+@cache
+def _installed(folder: Path, changed: int) -> Installed:
+    """As it was installed at that time: what it says is read once."""
+    return Installed(folder)
+
+
+def packages_of(files: Iterable[str], packages: dict[str, Installed]) -> tuple[set[str], set[str]]:
     """The packages that files belong to, and the files that belong to none."""
     owners: dict[str, dict[str, str]] = {}
     for package in packages.values():
-        folder = str(Path(str(package.distribution.locate_file(""))).resolve())
-        owners.setdefault(folder, {}).update(dict.fromkeys(package.files, package.name))
-    listed = {path: _owner(path, owners) for path in files}
-    return {name for name in listed.values() if name}, {path for path, name in listed.items() if name is None}
+        owners.setdefault(str(package.site.resolve()), {}).update(dict.fromkeys(package.files, package.name))
+    listed = {file: _owner(file, owners) for file in files}
+    return set(filter(None, listed.values())), {file for file, name in listed.items() if name is None}
 
 
-def _owner(path: Path, owners: dict[str, dict[str, str]]) -> str | None:
-    found = (
-        names.get(path.relative_to(folder).as_posix())
-        for folder, names in owners.items()
-        if path.is_relative_to(folder)
-    )
-    return next(filter(None, found), None)
+def _owner(file: str, owners: dict[str, dict[str, str]]) -> str | None:
+    """Which package has listed a file; `owners` has their lists by folder."""
+    inside = ((names, file[len(folder) + 1 :]) for folder, names in owners.items() if file.startswith(folder + os.sep))
+    return next((names[name] for names, part in inside if (name := part.replace(os.sep, "/")) in names), None)
 
 
 def normalised(name: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ._files import name_in
-from ._imports import site_folder
+from ._imports import is_installed
 
 __all__ = ["Project"]
 
@@ -27,9 +27,10 @@ class Project:
 
     def owns(self, path: Path) -> bool:
         """Whether a file is the project's own: below its folder, and in no environment there."""
+        if not path.is_relative_to(self.root) or is_installed(path):
+            return False
         environment = Path(sys.prefix).resolve()
-        inside = environment.is_relative_to(self.root) and path.is_relative_to(environment)
-        return path.is_relative_to(self.root) and not inside and site_folder(path) is None
+        return not (environment.is_relative_to(self.root) and path.is_relative_to(environment))
 
     @property
     def locks(self) -> list[str]:
@@ -50,6 +51,6 @@ def _is_package(declaration: Path) -> bool:
     return declaration.is_file() and "build-system" in tomllib.loads(declaration.read_text(encoding="utf-8"))
 
 
-def of_the_lab(path: Path) -> bool:
-    """Whether a file is this package's own: it runs experiments and is no part of them."""
-    return path.is_relative_to(LAB)
+def of_the_lab(file: str) -> bool:
+    """Whether a file is this package's own, as it lies in a source tree: it runs experiments and is no part of them."""
+    return file.startswith(str(LAB)) and not is_installed(file)

@@ -81,9 +81,9 @@ def _local(project: Project, script: Path, code: set[Path]) -> list[str]:
 
 
 def _ended(begun: dict[str, Any], project: Project) -> dict[str, Any]:
-    files = {path for path in loaded_files() if not of_the_lab(path)}
-    own = {path for path in files if project.owns(path)}
-    names, strangers = packages_of(files - own, installed())
+    files = {file for file in loaded_files() if not of_the_lab(file)}
+    own = {Path(file) for file in files if file.startswith(str(project.root)) and project.owns(Path(file))}
+    names, strangers = packages_of(files - set(map(str, own)), installed())
     script = project.root / begun["script"]
     now = {section: digests(project.root, list(begun[section])) for section in HASHED}
     return begun | {
@@ -92,7 +92,7 @@ def _ended(begun: dict[str, Any], project: Project) -> dict[str, Any]:
         "local": sorted({*begun["local"], *_local(project, script, own)}),
         "packages": {name: about for name, about in begun["packages"].items() if name in names},
         "machine": begun["machine"] | {"device": machine()["device"]},
-        "elsewhere": sorted("/".join(path.parts[-2:]) for path in strangers),
+        "elsewhere": sorted("/".join(Path(file).parts[-2:]) for file in strangers),
         "altered": sorted({*begun["altered"], *_since(begun, begun | now)}),
     }
 
@@ -109,7 +109,9 @@ def _since(earlier: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 
 def _earlier(folder: Path) -> dict[str, Any]:
-    """What is there of a run that is resumed."""
+    """What is there of a run that is resumed; what it has left half written is taken away."""
+    for torn in folder.glob(f".{PROVENANCE}-*"):
+        torn.unlink()
     try:
         return dict(json.loads((folder / PROVENANCE).read_text(encoding="utf-8")))
     except FileNotFoundError:
