@@ -205,7 +205,7 @@ def test_killed_at_random_it_comes_to_the_same_numbers(tmp_path: Path) -> None:
         assert made.run(whole) == 0
         due, usual = left(whole), time.monotonic() - began
         while kills < rounds:
-            folder = folder_in(tmp_path, f"killed-{kills}")
+            folder = folder_in(tmp_path, f"killed-{runs}")
             while made.run(folder, seconds=rng.uniform(0.1, 1.2) * usual):
                 kills += 1
             assert left(folder) == due
