@@ -198,14 +198,14 @@ def folder_in(root: Path, name: str) -> Path:
 
 def test_killed_at_random_it_comes_to_the_same_numbers(tmp_path: Path) -> None:
     rounds = int(os.environ.get("TORCHFLUX_KILLS", "12"))
-    rng, kills = random.Random(0), 0
+    rng, kills, names = random.Random(0), 0, map("killed-{}".format, itertools.count())
     with host(tmp_path) as made:
         whole = folder_in(tmp_path, "whole")
         began = time.monotonic()
         assert made.run(whole) == 0
         due, usual = left(whole), time.monotonic() - began
         while kills < rounds:
-            folder = folder_in(tmp_path, f"killed-{runs}")
+            folder = folder_in(tmp_path, next(names))
             while made.run(folder, seconds=rng.uniform(0.1, 1.2) * usual):
                 kills += 1
             assert left(folder) == due

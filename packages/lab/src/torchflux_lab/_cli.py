@@ -1,5 +1,6 @@
 """The `torchflux` command: each of its commands reads its options here and leaves the work to a module."""
 
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,16 +11,20 @@ import typer
 from typer.core import TyperGroup
 
 from . import _screen as screen
+from . import _show as show_run
 from ._device import refuse_unavailable, refuse_undeclared
 from ._error import LabError, ScriptError
 from ._experiment import Experiment, Program
 from ._find import VARIABLE, experiments, experiments_folder, find
 from ._folder import FAILED, refuse_occupied, run_folder
 from ._help import ExperimentCommand
+from ._page import report
 from ._parameters import parameters_with
 from ._record_commands import commands
 from ._resume import changes, refuse_changes, resumable, resumed_parameters
 from ._run import has_checkpoint, perform, perform_on
+from ._runs import find_run, runs
+from ._tensorboard import refuse_missing
 from ._versions import versions
 
 MISUSE, FAILURE, INTERRUPTED = 2, 1, 130  # exit codes; 130 is the shells' own for Ctrl-C
@@ -69,6 +74,12 @@ def names(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     return []
 
 
+def run_names(incomplete: str) -> list[tuple[str, str]]:
+    """The runs that a shell may complete to, with their settings."""
+    found = [(run.folder.name, "  ".join(run.about["settings"])) for run in runs()]
+    return [(name, settings) for name, settings in found if name.startswith(incomplete)]
+
+
 Folder = Annotated[
     Path | None,
     typer.Option(
@@ -94,6 +105,13 @@ Device = Annotated[
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the last run that was cut short, or that of --out.")]
 Anyway = Annotated[bool, typer.Option("--anyway", help="Resume though code or versions are not as they were.")]
 Board = Annotated[bool, typer.Option("--tensorboard", help="Write the metrics for TensorBoard too.")]
+Which = Annotated[
+    str | None,
+    typer.Argument(
+        autocompletion=run_names, metavar="RUN", help="Its folder, or an experiment's name for its last run."
+    ),
+]
+Html = Annotated[bool, typer.Option("--html", help="Write report.html into its folder, and open it in a browser.")]
 Version = Annotated[
     bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the versions and exit.")
 ]
@@ -133,10 +151,27 @@ def run(
         begin(experiment, given, out, tensorboard)
 
 
+@app.command()
+def show(run: Which = None, html: Html = False) -> None:
+    """Show a run: its state, results and curves. Without one, show which there are."""
+    if run is None:
+        show_run.listed(runs())
+        return
+    found = find_run(run)
+    show_run.shown(found)
+    if html:
+        path = report(found)
+        typer.echo(f"  {screen.near(path)}")
+        if sys.stdout.isatty():
+            typer.launch(path.as_uri())
+
+
 def begin(experiment: Experiment, settings: list[str], out: Path | None, tensorboard: bool) -> None:
     """Run an experiment in a new folder."""
     if out:
         refuse_occupied(out)  # before PyTorch is loaded, which takes seconds
+    if tensorboard:
+        refuse_missing()
     with experiment.loaded() as program:
         values = _checked(program, settings)
         folder = run_folder(experiment.name, out)

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,9 @@ from ._folder import METRICS, RUN
 from ._results import plain
 
 __all__ = ["Metrics"]
+
+#: Who else is told each line, by the run's folder.
+followers: dict[Path, Callable[[dict[str, Any]], None]] = {}
 
 
 class Metrics:
@@ -43,6 +47,8 @@ class Metrics:
         line = self._always | plain(values, "metrics")
         if self._path:
             _append(self._path, json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n")
+            if follow := followers.get(self._path.parent):
+                follow(line)
 
 
 def _append(path: Path, line: str) -> None:

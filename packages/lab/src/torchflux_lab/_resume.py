@@ -78,19 +78,21 @@ def changes(program: Program, run: Run) -> list[str]:
 
 
 def differences(key: str, then: Any, now: Any) -> list[str]:
-    """The lines for one of the surroundings; of a hash nobody wants to read more than that it is another.
+    """The lines for one of the surroundings. What is None was not known; of a hash one reads that it is another.
 
     >>> differences("threads", 2, 1)
     ['threads: 2 then, 1 now']
     >>> differences("code", {"dan.py": "ab", "old.py": "cd"}, {"dan.py": "ef"})
     ['code: dan.py has changed', 'code: old.py is gone']
     >>> differences("versions", {"torch": "2.13"}, {"torch": "2.14"})
-    ['versions: torch 2.13 then, 2.14 now']
+    ['versions: torch: 2.13 then, 2.14 now']
     """
-    if not (isinstance(then, dict) and isinstance(now, dict)):
-        return [f"{key}: {then} then, {now} now"] * (then != now)
-    names = [name for name in sorted({*then, *now}) if then.get(name) != now.get(name)]
+    if then is None or now is None or then == now:
+        return []
+    if not isinstance(now, dict):
+        return [f"{key}: {then} then, {now} now"]
     if key != "code":
-        return [f"{key}: {name} {then.get(name)} then, {now.get(name)} now" for name in names]
+        return [line for name in now for line in differences(f"{key}: {name}", then.get(name), now[name])]
+    names = [name for name in sorted({*then, *now}) if then.get(name) != now.get(name)]
     fate = {name: "is new" if name not in then else "is gone" if name not in now else "has changed" for name in names}
     return [f"{key}: {name} {what}" for name, what in fate.items()]

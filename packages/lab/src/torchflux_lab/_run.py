@@ -1,7 +1,6 @@
 """One run of an experiment, from its parameters to its results.json."""
 
 import dataclasses
-import os
 import platform
 import sys
 import time
@@ -22,6 +21,7 @@ from ._parameters import settings_of
 from ._provenance import provenance
 from ._results import plain, write_json
 from ._runs import Run
+from ._tensorboard import followed
 from ._versions import versions
 
 __all__ = ["perform", "perform_on"]
@@ -105,17 +105,17 @@ def has_checkpoint(folder: Path) -> bool:
     return any((folder / CHECKPOINTS).glob("[!.]*"))
 
 
-def _threads() -> int:
+def _threads() -> int | None:
     """How many PyTorch computes with, if the script has imported it."""
     torch = sys.modules.get("torch")
-    return torch.get_num_threads() if torch else os.cpu_count() or 1
+    return torch.get_num_threads() if torch else None
 
 
 def _performed(program: Program, parameters: Any, run: Run, log: Log) -> dict[str, Any]:
     """The record of a run whose folder is held."""
     clock = time.perf_counter()
     run = _written(run, state="running")
-    with _how_it_ends(run, clock):
+    with _how_it_ends(run, clock), followed(run):
         with provenance(program.experiment, run.about["parameters"], run.folder):
             results = _results(program, parameters, run.folder, log)
         about = {name: run.about[name] for name in ("versions", "platform", "started")}
@@ -173,4 +173,4 @@ def _save(path: Path, record: dict[str, Any]) -> None:
 
 
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -50,19 +50,19 @@ def listed(experiments: list[Experiment], folder: Path) -> None:
     if not experiments:
         note(f"There are no experiments in {near(folder)} yet: an experiment is a script NAME/NAME.py there.")
         return
-    table = _table("experiment", "what it is")
+    shown = table("experiment", "what it is")
     for experiment in experiments:
-        table.add_row(experiment.name, experiment.summary)
-    console().print(table)
+        shown.add_row(experiment.name, experiment.summary)
+    console().print(shown)
 
 
 def parameters(experiment: Experiment, found: list[Parameter]) -> None:
     """What an experiment is, and what can be set."""
-    table = _table("parameter", "type", "default", "help")
+    shown = table("parameter", "type", "default", "help")
     for parameter in found:
-        table.add_row(parameter.name, parameter.expects, write(parameter.default) or "''", parameter.help)
+        shown.add_row(parameter.name, parameter.expects, write(parameter.default) or "''", parameter.help)
     console().print(Text.assemble((experiment.name, "bold cyan"), f"  {experiment.summary}\nParameters, for --set:"))
-    console().print(table)
+    console().print(shown)
 
 
 def begun(name: str, values: Any, folder: Path) -> None:
@@ -73,12 +73,17 @@ def begun(name: str, values: Any, folder: Path) -> None:
 
 def ended(record: Mapping[str, Any], folder: Path) -> None:
     """The results that are single values, and where all of them lie."""
-    table = _summary(record["results"])
-    if table.row_count:
-        console().print(table)
+    results(record["results"])
     console().print(Text.assemble(("done", "bold green"), f" in {duration(record['seconds'])}"))
     for path in [folder / RESULTS, *_pictures(folder)]:
         console().print(f"  {near(path)}", soft_wrap=True)
+
+
+def results(values: dict[str, Any]) -> None:
+    """The results that are single values."""
+    shown = _summary(values)
+    if shown.row_count:
+        console().print(shown)
 
 
 def duration(seconds: float) -> str:
@@ -99,12 +104,13 @@ def near(path: Path) -> str:
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
-def _table(first: str, *others: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, header_style="bold")
-    table.add_column(first, style="cyan", no_wrap=True)
+def table(first: str, *others: str) -> Table:
+    """An empty table with these columns; long texts wrap in all but the first."""
+    shown = Table(box=box.SIMPLE_HEAD, header_style="bold")
+    shown.add_column(first, style="cyan", no_wrap=True)
     for name in others:
-        table.add_column(name, overflow="fold")
-    return table
+        shown.add_column(name, overflow="fold")
+    return shown
 
 
 def _summary(results: dict[str, Any]) -> Table:
@@ -114,12 +120,12 @@ def _summary(results: dict[str, Any]) -> Table:
     alike = all(list(row) == columns for row in rows.values())
     if not alike or len(rows) < 2 or not 2 <= len(columns) <= MOST_COLUMNS:
         rows, columns = {name: {"value": value} for name, value in _scalars(results)}, ["value"]
-    table = _table("result", *columns)
-    for column in table.columns[1:]:
+    shown = table("result", *columns)
+    for column in shown.columns[1:]:
         column.justify = "right"
     for name, row in rows.items():
-        table.add_row(name, *map(_brief, row.values()))
-    return table
+        shown.add_row(name, *map(_brief, row.values()))
+    return shown
 
 
 def _scalars(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
