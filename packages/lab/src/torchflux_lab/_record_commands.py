@@ -127,14 +127,13 @@ def reproduce(
     """Run a recorded experiment again: its code, in a fresh environment from its lock; compare every result."""
     import tempfile
 
-    from ._folder import refuse_occupied
     from ._record import read_record
     from ._reproduce import reproduce as run_again
 
     path, project = record_file(record, experiments_dir)
     read = read_record(path)
-    if keep:
-        refuse_occupied(keep)
+    if keep and keep.exists() and (not keep.is_dir() or any(keep.iterdir())):
+        raise LabError(f"--keep {keep} is there already. Name a folder that is new or empty.")
     with tempfile.TemporaryDirectory(prefix="torchflux-", ignore_cleanup_errors=True) as temporary:
         folder = (keep or Path(temporary)).resolve()
         folder.mkdir(parents=True, exist_ok=True)
@@ -144,3 +143,13 @@ def reproduce(
     report.said(report.summary(done.results, path.name), good=done.succeeded)
     if not done.succeeded:
         raise typer.Exit(DIFFERS)
+
+
+@commands.command()
+def new(folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where the project is to be.")]) -> None:
+    """Begin a project of your own: an experiment, a lock file to be made, and how to record and reproduce."""
+    from ._new import new_project
+
+    for path in new_project(folder):
+        screen.console().print(f"  {screen.near(path)}", soft_wrap=True)
+    report.said("Go there, and: torchflux run hello", good=True)
