@@ -1,3 +1,9 @@
 """metalhead: vision models in short files that load the world's weights, and images that know their layout."""
 
+from ._layers import *
+from ._model import *
+from ._models import *
+from ._registry import *
+
 __version__ = "0.1.0"
+__all__ = [name for name in dir() if not name.startswith("_")]
