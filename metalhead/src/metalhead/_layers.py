@@ -81,7 +81,7 @@ def concat(*maps: Tensor) -> Tensor:
 
 def ceilpool(window: int, stride: int) -> Any:
     """Max pooling whose last window may stand over the edge."""
-    return partial(F.max_pool2d, kernel_size=window, stride=stride, ceil_mode=True)
+    return partial(torch.max_pool2d, kernel_size=window, stride=stride, ceil_mode=True)
 
 
 def numbered(*layers: Any) -> Chain:

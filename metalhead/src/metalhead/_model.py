@@ -247,12 +247,12 @@ def _recomputed(layer: nn.Module, x: Any) -> Any:
 def _statistics_kept(layer: nn.Module) -> Iterator[None]:
     """The second time, batch norms must not move their running statistics again."""
     norms = [m for m in layer.modules() if isinstance(m, BatchNorm)]
-    momenta = [norm.momentum for norm in norms]
+    kept = [(norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
     for norm in norms:
         norm.momentum = 0.0
-        norm.num_batches_tracked.sub_(1 if norm.training else 0)
     try:
         yield
     finally:
-        for norm, momentum in zip(norms, momenta, strict=True):
+        for norm, (momentum, count) in zip(norms, kept, strict=True):
             norm.momentum = momentum
+            norm.num_batches_tracked.copy_(count)

@@ -1,5 +1,7 @@
 """AlexNet, the one-column version (Krizhevsky 2014)."""
 
+from functools import partial
+
 from torchflux import AdaptiveMeanPool, Conv, Dropout, MaxPool, flatten
 
 from .._init import uniform
@@ -10,25 +12,28 @@ from .._registry import register
 __all__ = ["alexnet"]
 
 
-def alexnet(*, nclasses: int = 1000, inchannels: int = 3, dropout: float = 0.5) -> Model:
+def alexnet(*, hidden: int = 4096, nclasses: int = 1000, inchannels: int = 3, dropout: float = 0.5) -> Model:
     """AlexNet.
 
+    Arguments:
+        hidden: sizes of the two layers before the last.
+
     >>> import torch
-    >>> alexnet(nclasses=10)(torch.zeros(1, 3, 224, 224)).shape
+    >>> alexnet(hidden=32, nclasses=10)(torch.zeros(1, 3, 224, 224)).shape
     torch.Size([1, 10])
     """
-    pool = MaxPool((3, 3), stride=2)
+    pool = partial(MaxPool, (3, 3), stride=2)
     features = numbered(
-        *(_conv(11, inchannels, 64, stride=4, pad=2), None, pool),
-        *(_conv(5, 64, 192), None, pool),
+        *(_conv(11, inchannels, 64, stride=4, pad=2), None, pool()),
+        *(_conv(5, 64, 192), None, pool()),
         *(_conv(3, 192, 384), None),
         *(_conv(3, 384, 256), None),
-        *(_conv(3, 256, 256), None, pool),
+        *(_conv(3, 256, 256), None, pool()),
     )
     classifier = numbered(
-        *(Dropout(dropout), linear(256 * 36, 4096, relu), None),
-        *(Dropout(dropout), linear(4096, 4096, relu), None),
-        linear(4096, nclasses),
+        *(Dropout(dropout), linear(256 * 36, hidden, relu), None),
+        *(Dropout(dropout), linear(hidden, hidden, relu), None),
+        linear(hidden, nclasses),
     )
     return Model(
         Plan("features", "classifier.6", linear, inchannels),

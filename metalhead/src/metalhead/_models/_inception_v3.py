@@ -3,9 +3,10 @@
 from functools import partial
 from typing import Any
 
+import torch.nn.functional as F
 from torch import Tensor
 
-from torchflux import BatchNorm, Chain, Dense, Dropout, MaxPool, MeanPool, treelike
+from torchflux import BatchNorm, Chain, Dense, Dropout, MeanPool, treelike
 
 from .._init import truncated
 from .._layers import Branches, concat, conv, globalmean, relu, uniform_bias
@@ -14,8 +15,15 @@ from .._registry import register
 
 __all__ = ["inception_v3"]
 
-maxpool = MaxPool((3, 3), stride=2)
-meanpool = MeanPool((3, 3), stride=1, pad=1)
+
+def maxpool(x: Tensor) -> Tensor:
+    """The maximum of 3 × 3 pixels, at every other one."""
+    return F.max_pool2d(x, 3, 2)
+
+
+def meanpool(x: Tensor) -> Tensor:
+    """The mean of 3 × 3 pixels, around each."""
+    return F.avg_pool2d(x, 3, 1, 1)
 
 
 def linear(nin: int, nout: int, std: float = 0.1) -> Dense:

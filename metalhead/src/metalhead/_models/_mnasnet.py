@@ -1,5 +1,6 @@
 """MNASNet B1 (Tan et al. 2018)."""
 
+from collections.abc import Sequence
 from functools import partial
 
 from torchflux import BatchNorm, Chain, Dropout
@@ -15,8 +16,17 @@ __all__ = ["mnasnet"]
 linear = dense(partial(uniform_out, gain=3**0.5))
 MOMENTUM = 1 - 0.9997  # TensorFlow's decay
 
+Stage = tuple[int, int, int, int, int]
+
 # Figure 7: kernel, expansion, channels, repeats, stride of the first.
-STAGES = ((3, 3, 24, 3, 2), (5, 3, 40, 3, 2), (5, 6, 80, 3, 2), (3, 6, 96, 2, 1), (5, 6, 192, 4, 2), (3, 6, 320, 1, 1))
+STAGES: tuple[Stage, ...] = (
+    (3, 3, 24, 3, 2),
+    (5, 3, 40, 3, 2),
+    (5, 6, 80, 3, 2),
+    (3, 6, 96, 2, 1),
+    (5, 6, 192, 4, 2),
+    (3, 6, 320, 1, 1),
+)
 
 
 def layers(kernel: int, nin: int, nout: int, stride: int = 1, groups: int = 1, activated: bool = True) -> tuple:
@@ -32,11 +42,19 @@ def inverted_residual(kernel: int, nin: int, nout: int, stride: int, expansion: 
     return skip_if(stride == 1 and nin == nout, layers=chain)
 
 
-def mnasnet(width: float = 1.0, *, nclasses: int = 1000, inchannels: int = 3, dropout: float = 0.2) -> Model:
+def mnasnet(
+    width: float = 1.0,
+    stages: Sequence[Stage] = STAGES,
+    *,
+    nclasses: int = 1000,
+    inchannels: int = 3,
+    dropout: float = 0.2,
+) -> Model:
     """MNASNet.
 
     Arguments:
         width: multiplies the numbers of channels.
+        stages: rows as in `STAGES`.
 
     >>> import torch
     >>> mnasnet(0.25, nclasses=10)(torch.zeros(2, 3, 32, 32)).shape
@@ -44,16 +62,16 @@ def mnasnet(width: float = 1.0, *, nclasses: int = 1000, inchannels: int = 3, dr
     """
     stem, nin = scaled(32 * width), scaled(16 * width)
     first = (*layers(3, inchannels, stem, 2), *layers(3, stem, stem, 1, stem), *layers(1, stem, nin, activated=False))
-    stages = []
-    for kernel, expansion, channels, repeats, stride in STAGES:
+    parts = []
+    for kernel, expansion, channels, repeats, stride in stages:
         nout = scaled(channels * width)
         blocks = [inverted_residual(kernel, nin, nout, stride, expansion)]
         blocks += [inverted_residual(kernel, nout, nout, 1, expansion) for _ in range(repeats - 1)]
-        stages.append(Chain(*blocks))
+        parts.append(Chain(*blocks))
         nin = nout
     model = Model(
         Plan("layers", "classifier.1", linear, inchannels),
-        layers=numbered(*first, *stages, *layers(1, nin, 1280)),
+        layers=numbered(*first, *parts, *layers(1, nin, 1280)),
         avgpool=globalmean,
         classifier=Chain(Dropout(dropout), linear(1280, nclasses)),
     )

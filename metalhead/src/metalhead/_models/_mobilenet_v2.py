@@ -1,5 +1,6 @@
 """MobileNet v2 (Sandler et al. 2018)."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -17,8 +18,18 @@ __all__ = ["mobilenet_v2"]
 linear = dense(normal)
 relu6: Any = partial(F.relu6, inplace=True)
 
+Stage = tuple[int, int, int, int]
+
 # Table 2: expansion, channels, repeats, stride of the first.
-STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+STAGES: tuple[Stage, ...] = (
+    (1, 16, 1, 1),
+    (6, 24, 2, 2),
+    (6, 32, 3, 2),
+    (6, 64, 4, 2),
+    (6, 96, 3, 1),
+    (6, 160, 3, 2),
+    (6, 320, 1, 1),
+)
 
 
 def inverted_residual(nin: int, nout: int, stride: int, expansion: int) -> Chain:
@@ -30,11 +41,19 @@ def inverted_residual(nin: int, nout: int, stride: int, expansion: int) -> Chain
     return skip_if(stride == 1 and nin == nout, conv=layers)
 
 
-def mobilenet_v2(width: float = 1.0, *, nclasses: int = 1000, inchannels: int = 3, dropout: float = 0.2) -> Model:
+def mobilenet_v2(
+    width: float = 1.0,
+    stages: Sequence[Stage] = STAGES,
+    *,
+    nclasses: int = 1000,
+    inchannels: int = 3,
+    dropout: float = 0.2,
+) -> Model:
     """MobileNet v2.
 
     Arguments:
         width: multiplies the numbers of channels.
+        stages: rows as in `STAGES`.
 
     >>> import torch
     >>> mobilenet_v2(0.25, nclasses=10)(torch.zeros(2, 3, 32, 32)).shape
@@ -42,7 +61,7 @@ def mobilenet_v2(width: float = 1.0, *, nclasses: int = 1000, inchannels: int = 
     """
     nin, last = scaled(32 * width), scaled(1280 * max(1.0, width))
     layers = [conv_norm(3, inchannels, nin, relu6, stride=2)]
-    for expansion, channels, repeats, stride in STAGES:
+    for expansion, channels, repeats, stride in stages:
         for i in range(repeats):
             nout = scaled(channels * width)
             layers.append(inverted_residual(nin, nout, stride if i == 0 else 1, expansion))

@@ -13,7 +13,7 @@ from .._layers import SqueezeExcite, conv, globalmean, linear, relu
 from .._model import Model, Plan
 from .._registry import register
 
-__all__ = ["Basic", "Bottleneck", "resnet"]
+__all__ = ["Basic", "Bottleneck", "resnet", "squeeze_excite"]
 
 
 Gate = Callable[[int], Any]
@@ -114,7 +114,7 @@ def resnet(
     )
 
 
-def gate(n: int) -> SqueezeExcite:
+def squeeze_excite(n: int) -> SqueezeExcite:
     """Squeeze-and-excitation with a sixteenth of the channels, at least 8, in the middle."""
     return SqueezeExcite(n, max(8, n // 16))
 
@@ -137,12 +137,12 @@ register("resnext50_32x4d", partial(R50, groups=32, width=4), 25_028_904, XIE)
 register("resnext101_32x4d", partial(R101, groups=32, width=4), 44.18, XIE)
 register("resnext101_32x8d", partial(R101, groups=32, width=8), 88_791_336, XIE)
 register("resnext101_64x4d", partial(R101, groups=64, width=4), 83_455_272, XIE)
-register("seresnet18", partial(R18, gate=gate), 11.78, HU)
-register("seresnet34", partial(R34, gate=gate), 21.96, HU)
-register("seresnet50", partial(R50, gate=gate), 28.09, HU)
-register("seresnet101", partial(R101, gate=gate), 49.33, HU)
-register("seresnet152", partial(R152, gate=gate), 66.82, HU)
-register("seresnext50_32x4d", partial(R50, groups=32, width=4, gate=gate), 27.56, HU)
-register("seresnext101_32x4d", partial(R101, groups=32, width=4, gate=gate), 48.96, HU)
-register("seresnext101_32x8d", partial(R101, groups=32, width=8, gate=gate), 93.57, HU)
-register("seresnext101_64x4d", partial(R101, groups=64, width=4, gate=gate), 88.23, HU)
+register("seresnet18", partial(R18, gate=squeeze_excite), 11.78, HU)
+register("seresnet34", partial(R34, gate=squeeze_excite), 21.96, HU)
+register("seresnet50", partial(R50, gate=squeeze_excite), 28.09, HU)
+register("seresnet101", partial(R101, gate=squeeze_excite), 49.33, HU)
+register("seresnet152", partial(R152, gate=squeeze_excite), 66.82, HU)
+register("seresnext50_32x4d", partial(R50, groups=32, width=4, gate=squeeze_excite), 27.56, HU)
+register("seresnext101_32x4d", partial(R101, groups=32, width=4, gate=squeeze_excite), 48.96, HU)
+register("seresnext101_32x8d", partial(R101, groups=32, width=8, gate=squeeze_excite), 93.57, HU)
+register("seresnext101_64x4d", partial(R101, groups=64, width=4, gate=squeeze_excite), 88.23, HU)

@@ -18,6 +18,7 @@ from .._layers import (
     conv,
     dense,
     globalmean,
+    numbered,
     stochastic_depth,
     uniform_bias,
 )
@@ -53,7 +54,7 @@ class WindowAttention:
         x = x.unflatten(2, (-1, w)).unflatten(1, (-1, w)).transpose(2, 3).flatten(3, 4).flatten(1, 2)
         x = self.attend(x, masked(sizes, shifts, w, x) if any(shifts) else None)
         x = x.unflatten(2, (w, w)).unflatten(1, (-1, sizes[1] // w)).transpose(2, 3).flatten(3, 4).flatten(1, 2)
-        return x.roll(shifts, (1, 2))[:, :height, :width].contiguous()
+        return x.roll(shifts, (1, 2))[:, :height, :width]
 
     def attend(self: Any, x: Tensor, mask: Tensor | None) -> Tensor:
         """softmax(q kᵀ / √d + bias + mask) v in each window, (batch, windows, places, n)."""
@@ -91,7 +92,7 @@ def _parts(size: int, shift: int, w: int, device: torch.device) -> Tensor:
 class Block:
     """x + attention(norm(x)), then x + mlp(norm(x)).
 
-    x: (batch, height, width, n) → the same
+    x: (batch, n, height, width) → the same
     """
 
     def __init__(self, n: int, nheads: int, window: int, shift: int, drop: float) -> None:
@@ -101,8 +102,9 @@ class Block:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Applies the block."""
+        x = channels_last(x)
         x = x + self.drop(self.attn(self.norm1(x)))
-        return x + self.drop(self.mlp(self.norm2(x)))
+        return channels_first(x + self.drop(self.mlp(self.norm2(x))))
 
 
 def _dropout(x: Tensor) -> Tensor:
@@ -114,7 +116,7 @@ def _dropout(x: Tensor) -> Tensor:
 class PatchMerging:
     """Each 2 × 2 pixels become one, with twice the channels.
 
-    x: (batch, height, width, n) → (batch, height / 2, width / 2, 2 n)
+    x: (batch, n, height, width) → (batch, 2 n, height / 2, width / 2)
     """
 
     def __init__(self, n: int) -> None:
@@ -122,9 +124,9 @@ class PatchMerging:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Applies the layer."""
-        x = F.pad(x, (0, 0, 0, x.shape[2] % 2, 0, x.shape[1] % 2))
+        x = F.pad(channels_last(x), (0, 0, 0, x.shape[3] % 2, 0, x.shape[2] % 2))
         quarters = [x[:, i::2, j::2] for j in (0, 1) for i in (0, 1)]
-        return self.reduction(self.norm(torch.cat(quarters, -1)))
+        return channels_first(self.reduction(self.norm(torch.cat(quarters, -1))))
 
 
 def swin(
@@ -145,7 +147,7 @@ def swin(
         drop_path: stochastic depth of the last block; it rises linearly from 0.
     """
     stem = uniform_bias(conv(4, inchannels, n, stride=4, pad=0, bias=True, init=uniform))
-    layers: list[Any] = [Chain(stem, channels_last, LayerNorm(n))]
+    layers: list[Any] = [numbered(stem, None, ChannelNorm(n, eps=1e-5))]
     drops = iter(torch.linspace(0, drop_path, sum(repeats), device="cpu").tolist())
     for i, (repeat, heads) in enumerate(zip(repeats, nheads, strict=True)):
         layers += [PatchMerging(n * 2 ** (i - 1))] if i else []
@@ -154,7 +156,7 @@ def swin(
     last = n * 2 ** (len(repeats) - 1)
     return Model(
         Plan("features", "head", linear, inchannels),
-        features=Chain(*layers, channels_first),
+        features=Chain(*layers),
         norm=ChannelNorm(last, eps=1e-5),
         avgpool=globalmean,
         head=linear(last, nclasses),

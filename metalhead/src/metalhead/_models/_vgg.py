@@ -17,16 +17,23 @@ linear = dense(normal)
 
 
 def vgg(
-    repeats: Sequence[int], *, batchnorm: bool = False, nclasses: int = 1000, inchannels: int = 3, dropout: float = 0.5
+    repeats: Sequence[int],
+    *,
+    batchnorm: bool = False,
+    hidden: int = 4096,
+    nclasses: int = 1000,
+    inchannels: int = 3,
+    dropout: float = 0.5,
 ) -> Model:
     """Stages of 3 × 3 convolutions with 64, 128, 256, 512, 512 channels, each ended by pooling, and three linear maps.
 
     Arguments:
         repeats: how many convolutions each stage has.
         batchnorm: whether a norm follows each of them.
+        hidden: sizes of the two layers before the last.
 
     >>> import torch
-    >>> vgg((1, 1), nclasses=10)(torch.zeros(1, 3, 16, 16)).shape
+    >>> vgg((1, 1), hidden=32, nclasses=10)(torch.zeros(1, 3, 16, 16)).shape
     torch.Size([1, 10])
     """
     layers: list[Any] = []
@@ -44,9 +51,9 @@ def vgg(
         avgpool=AdaptiveMeanPool((7, 7)),
         flatten=flatten,
         classifier=numbered(
-            *(linear(nin * 49, 4096, relu), None, Dropout(dropout)),
-            *(linear(4096, 4096, relu), None, Dropout(dropout)),
-            linear(4096, nclasses),
+            *(linear(nin * 49, hidden, relu), None, Dropout(dropout)),
+            *(linear(hidden, hidden, relu), None, Dropout(dropout)),
+            linear(hidden, nclasses),
         ),
     )
 
