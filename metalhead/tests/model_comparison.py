@@ -36,3 +36,19 @@ def trained_outputs(model, x):
     outputs = list(outputs) if isinstance(outputs, tuple) else [outputs]
     sum(y.square().sum() for y in outputs).backward()
     return outputs, {name: p.grad for name, p in model.named_parameters()}
+
+
+def seeded():
+    return torch.Generator().manual_seed(1)
+
+
+def compare(model, other, x):
+    """In eval: results. In training: results, gradients of all parameters, and running statistics afterwards."""
+    with torch.no_grad():
+        torch.testing.assert_close(model.eval()(x), other.eval()(x), rtol=1e-9, atol=1e-9)
+    (ours, grads), (theirs, expected) = (trained_outputs(without_chance(m).requires_grad_(), x) for m in (model, other))
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-8)
+    scale = max(g.abs().max().item() for g in expected.values())
+    torch.testing.assert_close(grads, expected, rtol=1e-6, atol=1e-9 * scale)
+    torch.testing.assert_close(dict(model.named_buffers()), dict(other.named_buffers()), rtol=1e-9, atol=1e-9)

@@ -5,11 +5,9 @@ from copy import deepcopy
 
 import pytest
 import torch
-from model_comparison import randomise, trained_outputs, without_chance
+from model_comparison import compare, randomise, seeded
 
 import metalhead as mh
-
-OWN = {"vit_ti_16", "vit_s_16", "resnext101_32x4d"}
 
 
 def reference(torchvision, name, **options):
@@ -79,22 +77,6 @@ def test_same_results_where_the_head_is_large(torchvision, name, size):
     for m in (model, other):
         randomise(m.features).double()
     compare(model.features, other.features, x.double())
-
-
-def seeded():
-    return torch.Generator().manual_seed(1)
-
-
-def compare(model, other, x):
-    """In eval: results. In training: results, gradients of all parameters, and running statistics afterwards."""
-    with torch.no_grad():
-        torch.testing.assert_close(model.eval()(x), other.eval()(x), rtol=1e-9, atol=1e-9)
-    (ours, grads), (theirs, expected) = (trained_outputs(without_chance(m).requires_grad_(), x) for m in (model, other))
-    for a, b in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-8)
-    scale = max(g.abs().max().item() for g in expected.values())
-    torch.testing.assert_close(grads, expected, rtol=1e-6, atol=1e-9 * scale)
-    torch.testing.assert_close(dict(model.named_buffers()), dict(other.named_buffers()), rtol=1e-9, atol=1e-9)
 
 
 def test_a_small_vision_transformer(torchvision):
