@@ -62,9 +62,8 @@ def test_small_mixers(timm):
         mh.ResMLPBlock: {"mlp_ratio": 4, "block_layer": mlp_mixer.ResBlock, "norm_layer": mlp_mixer.Affine},
     }
     for block, options in blocks.items():
-        ours = mh.mixer(block, 8, 2, 8, imsize=32, nclasses=7)
-        if block is mh.ResMLPBlock:
-            ours = mh.mixer(lambda t, n: mh.ResMLPBlock(t, n, 0.1), 8, 2, 8, imsize=32, nclasses=7, last=mh.Affine)
+        last = {"last": mh.Affine} if block is mh.ResMLPBlock else {}
+        ours = mh.mixer(block, 8, 2, 8, imsize=32, nclasses=7, **last)
         theirs = mlp_mixer.MlpMixer(7, 32, patch_size=8, num_blocks=2, embed_dim=8, **options)
         model = randomise(ours).double()
         theirs.double().load_state_dict(model.state_dict(), strict=True)

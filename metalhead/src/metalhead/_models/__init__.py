@@ -1,6 +1,7 @@
 """The families, each in a file of its own; importing one registers its models."""
 
 from ._alexnet import *
+from ._alphago import *
 from ._convmixer import *
 from ._convnext import *
 from ._densenet import *
@@ -18,6 +19,7 @@ from ._res2net import *
 from ._resnet import *
 from ._squeezenet import *
 from ._swin import *
+from ._unet import *
 from ._vgg import *
 from ._vit import *
 from ._xception import *

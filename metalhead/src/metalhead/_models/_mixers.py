@@ -72,7 +72,7 @@ class ResMLPBlock:
     x: (batch, tokens, n) → the same
     """
 
-    def __init__(self, ntokens: int, n: int, scale: float) -> None:
+    def __init__(self, ntokens: int, n: int, scale: float = 1e-4) -> None:
         self.ls1, self.ls2 = torch.full((n,), scale), torch.full((n,), scale)
         self.norm1, self.linear_tokens = Affine(n), dense(glorot)(ntokens, ntokens)
         self.norm2, self.mlp_channels = Affine(n), mlp(n, 4 * n)
