@@ -55,6 +55,8 @@ class Model(Chain):
     (torch.Size([1, 10]), torch.Size([1, 512, 2, 2]))
     """
 
+    name = ""  # in the registry
+
     def __init__(self, plan: Plan, **parts: Any) -> None:
         super().__init__(**parts)
         self.plan, self._heads = plan, [plan.head]

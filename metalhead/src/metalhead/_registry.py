@@ -10,6 +10,7 @@ import torch
 
 from ._init import drawing_from
 from ._model import Model, features_only
+from ._weights import Weights, given_tensors, load_weights, sizes
 
 __all__ = ["Entry", "create_model", "entry", "list_models"]
 
@@ -62,8 +63,8 @@ def list_models(*patterns: str) -> list[str]:
 
 def create_model(
     name: str,
-    nclasses: int = 1000,
-    inchannels: int = 3,
+    nclasses: int | None = None,
+    inchannels: int | None = None,
     *,
     weights: Any = None,
     features: Sequence[int] | bool = False,
@@ -74,9 +75,10 @@ def create_model(
 
     Arguments:
         name: one of `list_models()`; torchvision's name where it has the model.
-        nclasses: size of the result; 0 for a model without a head.
-        inchannels: channels of the images.
-        weights: what `load_weights` takes: a file, a dict of tensors, or published `Weights` that are in the cache.
+        nclasses: size of the result; as in the weights, or 1000, unless given; 0 for a model without a head.
+        inchannels: channels of the images; as in the weights, or 3, unless given.
+        weights: what `load_weights` takes: a file, a dict of tensors, or published `Weights` that were fetched. Where
+            they are for other sizes than those that are given here, they are fitted: see its `adapt`.
         features: makes it a pyramid of features (`features_only`): True for all levels, or the levels' indices.
         generator: what the weights are drawn from; PyTorch's global one, unless given.
         options: of the model's own builder, e.g. `dropout`, `imsize`.
@@ -90,9 +92,24 @@ def create_model(
     Traceback (most recent call last):
     ValueError: there is no model 'resnt18'; did you mean resnet18 or ...?
     """
-    build = entry(name).build
+    build, adapt = entry(name).build, []
+    if isinstance(weights, Weights) and weights.model != name:
+        raise ValueError(f"{weights.name} are for {weights.model}, not for {name}")
+    if weights is not None:
+        weights = given_tensors(weights)
+        with torch.device("meta"):
+            probe = build(nclasses=1, inchannels=3, **options)
+        probe.name = name
+        classes, channels = sizes(probe, weights)
+        adapt = ["positions"] * ("imsize" in options) + ["stem"] * (inchannels not in (None, channels))
+        adapt += ["head"] * (nclasses not in (None, classes))
+        nclasses, inchannels = classes if nclasses is None else nclasses, channels if inchannels is None else inchannels
     with drawing_from(generator):
-        model = build(nclasses=nclasses or 1, inchannels=inchannels, **options)
-    if not nclasses:
+        size = 1000 if nclasses is None else nclasses or 1
+        model = build(nclasses=size, inchannels=3 if inchannels is None else inchannels, **options)
+    model.name = name
+    if weights is not None:
+        load_weights(model, weights, adapt=adapt, eps_known="eps" in options)
+    if nclasses == 0:
         model.reset_classifier(0)
     return features_only(model, None if features is True else features) if features is not False else model

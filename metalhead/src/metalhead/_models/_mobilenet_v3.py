@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from torchflux import Chain, Dropout, hardsigmoid, hardswish, identity
 
@@ -13,8 +14,6 @@ from .._registry import register
 __all__ = ["mobilenet_v3"]
 
 linear = dense(normal)
-block = partial(conv_norm, eps=1e-3, momentum=0.01)
-
 Row = tuple[int, int, int, int, int, int]
 
 # Tables 1 and 2: kernel, expanded channels, channels, squeeze-and-excitation, hardswish, stride.
@@ -33,7 +32,9 @@ SMALL = (
 # fmt: on
 
 
-def inverted_residual(nin: int, kernel: int, n: int, nout: int, gated: bool, activation: object, stride: int) -> Chain:
+def inverted_residual(
+    nin: int, kernel: int, n: int, nout: int, gated: bool, activation: Any, stride: int, block: Any
+) -> Chain:
     """Widen, convolve each channel by itself, gate, narrow; see Figure 4."""
     widen = (block(1, nin, n, activation),) if n != nin else ()
     gate = (SqueezeExcite(n, scaled(n // 4), gate=hardsigmoid),) if gated else ()
@@ -47,6 +48,7 @@ def mobilenet_v3(
     last: int,
     width: float = 1.0,
     *,
+    eps: float = 1e-3,
     nclasses: int = 1000,
     inchannels: int = 3,
     dropout: float = 0.2,
@@ -57,12 +59,13 @@ def mobilenet_v3(
         rows: kernel, expanded channels, channels, whether gated, whether with hardswish, and stride of each block.
         last: size of the layer before the last.
         width: multiplies the numbers of channels.
+        eps: of the batch norms; most of timm's weights were trained with 1e-5.
     """
-    nin = scaled(16 * width)
+    nin, block = scaled(16 * width), partial(conv_norm, eps=eps, momentum=0.01)
     layers = [block(3, inchannels, nin, hardswish, stride=2)]
     for kernel, expanded, channels, gated, hard, stride in rows:
         n, nout = scaled(expanded * width), scaled(channels * width)
-        layers.append(inverted_residual(nin, kernel, n, nout, bool(gated), hardswish if hard else relu, stride))
+        layers.append(inverted_residual(nin, kernel, n, nout, bool(gated), hardswish if hard else relu, stride, block))
         nin = nout
     hidden = scaled(last * width)
     return Model(
