@@ -83,7 +83,7 @@ SMOOTH: dict[str, Slope] = {
     "arctan": lambda x, y: (1 + x * x).reciprocal(),
     "sinh": lambda x, y: torch.cosh(x),
     "cosh": lambda x, y: torch.sinh(x),
-    "tanh": lambda x, y: 1 - y * y,
+    "tanh": lambda x, y: 1 - y.square(),
     "asinh": lambda x, y: torch.rsqrt(1 + x * x),
     "arcsinh": lambda x, y: torch.rsqrt(1 + x * x),
     "acosh": lambda x, y: torch.rsqrt(x * x - 1),
