@@ -22,10 +22,11 @@ def grad(u: Field) -> Any:
 
     >>> from torchflux_physics import residuals
     >>> points = torch.tensor([[1.0, 2.0]])
-    >>> residuals(lambda u: grad(u) @ grad(u), lambda p: p.prod(-1, keepdim=True), points, coordinates="xy")
+    >>> residuals(lambda u: grad(u) @ grad(u), lambda p: p[:, 0] * p[:, 1], points, coordinates="xy")
     {'residual': tensor([5.])}
     """
-    return torch.stack([u.derivative(x) for x in spatial(u)], -1)  # type: ignore[arg-type]
+    derivatives: list[Any] = [u.derivative(x) for x in spatial(u)]
+    return torch.stack(derivatives, -1)
 
 
 def div(v: Field | Sequence[Field]) -> Any:
@@ -33,8 +34,12 @@ def div(v: Field | Sequence[Field]) -> Any:
     parts = components(v)
     names = spatial(parts[0])
     if len(parts) != len(names):
-        raise ValueError(f"the divergence of {len(parts)} components in the coordinates {', '.join(names)}: give one for each")
-    return sum((part.derivative(x) for part, x in zip(parts[1:], names[1:], strict=True)), parts[0].derivative(names[0]))
+        raise ValueError(
+            f"the divergence of {len(parts)} components in the coordinates {', '.join(names)}: give one for each"
+        )
+    return sum(
+        (part.derivative(x) for part, x in zip(parts[1:], names[1:], strict=True)), parts[0].derivative(names[0])
+    )
 
 
 def laplacian(u: Field) -> Any:
@@ -45,10 +50,10 @@ def laplacian(u: Field) -> Any:
 
 def curl(v: Field | Sequence[Field]) -> Any:
     """In three dimensions a tuple of three fields, in two the field ∂v₁/∂x₀ - ∂v₀/∂x₁."""
-    parts = components(v)
+    parts: list[Any] = components(v)
     names = spatial(parts[0])
     if len(parts) != len(names) or len(parts) not in (2, 3):
-        raise ValueError(f"the curl of {len(parts)} components in the coordinates {', '.join(names)}: there are two or three")
+        raise ValueError(f"the curl of {len(parts)} components in {', '.join(names)}: give two or three, one for each")
     turn = lambda i, j: parts[j].derivative(names[i]) - parts[i].derivative(names[j])
     return turn(0, 1) if len(parts) == 2 else (turn(1, 2), turn(2, 0), turn(0, 1))
 

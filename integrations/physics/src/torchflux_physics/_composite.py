@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._elementwise import become, forms
+from ._elementwise import forms, in_place
 from ._jet import RULES, Jet, chained, pushed, value_of
 from ._linear import mapped, where
 
@@ -48,12 +48,12 @@ def hypot(a: Any, b: Any) -> Any:
     return torch.sqrt(a * a + b * b)
 
 
-def softmax(x: Jet, dim: int, *_: Any, **__: Any) -> Jet:
+def softmax(x: Any, dim: int, *_: Any, **__: Any) -> Jet:
     push = lambda y, moved: y * (moved[0] - (y * moved[0]).sum(dim, keepdim=True))
     return pushed(torch.softmax(x.value, dim), [_whole(x)], push)
 
 
-def log_softmax(x: Jet, dim: int, *_: Any, **__: Any) -> Jet:
+def log_softmax(x: Any, dim: int, *_: Any, **__: Any) -> Jet:
     push = lambda y, moved: moved[0] - (torch.exp(y) * moved[0]).sum(dim, keepdim=True)
     return pushed(torch.log_softmax(x.value, dim), [_whole(x)], push)
 
@@ -102,7 +102,7 @@ def vector_norm(x: Jet, ord: Any = 2, dim: Any = None, keepdim: bool = False, *_
     return torch.sqrt((x * x).sum(dims, keepdim=keepdim))
 
 
-def normalize(x: Jet, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Any:
+def normalize(x: Jet, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: None = None) -> Any:
     norm = vector_norm(x, p, dim, keepdim=True)
     return x / where(norm.value > eps, norm, eps)
 
@@ -118,18 +118,25 @@ def group_norm(x: Jet, groups: int, weight: Any = None, bias: Any = None, eps: f
 
 
 def batch_norm(
-    x: Jet, mean: Any, var: Any, weight: Any = None, bias: Any = None, training: bool = False, momentum: Any = 0.1, eps: float = 1e-5
+    x: Jet,
+    mean: Any,
+    var: Any,
+    weight: Any = None,
+    bias: Any = None,
+    training: bool = False,
+    momentum: Any = 0.1,
+    eps: float = 1e-5,
 ) -> Any:
     if training or mean is None:
         raise TypeError(
-            "batch normalisation in training mixes the points of a batch, so a derivative at a point isn't defined: use "
-            "LayerNorm, or model.eval()."
+            "batch normalisation in training mixes the points of a batch, so there is no derivative at one of them: "
+            "use LayerNorm, or model.eval()."
         )
     mean, scale = _columns((mean, torch.rsqrt(var + eps)), x.shape[1], x.dim())
     return _scaled((x - mean) * scale, *_columns((weight, bias), x.shape[1], x.dim()))
 
 
-def _normal(x: Jet, dims: tuple[int, ...], eps: float) -> Any:
+def _normal(x: Any, dims: tuple[int, ...], eps: float) -> Any:
     off = x - x.mean(dims, keepdim=True)
     return off * torch.rsqrt((off * off).mean(dims, keepdim=True) + eps)
 
@@ -144,17 +151,26 @@ def _columns(xs: tuple[Any, ...], channels: int, dims: int) -> tuple[Any, ...]:
     return tuple(None if x is None else x.reshape(channels, *[1] * (dims - 2)) for x in xs)
 
 
-def dropout(x: Jet, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
+def dropout(x: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
     """The value and its derivatives lose the same elements."""
     if not training or p == 0:
         return x
-    y = x * F.dropout(torch.ones_like(x.value), p)
-    return become(x, y) if inplace else y
+    multiply = lambda x: x * F.dropout(torch.ones_like(x.value), p)
+    return in_place(multiply)(x) if inplace else multiply(x)
 
 
 def attention(
-    query: Any, key: Any, value: Any, attn_mask: Any = None, dropout_p: float = 0.0, is_causal: bool = False, scale: Any = None, **_: Any
+    query: Any,
+    key: Any,
+    value: Any,
+    attn_mask: Any = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: Any = None,
+    enable_gqa: bool = False,
 ) -> Any:
+    if enable_gqa:
+        raise TypeError("grouped queries aren't known to jets; repeat the keys and values")
     scores = query @ key.transpose(-2, -1) * (query.shape[-1] ** -0.5 if scale is None else scale)
     if is_causal:
         attn_mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=scores.device).tril()

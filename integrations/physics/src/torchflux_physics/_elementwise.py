@@ -20,11 +20,14 @@ __all__ = ["rule"]
 
 Slope = Callable[..., Any]
 
+SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
+"""Klambauer et al. (2017), arXiv:1706.02515."""
+
 
 def rule(func: Callable[..., Tensor]) -> Callable[[Slope], Slope]:
-    """Teaches jets a function that acts on each element: decorate its slope, a function of the argument and the result.
+    """Teaches jets a function of each element: decorate its slope, which takes the argument and the result.
 
-    The slope is written with operations that jets know, and is differentiated itself where higher derivatives are wanted.
+    The slope is written with operations that jets know; where higher derivatives are wanted, it is differentiated too.
     For functions of your own, or of several arguments, use `torchflux.adjoint(jvp=...)`.
 
     >>> import torch
@@ -49,19 +52,32 @@ def forms(name: str) -> Iterator[Any]:
 
 
 def _elementwise(func: Callable[..., Tensor], slope: Slope) -> Callable[..., Any]:
-    def apply(x: Any, *args: Any, inplace: bool = False, **kwargs: Any) -> Any:
-        y = chained(func(x.value, *args, **kwargs), x, lambda x, y: slope(x, y, *args, **kwargs))
-        return become(x, y) if inplace else y
+    def apply(x: Any, *args: Any, **kwargs: Any) -> Any:
+        return chained(func(x.value, *args, **kwargs), x, lambda x, y: slope(x, y, *args, **kwargs))
 
-    return apply
+    return _or_in_place(apply)
 
 
-def become(x: Jet, y: Jet) -> Jet:
-    """An operation in place, which no other view of the tensor may see."""
-    if x.value._is_view() or x.__dict__.get("has_views"):
-        raise TypeError("an operation in place on a view, or on a tensor of which there are views, isn't known to jets")
-    x.value, x.derive, x.known, x.slope = y.value, y.derive, y.known, y.slope
-    return x
+def _or_in_place(apply: Callable[..., Any]) -> Callable[..., Any]:
+    """A function with the option `inplace`."""
+    return lambda *args, inplace=False, **kwargs: (in_place(apply) if inplace else apply)(*args, **kwargs)
+
+
+def in_place(apply: Callable[..., Any]) -> Callable[..., Any]:
+    """An operation that changes its first argument, which no view of the same tensor may see."""
+
+    def changed(x: Any, *args: Any, **kwargs: Any) -> Jet:
+        if x.value._is_view() or x.__dict__.get("has_views"):
+            raise NotImplementedError(
+                "an operation in place on a view, or on a tensor of which there are views, isn't known to jets"
+            )
+        before = Jet(x.value, x.derive, x.evaluation)
+        before.known, before.slope = x.known, x.slope
+        after = apply(before, *args, **kwargs)
+        x.value, x.derive, x.known, x.slope = after.value, after.derive, after.known, after.slope
+        return x
+
+    return changed
 
 
 SMOOTH: dict[str, Slope] = {
@@ -110,24 +126,23 @@ SMOOTH: dict[str, Slope] = {
     "softsign": lambda x, y: (1 - y.abs()) * (1 - y.abs()),
     "hardswish": lambda x, y: torch.where(x.abs() < 3, x / 3 + 0.5, (x > 0).to(x.dtype)),
 }
-SELU_ALPHA, SELU_SCALE = 1.6732632423543772, 1.0507009873554805
-"""Klambauer et al. (2017), arXiv:1706.02515."""
-
 KINKED: dict[str, Slope] = {
     "relu": lambda x: x > 0,
     "relu6": lambda x: (x > 0) & (x < 6),
     "abs": torch.sign,
     "absolute": torch.sign,
     "__abs__": torch.sign,
-    "leaky_relu": lambda x, negative_slope=0.01: torch.where(x > 0, 1.0, negative_slope),
+    "leaky_relu": lambda x, negative_slope=0.01: torch.where(x > 0, torch.ones_like(x), negative_slope),
     "hardtanh": lambda x, min_val=-1.0, max_val=1.0: (x > min_val) & (x < max_val),
-    "hardsigmoid": lambda x: (x.abs() < 3) / 6,
+    "hardsigmoid": lambda x: (x.abs() < 3).to(x.dtype) / 6,
     "clamp": lambda x, min=None, max=None: _within(x, min, max),
     "clip": lambda x, min=None, max=None: _within(x, min, max),
     "threshold": lambda x, threshold, value: x > threshold,
     "softshrink": lambda x, lambd=0.5: x.abs() > lambd,
     "hardshrink": lambda x, lambd=0.5: x.abs() > lambd,
 }
+INNOCENT = ("abs", "absolute", "__abs__", "clamp", "clip")
+"""Kinks that formulas have, rather than activations: no warning for these."""
 STEPS = ("floor", "ceil", "round", "trunc", "sign", "heaviside", "sgn")
 
 
@@ -155,28 +170,23 @@ def _within(x: Tensor, low: Any, high: Any) -> Tensor:
 def _kinked(name: str, func: Callable[..., Tensor], slope: Slope) -> Callable[..., Any]:
     """A function of straight pieces: its second derivative is zero, which is seldom what an equation of it means."""
 
-    def apply(x: Jet, *args: Any, inplace: bool = False, **kwargs: Any) -> Jet:
+    def apply(x: Jet, *args: Any, **kwargs: Any) -> Jet:
         def derive(y: Jet, index: Index) -> Tensor | None:
-            if len(index) > 1:
+            if len(index) > 1 and name not in INNOCENT:
                 warnings.warn(
-                    f"a derivative of order {len(index)} is taken through {name}, which consists of straight pieces: its own "
-                    "second derivative is zero. Use a smooth activation (tanh, gelu, swish, sin).",
+                    f"a derivative of order {len(index)} is taken through {name}, which consists of straight pieces: "
+                    "its own second derivative is zero. Use a smooth activation (tanh, gelu, swish, sin).",
                     stacklevel=2,
                 )
             return product_rule(slope(x.value, *args, **kwargs).to(x.value.dtype), x, index)
 
-        y = Jet(func(x.value, *args, **kwargs), derive, x.evaluation)
-        return become(x, y) if inplace else y
+        return Jet(func(x.value, *args, **kwargs), derive, x.evaluation)
 
-    return apply
+    return _or_in_place(apply)
 
 
 def _step(func: Callable[..., Tensor]) -> Callable[..., Any]:
     return lambda x, *args, **kwargs: func(*map(value_of, (x, *args)), **kwargs)
-
-
-def _in_place(apply: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda x, *args, **kwargs: become(x, apply(x, *args, **kwargs))
 
 
 def _register() -> None:
@@ -184,12 +194,12 @@ def _register() -> None:
         for func in forms(name):
             RULES[func] = _elementwise(func, slope)
         for func in forms(f"{name}_"):
-            RULES[func] = _in_place(_elementwise(getattr(torch, name, None) or getattr(F, name), slope))
+            RULES[func] = in_place(_elementwise(getattr(torch, name, None) or getattr(F, name), slope))
     for name, slope in KINKED.items():
         for func in forms(name):
             RULES[func] = _kinked(name, func, slope)
         for func in forms(f"{name}_"):
-            RULES[func] = _in_place(_kinked(name, getattr(torch, name, None) or getattr(F, name), slope))
+            RULES[func] = in_place(_kinked(name, getattr(torch, name, None) or getattr(F, name), slope))
     for name in STEPS:
         for func in forms(name):
             RULES[func] = _step(func)

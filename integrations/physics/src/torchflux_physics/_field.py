@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._jet import Jet, component, shifted
+from ._jet import component, shifted
 from ._multi_index import Index
 
 __all__ = ["Field"]
@@ -32,15 +32,17 @@ class Field:
     def __call__(self, *place: Any) -> "Field":
         """The field at another place, given by all its coordinates: numbers, fields, or tensors of many places."""
         if self.elsewhere is None:
-            raise TypeError("only a model's own field can be evaluated at another place, not a derivative or an expression")
+            raise TypeError(
+                "only a model's own field can be evaluated at another place, not a derivative or an expression"
+            )
         if len(place) != len(self.coordinates):
             raise TypeError(f"{len(place)} coordinates were given; a place has {', '.join(self.coordinates)}")
-        return _wrapped(self.elsewhere(*_unwrapped(place, [])), self.coordinates)  # type: ignore[no-any-return]
+        return _wrapped(self.elsewhere(*_unwrapped(place, [])), self.coordinates)
 
     @property
     def value(self) -> Tensor:
         """The plain tensor."""
-        return component(self.jet, ())  # type: ignore[no-any-return]
+        return component(self.jet, ())
 
     @property
     def shape(self) -> torch.Size:
@@ -86,10 +88,11 @@ def _operator(name: str) -> Callable[..., Any]:
     return operate
 
 
-OPERATORS = "add radd sub rsub mul rmul truediv rtruediv pow rpow matmul rmatmul neg abs lt le gt ge eq ne".split()
+ARITHMETIC = ("add", "sub", "mul", "truediv", "pow", "matmul")
+OPERATORS = (*ARITHMETIC, *(f"r{name}" for name in ARITHMETIC), "neg", "abs", "lt", "le", "gt", "ge", "eq", "ne")
 for _name in OPERATORS:
     setattr(Field, f"__{_name}__", _operator(f"__{_name}__"))
-Field.__hash__ = object.__hash__  # type: ignore[method-assign, assignment]
+Field.__hash__ = object.__hash__  # type: ignore[method-assign]
 
 
 def _unwrapped(x: Any, found: list[Field]) -> Any:
@@ -123,6 +126,6 @@ def index_of(name: str, coordinates: tuple[str, ...]) -> Index:
     if unknown:
         example = coordinates[0] * 2 if len(coordinates[0]) == 1 else f"{coordinates[0]}_{coordinates[0]}"
         raise AttributeError(
-            f"a field has no {name!r}: derivatives are named by the coordinates {', '.join(coordinates)}, as in {example!r}"
+            f"a field has no {name!r}: derivatives are named by {', '.join(coordinates)}, as in {example!r}"
         )
     return tuple(sorted(coordinates.index(letter) for letter in letters))

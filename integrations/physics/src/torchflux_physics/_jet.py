@@ -50,7 +50,7 @@ class Jet(Tensor):
     def __init__(self, value: Tensor, derive: Derive, evaluation: "list[Jet]") -> None:
         self.value, self.derive, self.evaluation, self.known, self.slope = value, derive, evaluation, {}, None
 
-    def __repr__(self, *, tensor_contents: Any = None) -> str:
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
         return f"Jet({self.value!r})"
 
     @classmethod
@@ -58,15 +58,17 @@ class Jet(Tensor):
         rule = RULES.get(func)
         if rule is not None:
             if _inside_model.get() and not torch.is_grad_enabled():
-                raise TypeError(_opaque(func))
+                raise NotImplementedError(_opaque(func))  # a TypeError would be taken for a missing operator
             return rule(*args, **(kwargs or {}))
         if hasattr(func, "__adjoint__"):
             return _adjoint_rule(func, *args, **(kwargs or {}))
         return _without_rule(func, args, kwargs or {})
 
     @classmethod
-    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        raise TypeError(f"{func} was called on a jet where no Python function of PyTorch's is; jets have no storage. {_ADVICE}")
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # type: ignore[override]
+        raise TypeError(
+            f"{func} was called on a jet where no Python function of PyTorch's is; jets have no storage. {_ADVICE}"
+        )
 
 
 _ADVICE = "Write the function as @torchflux.adjoint(jvp=...), or leave it out of the model."
@@ -147,7 +149,7 @@ def pushed(value: Tensor, jets: list[Any], push: Callable[[Jet, list[Any]], Any]
         tangents = [shifted(jet, index[0]) for jet in jets]
         if all(tangent is None for tangent in tangents):
             return None
-        return component(push(y, tangents), index[1:])  # type: ignore[no-any-return]
+        return component(push(y, tangents), index[1:])
 
     return Jet(value, derive, next(jet.evaluation for jet in jets if isinstance(jet, Jet)))
 
@@ -187,7 +189,7 @@ def inside_model() -> Iterator[None]:
 
 
 def name_of(func: Any) -> str:
-    return getattr(func, "__qualname__", None) or getattr(func, "__name__", repr(func))
+    return str(getattr(func, "__qualname__", None) or getattr(func, "__name__", repr(func)))
 
 
 def _opaque(func: Any) -> str:
@@ -200,12 +202,15 @@ def _adjoint_rule(func: Any, *args: Any, **kwargs: Any) -> Any:
     """A function with a custom gradient: its `jvp` is its pushforward, and the jets go through that again."""
     if func.__jvp__ is None or kwargs or not all(isinstance(x, Tensor | float | int) for x in args):
         raise TypeError(
-            f"{name_of(func)} has a custom gradient. Derivatives in the coordinates take its jvp: @adjoint(jvp=...), for a "
-            "function of tensors and numbers, called without keywords."
+            f"{name_of(func)} has a custom gradient. Derivatives in the coordinates take its jvp: @adjoint(jvp=...), "
+            "for a function of tensors and numbers, called without keywords."
         )
 
     def push(_: Jet, tangents: list[Any]) -> Any:
-        zeros = [torch.zeros_like(value_of(x)) if t is None and isinstance(x, Tensor) else t for x, t in zip(args, tangents, strict=True)]
+        zeros = [
+            torch.zeros_like(value_of(x)) if t is None and isinstance(x, Tensor) else t
+            for x, t in zip(args, tangents, strict=True)
+        ]
         return func.__jvp__(args, tuple(zeros))
 
     return pushed(func(*map(value_of, args)), list(args), push)

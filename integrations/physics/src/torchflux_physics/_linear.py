@@ -7,30 +7,39 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._elementwise import become, forms
-from ._jet import RULES, Jet, component, multilinear, plus, scaled, value_of
+from ._elementwise import forms, in_place
+from ._jet import RULES, Jet, Rule, component, multilinear, plus, scaled, value_of
 from ._multi_index import Index, splits
 
 __all__: list[str] = []
 
-LINEAR = (
-    "reshape view view_as reshape_as flatten unflatten ravel squeeze unsqueeze transpose swapaxes swapdims permute movedim "
-    "moveaxis t T mT adjoint expand expand_as broadcast_to repeat repeat_interleave tile sum mean cumsum select narrow "
-    "__getitem__ index_select gather take take_along_dim masked_select flip fliplr flipud roll rot90 clone contiguous to "
-    "type type_as float double half bfloat16 neg negative __neg__ positive __pos__ diag diagonal trace real imag conj "
-    "resolve_conj view_as_real view_as_complex chunk split tensor_split unbind tril triu unfold diff "
-    "avg_pool1d avg_pool2d adaptive_avg_pool1d adaptive_avg_pool2d interpolate masked_fill cpu cuda"
-).split()
-LISTS = "cat concat concatenate stack hstack vstack dstack column_stack row_stack".split()
-BILINEAR = "matmul __matmul__ mm bmm mv dot inner outer ger kron cross vdot vecdot linalg_vecdot tensordot".split()
-AFFINE = "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d".split()
-ON_VALUES = (
-    "__eq__ __ne__ __lt__ __le__ __gt__ __ge__ eq ne lt le gt ge isnan isinf isfinite zeros_like ones_like full_like empty_like "
-    "rand_like randn_like new_zeros new_ones new_full new_empty new_tensor argmax argmin any all detach allclose equal isclose"
-).split()
-ABOUT = "size dim stride numel nelement is_floating_point is_complex is_contiguous __len__ ndimension element_size".split()
-PROPERTIES = "shape dtype device ndim requires_grad is_leaf layout is_cuda is_sparse is_meta names grad_fn is_nested is_quantized".split()
-DATA = "__bool__ __float__ __int__ __index__ item tolist numpy __array__ __setitem__ data_ptr".split()
+
+def words(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+LINEAR = words("""
+    reshape view view_as reshape_as flatten unflatten ravel squeeze unsqueeze transpose swapaxes swapdims permute
+    movedim moveaxis t T mT adjoint expand expand_as broadcast_to repeat repeat_interleave tile sum mean cumsum
+    select narrow __getitem__ index_select gather take take_along_dim masked_select flip fliplr flipud roll rot90 clone
+    contiguous to type type_as float double half bfloat16 neg negative __neg__ positive __pos__ diag diagonal trace real
+    imag conj resolve_conj view_as_real view_as_complex chunk split tensor_split unbind tril triu unfold diff cpu cuda
+""")
+LISTS = words("cat concat concatenate stack hstack vstack dstack column_stack row_stack")
+BILINEAR = words("matmul __matmul__ mm bmm mv dot inner outer ger kron cross vdot vecdot tensordot")
+AFFINE = words("conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d")
+ON_VALUES = words("""
+    __eq__ __ne__ __lt__ __le__ __gt__ __ge__ eq ne lt le gt ge isnan isinf isfinite zeros_like ones_like full_like
+    empty_like rand_like randn_like new_zeros new_ones new_full new_empty new_tensor argmax argmin any all detach
+    allclose equal isclose
+""")
+ABOUT = words(
+    "size dim stride numel nelement is_floating_point is_complex is_contiguous __len__ ndimension element_size"
+)
+PROPERTIES = words("""
+    shape dtype device ndim requires_grad is_leaf layout is_cuda is_sparse is_meta names grad_fn is_nested is_quantized
+""")
+DATA = words("__bool__ __float__ __int__ __index__ item tolist numpy __array__ __setitem__ data_ptr")
 
 
 def linear(func: Callable[..., Any]) -> Callable[..., Any]:
@@ -53,7 +62,7 @@ def mapped(op: Callable[[Tensor], Any], x: Jet) -> Any:
 
     def derive(_: Jet, index: Index) -> Tensor | None:
         change = component(x, index)
-        return None if change is None else op(change.expand(x.value.shape))  # type: ignore[no-any-return]
+        return None if change is None else op(change.expand(x.value.shape))
 
     if value._is_view():
         x.__dict__["has_views"] = True
@@ -67,7 +76,7 @@ def _part(op: Callable[[Tensor], Any], x: Jet, k: int, value: Tensor, parts: dic
         if index not in parts:
             change = component(x, index)
             parts[index] = None if change is None else op(change.expand(x.value.shape))
-        return None if parts[index] is None else parts[index][k]  # type: ignore[no-any-return]
+        return None if parts[index] is None else parts[index][k]
 
     x.__dict__["has_views"] = True
     return Jet(value, derive, x.evaluation)
@@ -83,7 +92,9 @@ def _joined(func: Callable[..., Tensor]) -> Callable[..., Any]:
             changes = [component(x, index) for x in xs]
             if all(change is None for change in changes):
                 return None
-            full = [torch.zeros_like(v) if c is None else c.expand(v.shape) for v, c in zip(values, changes, strict=True)]
+            full = [
+                torch.zeros_like(v) if c is None else c.expand(v.shape) for v, c in zip(values, changes, strict=True)
+            ]
             return func(full, *args, **kwargs)
 
         jet = next(x for x in xs if isinstance(x, Jet))
@@ -107,7 +118,7 @@ def _whole(x: Any) -> Any:
 
     def derive(_: Jet, index: Index) -> Tensor | None:
         change = component(x, index)
-        return None if change is None else change.expand(x.value.shape)  # type: ignore[no-any-return]
+        return None if change is None else change.expand(x.value.shape)
 
     return Jet(x.value, derive, x.evaluation)
 
@@ -237,10 +248,6 @@ def _larger(func: Callable[..., Tensor], a_wins: Callable[[Tensor, Tensor], Tens
     return apply
 
 
-def _in_place(apply: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda x, *args, **kwargs: become(x, apply(x, *args, **kwargs))
-
-
 def _about(func: Callable[..., Any]) -> Callable[..., Any]:
     def ask(*args: Any, **kwargs: Any) -> Any:
         with torch._C.DisableTorchFunctionSubclass():
@@ -267,7 +274,8 @@ def _register() -> None:
     for name in LINEAR:
         for func in (*forms(name), *_getter(name)):
             RULES[func] = linear(func)
-    for names, make in ((LISTS, _joined), (BILINEAR, _bilinear), (AFFINE, _affine), (ON_VALUES, _on_values), (ABOUT, _about)):
+    makers = ((LISTS, _joined), (BILINEAR, _bilinear), (AFFINE, _affine), (ON_VALUES, _on_values), (ABOUT, _about))
+    for names, make in makers:
         for name in names:
             for func in forms(name):
                 RULES[func] = make(func)
@@ -278,20 +286,23 @@ def _register() -> None:
         for func in forms(name):
             RULES[func] = _of_data(name)
     RULES[Tensor.__iter__] = lambda x: iter(x.unbind(0))
-    arithmetic = {
-        "add": _sum(1), "__add__": _sum(1), "__radd__": _sum(1, swap=True), "sub": _sum(-1), "subtract": _sum(-1),
-        "__sub__": _sum(-1), "rsub": _sum(-1, swap=True), "__rsub__": _sum(-1, swap=True), "mul": multiply,
-        "multiply": multiply, "__mul__": multiply, "__rmul__": multiply, "div": divide, "divide": divide,
-        "true_divide": divide, "__truediv__": divide, "__rtruediv__": lambda a, b: divide(b, a), "__rdiv__": lambda a, b: divide(b, a),
-        "where": where, "linear": dense, "bilinear": _bilinear_form, "einsum": einsum,
-        "maximum": _larger(torch.maximum, torch.ge), "minimum": _larger(torch.minimum, torch.le),
+    reverse = lambda a, b: divide(b, a)
+    arithmetic: dict[str, Rule] = {
+        "add": _sum(1), "__add__": _sum(1), "__radd__": _sum(1, swap=True),
+        "sub": _sum(-1), "subtract": _sum(-1), "__sub__": _sum(-1),
+        "rsub": _sum(-1, swap=True), "__rsub__": _sum(-1, swap=True),
+        "mul": multiply, "multiply": multiply, "__mul__": multiply, "__rmul__": multiply,
+        "div": divide, "divide": divide, "true_divide": divide, "__truediv__": divide,
+        "__rtruediv__": reverse, "__rdiv__": reverse,
         "__rmatmul__": lambda a, b: torch.matmul(b, a), "addmm": lambda a, b, c: a + b @ c,
+        "linear": dense, "bilinear": _bilinear_form, "einsum": einsum, "where": where,
+        "maximum": _larger(torch.maximum, torch.ge), "minimum": _larger(torch.minimum, torch.le),
     }  # fmt: skip
     for name, apply in arithmetic.items():
         for func in forms(name):
             RULES[func] = apply
         for func in (*forms(f"{name}_"), *(forms(f"__i{name.strip('_')}__") if name.startswith("__") else ())):
-            RULES[func] = _in_place(apply)
+            RULES[func] = in_place(apply)
 
 
 def _getter(name: str) -> list[Any]:

@@ -53,7 +53,9 @@ def _moves(x: Any) -> bool:
 
 def _directional(func: Callable[[Tensor], Any], index: Index, like: Jet) -> Any:
     """∂func/∂step at no step, one differentiation inside another for each coordinate of the index."""
-    zero = torch.zeros(max(index) + 1, dtype=like.value.real.dtype if like.is_complex() else like.dtype, device=like.device)
+    zero = torch.zeros(
+        max(index) + 1, dtype=like.value.real.dtype if like.is_complex() else like.dtype, device=like.device
+    )
     for i in index:
         direction = torch.eye(len(zero), dtype=zero.dtype, device=zero.device)[i]
         func = (_forward if len(index) == 1 else _twice_reverse)(func, direction)
@@ -66,7 +68,8 @@ def _forward(func: Callable[[Tensor], Any], direction: Tensor) -> Callable[[Tens
 
 def _twice_reverse(func: Callable[[Tensor], Any], direction: Tensor) -> Callable[[Tensor], Any]:
     def push(step: Tensor) -> Any:
-        value, pullback = torch.func.vjp(func, step)
+        pair: Any = torch.func.vjp(func, step)
+        value, pullback = pair
         zeros = tree_map(torch.zeros_like, value)
         return torch.func.vjp(lambda cotangent: pullback(cotangent)[0], zeros)[1](direction)[0]
 
@@ -76,7 +79,12 @@ def _twice_reverse(func: Callable[[Tensor], Any], direction: Tensor) -> Callable
 def _polynomial(jet: Jet, step: Tensor, index: Index) -> Tensor:
     """The Taylor polynomial of a jet with the terms that a derivative needs."""
     total = jet.value
-    for part in sorted({tuple(i for i, kept in zip(index, _bits(k, len(index)), strict=True) if kept) for k in range(1, 2 ** len(index))}):
+    for part in sorted(
+        {
+            tuple(i for i, kept in zip(index, _bits(k, len(index)), strict=True) if kept)
+            for k in range(1, 2 ** len(index))
+        }
+    ):
         change = component(jet, part)
         if change is not None:
             weight = prod(factorial(part.count(i)) for i in set(part))

@@ -28,11 +28,18 @@ class Network:
         with inside_model():
             y = self.model(x)
         if not isinstance(y, Tensor):
-            raise TypeError(f"the model of {', '.join(self.fields)} returned a {type(y).__name__}; a tensor was expected")
+            raise TypeError(
+                f"the model of {', '.join(self.fields)} returned a {type(y).__name__}; a tensor was expected"
+            )
         if isinstance(x, Jet) and not isinstance(y, Jet):
-            raise TypeError(f"the model of {', '.join(self.fields)} doesn't depend on the coordinates (a detach in it?)")
+            raise TypeError(
+                f"the model of {', '.join(self.fields)} doesn't depend on the coordinates (a detach in it?)"
+            )
         if y.shape[:1] != x.shape[:1] or y.dim() > 2:
-            raise ValueError(f"the model of {', '.join(self.fields)} made {tuple(y.shape)} of points {tuple(x.shape)}; {self.expected}")
+            raise ValueError(
+                f"the model of {', '.join(self.fields)} made {tuple(y.shape)} of points {tuple(x.shape)}; "
+                f"{self.expected}"
+            )
         return y
 
     def columns(self, y: Any) -> dict[str, Any]:
@@ -46,7 +53,9 @@ class Network:
 
     @property
     def expected(self) -> str:
-        return f"(n, {len(self.fields)}) was expected" if len(self.fields) > 1 else "(n,), (n, 1) or (n, m) was expected"
+        return (
+            f"(n, {len(self.fields)}) was expected" if len(self.fields) > 1 else "(n,), (n, 1) or (n, m) was expected"
+        )
 
     def elsewhere(self, name: str) -> Callable[..., Any]:
         """The field as a function of the coordinates, for its value at other points."""
@@ -54,7 +63,9 @@ class Network:
         def at(*place: Any) -> Any:
             tensors = [p for p in place if isinstance(p, Tensor)]
             like = tensors[0].value if isinstance(tensors[0], Jet) else tensors[0]
-            parts = [p if isinstance(p, Tensor) else torch.as_tensor(p, dtype=like.dtype, device=like.device) for p in place]
+            parts = [
+                p if isinstance(p, Tensor) else torch.as_tensor(p, dtype=like.dtype, device=like.device) for p in place
+            ]
             shape = torch.broadcast_shapes(*(p.shape for p in parts))
             point = torch.stack([p.expand(shape) for p in parts], -1)
             return self.columns(self.called(point.reshape(-1, len(parts))))[name].reshape(*shape, -1).squeeze(-1)

@@ -18,7 +18,7 @@ def integral(f: Callable[[Any], Any], low: Any, high: Any, *, nodes: int = 20) -
     **Arguments:**
 
     - `f`: takes all nodes at once, (nodes,), and gives as many values; of a field, `u(s, t)` are those at the nodes.
-    - `low`, `high`: numbers, or fields: `integral(lambda s: u(s, t), 0, x)` is a Volterra integral, with its derivatives.
+    - `low`, `high`: numbers, or fields: `integral(lambda s: u(s, t), 0, x)` has derivatives in x.
 
     >>> import torch
     >>> from torchflux_physics import residuals

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ._field import Field
-from ._jet import Jet, component, finished, variables
+from ._jet import Jet, component, finished
 from ._multi_index import Index
 from ._network import Network, networks
 
@@ -28,17 +28,17 @@ def residuals(
     - `residual`: the equation, for one point: a function whose arguments are known by their names. A field's name gives
       the `Field`, a coordinate's name the coordinate, `params` all parameters, the name of one of them that parameter.
       It returns a number, or a tuple or dict of numbers for a system.
-    - `models`: the model of the field `u`, or a dict of models by the fields' names. A model takes points (n, d) and gives
-      (n,) or (n, 1) for a field of numbers, (n, m) for a field of vectors; several fields of numbers that one model has
-      are named together: `{"u v p": model}`, with (n, 3). A model that the residual doesn't name isn't called.
+    - `models`: the model of the field `u`, or a dict of models by the fields' names. A model takes points (n, d) and
+      gives (n,) or (n, 1) for a field of numbers, (n, m) for a field of vectors; several fields of numbers that one
+      model has are named together: `{"u v p": model}`, with (n, 3). A model that isn't named isn't called.
     - `points`: (n, d), floating.
     - `params`: anything; a mapping's entries may be asked for by name.
     - `coordinates`: the names of the d coordinates.
 
     **Returns:** tensors (n,) by name: `residual` for a single number, `0`, `1`, … for a tuple, a dict's own names.
 
-    **Raises:** `TypeError` for an argument that nothing has the name of; `ValueError` for shapes that don't fit, and for a
-    residual that isn't a number at a point.
+    **Raises:** `TypeError` for an argument that nothing has the name of; `ValueError` for shapes that don't fit, and
+    for a residual that isn't a number at a point.
 
     Derivatives in the coordinates are computed together by Taylor mode, and only those that the residual asks for. The
     result has derivatives itself, with respect to parameters and points.
@@ -65,7 +65,9 @@ def residuals(
 def at_all(bound: "Bound", fields: dict[str, dict[Index, Tensor | None]], points: Tensor) -> dict[str, Tensor]:
     """The residual at every point, from the derivatives there."""
     n = len(points)
-    moving = {name: {i: d.expand(n, *d.shape[1:]) for i, d in each.items() if d is not None} for name, each in fields.items()}
+    moving = {
+        name: {i: d.expand(n, *d.shape[1:]) for i, d in each.items() if d is not None} for name, each in fields.items()
+    }
     still = {name: {i for i, d in each.items() if d is None} for name, each in fields.items()}
 
     def at_point(values: dict[str, dict[Index, Tensor]], point: Tensor) -> dict[str, Tensor]:
@@ -76,7 +78,7 @@ def at_all(bound: "Bound", fields: dict[str, dict[Index, Tensor | None]], points
             jet.slope = None
         return {name: number(name, x, point) for name, x in found.items()}
 
-    return torch.vmap(at_point)(moving, points)  # type: ignore[no-any-return]
+    return torch.vmap(at_point)(moving, points)
 
 
 @dataclass(frozen=True)
@@ -99,16 +101,18 @@ class Bound:
 
     @classmethod
     def of(cls, residual: Residual, models: tuple[Network, ...], coordinates: tuple[str, ...], params: Any) -> "Bound":
-        arguments = tuple(inspect.signature(residual).parameters)
+        taken = inspect.signature(residual).parameters
         fields = [name for network in models for name in network.fields]
         entries = {"params": params} | (dict(params) if isinstance(params, Mapping) else {})
-        constants = {name: entries[name] for name in arguments if name in entries}
-        unknown = [name for name in arguments if name not in {*fields, *coordinates, *constants}]
+        known = {*fields, *coordinates, *entries}
+        unknown = [name for name, argument in taken.items() if name not in known and argument.default is argument.empty]
         if unknown:
             raise TypeError(
                 f"{_called(residual)} takes {', '.join(unknown)}, which nothing is named. Known are the fields "
-                f"{', '.join(fields)}, the coordinates {', '.join(coordinates)}, and the parameters {', '.join(entries)}."
+                f"{', '.join(fields)}, the coordinates {', '.join(coordinates)}, the parameters {', '.join(entries)}."
             )
+        arguments = tuple(name for name in taken if name in known)
+        constants = {name: entries[name] for name in arguments if name in entries}
         used = tuple(network for network in models if set(network.fields) & set(arguments))
         return cls(residual, arguments, used, coordinates, constants)
 
@@ -149,7 +153,9 @@ def _given(name: str, values: dict[Index, Tensor], still: set[Index], evaluation
     def derive(_: Jet, index: Index) -> Tensor | None:
         if index in values or index in still:
             return values.get(index)
-        raise RuntimeError(f"the residual asked for a derivative of {name} that it hadn't asked for when it was called first")
+        raise RuntimeError(
+            f"the residual asked for a derivative of {name} that it hadn't asked for when it was called first"
+        )
 
     return Jet(values[()], derive, evaluation)
 
@@ -177,20 +183,25 @@ def number(name: str, x: Any, like: Tensor) -> Tensor:
     if not isinstance(value, Tensor) or value.dim():
         given = f"of shape {tuple(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
         raise ValueError(
-            f"the residual {name!r} is {given} at a point; it must be a number there. Return the equations of a system as a "
-            "tuple or a dict."
+            f"the residual {name!r} is {given} at a point; it must be a number there. Return the equations of a "
+            "system as a tuple or a dict."
         )
     return value
 
 
 def check_points(points: Tensor, names: tuple[str, ...]) -> None:
     """Points are (n, d) and floating, with a name for each coordinate."""
-    if not isinstance(points, Tensor) or not points.is_floating_point() or points.dim() != 2 or points.shape[1] != len(names):
+    if (
+        not isinstance(points, Tensor)
+        or not points.is_floating_point()
+        or points.dim() != 2
+        or points.shape[1] != len(names)
+    ):
         given = f"{points.dtype} {tuple(points.shape)}" if isinstance(points, Tensor) else f"a {type(points).__name__}"
-        raise ValueError(f"points are a floating tensor (n, {len(names)}), a column for each of {', '.join(names)}; given was {given}")
+        raise ValueError(
+            f"points are a floating tensor (n, {len(names)}), a column for each of {', '.join(names)}; given: {given}"
+        )
 
 
 def _called(residual: Residual) -> str:
     return getattr(residual, "__name__", repr(residual))
-
-
