@@ -19,7 +19,13 @@ Residual = Callable[..., Any]
 
 
 def residuals(
-    residual: Residual, models: Any, points: Tensor, params: Any = None, *, coordinates: Iterable[str] = ("x", "t")
+    residual: Residual,
+    models: Any,
+    points: Tensor,
+    params: Any = None,
+    *,
+    coordinates: Iterable[str] = ("x", "t"),
+    data: Mapping[str, Tensor] | None = None,
 ) -> dict[str, Tensor]:
     """What is left of an equation at each of many points.
 
@@ -34,6 +40,7 @@ def residuals(
     - `points`: (n, d), floating.
     - `params`: anything; a mapping's entries may be asked for by name.
     - `coordinates`: the names of the d coordinates.
+    - `data`: what is known at each point, tensors (n, ...) by name: measured values, normals.
 
     **Returns:** tensors (n,) by name: `residual` for a single number, `0`, `1`, … for a tuple, a dict's own names.
 
@@ -51,18 +58,22 @@ def residuals(
     """
     names = tuple(coordinates)
     check_points(points, names)
-    bound = Bound.of(residual, networks(models), names, params)
+    data = dict(data or {})
+    check_data(data, len(points))
+    bound = Bound.of(residual, networks(models), names, params, tuple(data))
     jets = {name: jet for network in bound.networks for name, jet in network.jets(points).items()}
-    wanted = bound.wanted(jets, points)
+    wanted = bound.wanted(jets, points, {name: x.new_full(x.shape[1:], 0.5) for name, x in data.items()})
     if not len(points):
         return {name: points.new_zeros(0) for name in wanted.results}
     fields = {name: {index: component(jet, index) for index in wanted.indices[name]} for name, jet in jets.items()}
     for jet in jets.values():
         finished(jet)
-    return at_all(bound, fields, points)
+    return at_all(bound, fields, points, data)
 
 
-def at_all(bound: "Bound", fields: dict[str, dict[Index, Tensor | None]], points: Tensor) -> dict[str, Tensor]:
+def at_all(
+    bound: "Bound", fields: dict[str, dict[Index, Tensor | None]], points: Tensor, data: dict[str, Tensor]
+) -> dict[str, Tensor]:
     """The residual at every point, from the derivatives there."""
     n = len(points)
     moving = {
@@ -70,15 +81,15 @@ def at_all(bound: "Bound", fields: dict[str, dict[Index, Tensor | None]], points
     }
     still = {name: {i for i, d in each.items() if d is None} for name, each in fields.items()}
 
-    def at_point(values: dict[str, dict[Index, Tensor]], point: Tensor) -> dict[str, Tensor]:
+    def at_point(values: dict[str, dict[Index, Tensor]], point: Tensor, known: dict[str, Tensor]) -> dict[str, Tensor]:
         evaluation: list[Jet] = []
         given = {name: _given(name, each, still[name], evaluation) for name, each in values.items()}
-        found = named(bound.call(given, _coordinates(point, evaluation)))
+        found = named(bound.call(given, _coordinates(point, evaluation), known))
         for jet in evaluation:
             jet.slope = None
         return {name: number(name, x, point) for name, x in found.items()}
 
-    return torch.vmap(at_point)(moving, points)
+    return torch.vmap(at_point)(moving, points, data)
 
 
 @dataclass(frozen=True)
@@ -100,11 +111,18 @@ class Bound:
     constants: dict[str, Any]
 
     @classmethod
-    def of(cls, residual: Residual, models: tuple[Network, ...], coordinates: tuple[str, ...], params: Any) -> "Bound":
+    def of(
+        cls,
+        residual: Residual,
+        models: tuple[Network, ...],
+        coordinates: tuple[str, ...],
+        params: Any,
+        data: tuple[str, ...],
+    ) -> "Bound":
         taken = inspect.signature(residual).parameters
         fields = [name for network in models for name in network.fields]
         entries = {"params": params} | (dict(params) if isinstance(params, Mapping) else {})
-        known = {*fields, *coordinates, *entries}
+        known = {*fields, *coordinates, *entries, *data}
         unknown = [name for name, argument in taken.items() if name not in known and argument.default is argument.empty]
         if unknown:
             raise TypeError(
@@ -116,21 +134,23 @@ class Bound:
         used = tuple(network for network in models if set(network.fields) & set(arguments))
         return cls(residual, arguments, used, coordinates, constants)
 
-    def call(self, jets: Mapping[str, Jet], coordinates: list[Jet]) -> Any:
-        """The residual of fields and coordinates at a point."""
+    def call(self, jets: Mapping[str, Jet], coordinates: list[Jet], data: Mapping[str, Tensor]) -> Any:
+        """The residual of fields, coordinates and data at a point."""
         places = dict(zip(self.coordinates, coordinates, strict=True))
         elsewhere = {name: network.elsewhere(name) for network in self.networks for name in network.fields}
         fields = {name: Field(jet, self.coordinates, elsewhere[name]) for name, jet in jets.items()}
-        known = self.constants | {name: Field(jet, self.coordinates) for name, jet in places.items()} | fields
+        known = (
+            self.constants | dict(data) | {name: Field(jet, self.coordinates) for name, jet in places.items()} | fields
+        )
         return self.residual(**{name: known[name] for name in self.arguments})
 
-    def wanted(self, jets: Mapping[str, Jet], points: Tensor) -> Wanted:
+    def wanted(self, jets: Mapping[str, Jet], points: Tensor, data: Mapping[str, Tensor]) -> Wanted:
         """Which derivatives the residual asks for: it is called once with fields that take notes."""
         indices: dict[str, set[Index]] = {name: {()} for name in jets}
         evaluation: list[Jet] = []
         noting = {name: _noting(jet.value, indices[name], evaluation) for name, jet in jets.items()}
         point = points.new_full(points.shape[1:], 0.5)
-        found = self.call(noting, _coordinates(point, evaluation))
+        found = self.call(noting, _coordinates(point, evaluation), data)
         for jet in evaluation:
             jet.slope = None
         return Wanted(indices, tuple(named(found)))
@@ -187,6 +207,13 @@ def number(name: str, x: Any, like: Tensor) -> Tensor:
             "system as a tuple or a dict."
         )
     return value
+
+
+def check_data(data: Mapping[str, Tensor], n: int) -> None:
+    """What is known at each point has a row for each."""
+    for name, x in data.items():
+        if len(x) != n:
+            raise ValueError(f"{name} is of shape {tuple(x.shape)}: a row for each of {n} points was expected")
 
 
 def check_points(points: Tensor, names: tuple[str, ...]) -> None:
