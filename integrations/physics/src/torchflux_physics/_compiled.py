@@ -22,6 +22,7 @@ class Compiled:
     """The losses of a problem, called like the problem itself; see `compiled`."""
 
     problem: Problem
+    backend: str = "inductor"
     programs: dict[Any, "tuple[tuple[str, ...], Any]"] = field(default_factory=dict)
 
     def __call__(self, models: Any, batch: Batch, params: Mapping[str, Any] | None = None) -> dict[str, Tensor]:
@@ -53,19 +54,20 @@ class Compiled:
 
         traced = make_fx(losses, tracing_mode="fake", _allow_non_fake_inputs=True)(*inputs)
         _check_constants(traced)
-        return tuple(names), torch.compile(points_innermost(traced), dynamic=False, fullgraph=True)
+        return tuple(names), torch.compile(points_innermost(traced), backend=self.backend, dynamic=False, fullgraph=True)
 
 
-def compiled(problem: Problem) -> Compiled:
+def compiled(problem: Problem, *, backend: str = "inductor") -> Compiled:
     """`problem` with its losses computed by one compiled program: the same call, the same numbers to rounding.
 
     The first call compiles, in ten seconds or more; so does a call with other numbers of points, or other constants.
-    Functions that a residual or model calls are part of the program: what they read besides their arguments is read when
+    Functions that a residual or model calls are part of the program: what else they read is read when
     it is compiled. Tensors that train belong into the models and `params`; one that is found elsewhere is refused.
 
     It pays for long trainings: an iteration takes a half to a third of the time. It needs a C++ compiler on the CPU.
+    `backend` is that of `torch.compile`.
     """
-    return Compiled(problem)
+    return Compiled(problem, backend)
 
 
 def tensors(trees: Any) -> list[Tensor]:
@@ -97,6 +99,6 @@ def _check_constants(program: fx.GraphModule) -> None:
     ]
     if hidden:
         raise ValueError(
-            f"a tensor of shape {tuple(hidden[0].shape)} that trains is used by a residual or model without being part of "
+            f"a tensor of shape {tuple(hidden[0].shape)} that trains is used by a residual or model and isn't part of "
             "either: its gradient would be lost. Pass it in params, or make it part of the model."
         )

@@ -85,7 +85,7 @@ class Domain(ABC):
                 f"{name} = {x:g}" for name, x in zip(self.coordinates, points[outside[0]].tolist(), strict=True)
             )
             raise ValueError(
-                f"{len(outside)} of {len(points)} points lie outside the domain, the first (row {outside[0]}) at {place}"
+                f"{len(outside)} of {len(points)} points lie outside, the first (row {outside[0]}) at {place}"
             )
         return points
 
@@ -177,18 +177,15 @@ class Boundary:
         def draw(m: int) -> Points:
             unit = unit_points(m, len(self.coordinates), generator, method)
             which = torch.searchsorted(shares, unit[:, 0].contiguous(), right=True).clamp(max=len(shares) - 1)
-            drawn = [_on(face, unit[which == k, 1:]) for k, face in enumerate(self.faces)]
-            normals = torch.cat([each.data["normal"] for each in drawn])
-            return Points(torch.cat([each.points for each in drawn]), {"normal": normals})
+            points, normals = torch.empty_like(unit), torch.empty_like(unit)
+            kept = torch.ones(m, dtype=torch.bool)
+            for k, face in enumerate(self.faces):  # in the order of the draws: some may be left out at the end
+                on = which == k
+                points[on], normals[on] = face.place(unit[on, 1:])
+                kept[on] = True if face.keep is None else face.keep(points[on])
+            return Points(points[kept], {"normal": normals[kept]})
 
-        found = gathered(n, draw, f"the boundary in {', '.join(self.coordinates)}")
-        return found[torch.randperm(len(found), generator=generator)] if method == "uniform" else found
-
-
-def _on(face: Face, unit: Tensor) -> Points:
-    points, normals = face.place(unit)
-    kept = slice(None) if face.keep is None else face.keep(points)
-    return Points(points, {"normal": normals})[kept]
+        return gathered(n, draw, f"the boundary in {', '.join(self.coordinates)}")
 
 
 def _share(face: Face, dimensions: int) -> float:

@@ -128,7 +128,7 @@ class Ball(Domain):
 
 
 def _direction(unit: Tensor) -> Tensor:
-    """Evenly spread unit vectors: on the circle from (n, 1), on the sphere from (n, 2), as heights are spread evenly."""
+    """Evenly spread unit vectors: on the circle from (n, 1), on the sphere from (n, 2)."""
     angle = 2 * math.pi * unit[:, 0]
     circle = torch.stack([angle.cos(), angle.sin()], 1)
     if unit.shape[1] == 1:
