@@ -178,7 +178,10 @@ def test_the_compiled_program_gives_the_same() -> None:
 @pytest.mark.filterwarnings("ignore:`torch.jit.script_method`:DeprecationWarning")  # Inductor, when it is loaded
 def test_the_machine_code_gives_the_same() -> None:
     problem = Problem(Interval("x", 0, 1), lambda u: u.xx - u)
-    model, batch = tf.Chain(tf.Dense(1, 4, tf.tanh), tf.Dense(4, 1)), problem.sample({"equation": 8}, generator=seeded())
+    model, batch = (
+        tf.Chain(tf.Dense(1, 4, tf.tanh), tf.Dense(4, 1)),
+        problem.sample({"equation": 8}, generator=seeded()),
+    )
     plain, fast = (f(model, batch)["equation"] for f in (problem, compiled(problem)))
     torch.testing.assert_close(fast, plain)
 

@@ -54,7 +54,9 @@ class Compiled:
 
         traced = make_fx(losses, tracing_mode="fake", _allow_non_fake_inputs=True)(*inputs)
         _check_constants(traced)
-        return tuple(names), torch.compile(points_innermost(traced), backend=self.backend, dynamic=False, fullgraph=True)
+        return tuple(names), torch.compile(
+            points_innermost(traced), backend=self.backend, dynamic=False, fullgraph=True
+        )
 
 
 def compiled(problem: Problem, *, backend: str = "inductor") -> Compiled:
