@@ -21,6 +21,7 @@ from ._conic import Point, solve_conic, stationary
 from ._layout import Conic, Layout
 from ._newton_system import NewtonSystem
 from ._solution import Status, complaint, places
+from ._vmapped import apart, in_front
 
 __all__ = ["Backward", "ConicOptions", "ConicResult", "conic_solution"]
 
@@ -33,20 +34,20 @@ class Backward:
     residual: Tensor | None = None
     """By how much the last backward solve missed each element's equations, in relation to the cotangents."""
 
-    def note(self, residual: Tensor, shape: tuple[int, ...], tol: float, on_failure: str) -> None:
-        """Keeps residuals, shape (B,), and speaks up where they aren't small.
+    def note(self, residual: Tensor, solved: Tensor, shape: tuple[int, ...], tol: float, on_failure: str) -> None:
+        """Keeps residuals, shape (B,), and speaks up where they aren't small though there is a solution.
 
         Raises:
             RuntimeError: one is larger than tol, and `on_failure` is "raise".
         """
         whole = residual.numel() == int(np.prod(shape))
         self.residual = residual.view(shape) if whole else residual
-        bad = ~(residual <= tol)
+        bad = ~(residual <= tol) & solved
         if not bad.any():
             return
         where = places(bad.nonzero()[:, 0].tolist(), shape if whole else tuple(residual.shape))
         message = (
-            f"the gradient has a residual of up to {residual.nan_to_num(torch.inf).max():.1e} {where}, more than "
+            f"the gradient has a residual of up to {residual[bad].nan_to_num(torch.inf).max():.1e} {where}, more than "
             f"gradient_tol={tol:.1e}: the solution isn't unique there, or has a kink"
         )
         if on_failure == "raise":
@@ -132,17 +133,16 @@ def _systems_solved(
     layout, like = options.layout, right[0]
     *arrays, x, v, r, t, status = _arrays(*numbers, *at[:2], *right, at[2])
     u, w, errors = np.zeros_like(r), np.zeros_like(t), np.zeros(len(r))
-    for i in range(len(r)):
-        if not (r[i].any() or t[i].any()):
-            continue
-        if status[i] not in (Status.SOLVED, Status.MAX_ITERATIONS) or not np.isfinite(v[i]).all():
+    solved = (status == Status.SOLVED) | ((status == Status.MAX_ITERATIONS) & (options.on_failure == "best"))
+    for i in np.flatnonzero(r.any(1) | t.any(1)):
+        if not solved[i]:
             u[i], w[i], errors[i] = np.nan, np.nan, np.nan
             continue
         program = layout.program(*(a[i] for a in arrays))
         point = stationary(program, x[i], v[i])
         u[i], w[i], errors[i] = _system_solved(program, point, r[i], t[i], transposed)
     residual = torch.from_numpy(errors)
-    options.backward.note(residual, options.shape, options.gradient_tol, options.on_failure)
+    options.backward.note(residual, torch.from_numpy(solved), options.shape, options.gradient_tol, options.on_failure)
     bad = ~(residual <= options.gradient_tol)[:, None] & (options.on_failure != "best")
     first, second = (torch.from_numpy(a).masked_fill(bad, torch.nan).to(like) for a in (u, w))
     return first, second
@@ -184,28 +184,14 @@ class _Systems(torch.autograd.Function):
     @staticmethod
     def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
         """More systems."""
-        found = _Systems.apply(*_in_front(info, in_dims[:9], args[:9]), *args[9:])
-        return _apart(info, found), (0, 0)
+        found = _Systems.apply(*in_front(info, in_dims[:9], args[:9]), *args[9:])
+        return apart(info, found), (0, 0)
 
 
 SECOND = (
     "programs over second-order, semidefinite, exponential or power cones have first derivatives only; those whose "
     "cost is quadratic and whose constraints are linear have all"
 )
-
-
-def _in_front(info: Any, dims: tuple[Any, ...], tensors: tuple[Any, ...]) -> list[Any]:
-    """Tensors with vmap's axis and the batch as one axis."""
-    moved = [
-        x.movedim(dim, 0) if dim is not None else x.expand(info.batch_size, *x.shape)
-        for x, dim in zip(tensors, dims, strict=True)
-    ]
-    return [x.flatten(0, 1) for x in moved]
-
-
-def _apart(info: Any, tensors: Tensors) -> Tensors:
-    """With the two axes apart again."""
-    return tuple(x.view(info.batch_size, len(x) // info.batch_size, *x.shape[1:]) for x in tensors)
 
 
 class _Conic(torch.autograd.Function):
@@ -252,9 +238,9 @@ class _Conic(torch.autograd.Function):
     def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
         """More programs."""
         *tensors, options = args
-        moved = _in_front(info, in_dims[:-1], tuple(tensors))
+        moved = in_front(info, in_dims[:-1], tuple(tensors))
         found = _Conic.apply(*moved, options._replace(shape=(info.batch_size, *options.shape)))
-        return _apart(info, found), (0,) * 6
+        return apart(info, found), (0,) * 6
 
 
 def conic_solution(numbers: Tensors, start: tuple[Tensor, Tensor] | None, options: ConicOptions) -> ConicResult:

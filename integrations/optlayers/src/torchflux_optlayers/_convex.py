@@ -1,6 +1,5 @@
 """Convex programs in CVXPY's language as layers."""
 
-import math
 import warnings
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from ._affine import Affine, dense_places
 from ._canonical import Canonical, Recovery, canonical
 from ._conic_operation import Backward, ConicOptions, conic_solution
-from ._declared import Declared, declared
+from ._declared import Declared, declared, flattened, is_plain
 from ._disciplined import require_disciplined
 from ._layout import Layout
 from ._qp import solve_qp
@@ -20,6 +19,9 @@ from ._solution import QPSolution, Status, failures
 from ._watched import watched
 
 __all__ = ["ConvexLayer", "ConvexSolution"]
+
+DENSE_ENOUGH = 2000
+"""Variables and rows up to which a quadratic program goes to `solve_qp`, whose matrices are dense, by itself."""
 
 
 class ConvexSolution(NamedTuple):
@@ -79,7 +81,7 @@ class ConvexLayer(nn.Module):
         gradient_tol: the relative residual of a gradient's linear system.
         max_iterations: of the solver.
         route: "native" or "torch" for `solve_qp`'s, "cone" for Clarabel even if the problem is a quadratic program,
-            or "auto".
+            or "auto": the former up to 2000 variables and rows in the standard form.
 
     Raises:
         ImportError: CVXPY isn't installed.
@@ -120,18 +122,19 @@ class ConvexLayer(nn.Module):
             raise ValueError(f"{tol=}, {gradient_tol=} and {max_iterations=}: all are positive")
         self.on_failure, self.tol, self.gradient_tol = on_failure, tol, gradient_tol
         self.max_iterations, self.route = max_iterations, route
-        self.parameters_declared: tuple[Declared, ...] = tuple(map(declared, parameters))
+        self.declared: tuple[Declared, ...] = tuple(map(declared, parameters))
         self.form: Canonical = canonical(problem, parameters, variables)
         if route in ("native", "torch") and not self.form.cones.polyhedral:
             raise ValueError(f"route={route!r}: it is for quadratic programs; this problem has {self.form.cones}")
-        self.is_quadratic = route != "cone" and self.form.cones.polyhedral
+        fits = route != "auto" or self.form.n + self.form.m <= DENSE_ENOUGH
+        self.is_quadratic = route != "cone" and self.form.cones.polyhedral and fits
         self.layout = Layout(self.form)
         self.numbers = Affine(self.form.numbers, dense_places(self.form) if self.is_quadratic else None)
 
     def forward(self, *parameters: Tensor, warm_start: ConvexSolution | None = None) -> tuple[Tensor, ...]:
         """The variables, shapes (*, *variable.shape), for parameters with shapes (*, *parameter.shape)."""
         solution = self.solve(*parameters, warm_start=warm_start)
-        if not torch.compiler.is_compiling() and _is_plain(solution.status) and solution.status.any():
+        if is_plain(solution.status) and solution.status.any():
             flat = solution.status.flatten()
             warnings.warn(failures(flat, solution.status.shape), RuntimeWarning, stacklevel=4)
         return solution.values
@@ -147,7 +150,7 @@ class ConvexLayer(nn.Module):
             TypeError, ValueError: the parameters don't fit, or aren't what they were declared to be.
             RuntimeError: elements weren't solved, and `on_failure` is "raise".
         """
-        flat, batch, like = self._flattened(parameters)
+        flat, batch, like = flattened(self.declared, parameters)
         numbers, backward = self.numbers(flat), Backward()
         solve = self._quadratic if self.is_quadratic else self._conic
         xy, cost, fields, point = solve(numbers, batch, backward, warm_start)
@@ -155,35 +158,6 @@ class ConvexLayer(nn.Module):
         objective = (self.form.sign * (cost + numbers[:, -1])).to(like.dtype)
         objective, status, iterations, primal, dual = (v.reshape(batch) for v in (objective, *fields))
         return ConvexSolution(values, objective, status, iterations, primal, dual, backward, point)
-
-    def _flattened(self, parameters: tuple[Tensor, ...]) -> tuple[Tensor, tuple[int, ...], Tensor]:
-        """The parameters as one matrix (B, *), the shape of the batch, and a tensor like those wanted."""
-        names = self.parameters_declared
-        if len(parameters) != len(names):
-            raise ValueError(
-                f"{len(parameters)} tensors for {len(names)} parameters: {', '.join(p.name for p in names)}"
-            )
-        leads = [p.lead(value) for p, value in zip(names, parameters, strict=True)]
-        like = parameters[0] if parameters else torch.empty(0)
-        for p, value in zip(names, parameters, strict=True):
-            if value.dtype != like.dtype or value.device != like.device:
-                raise TypeError(
-                    f"{p.name} is {value.dtype} on {value.device}, {names[0].name} {like.dtype} on {like.device}: "
-                    "they have to agree"
-                )
-            if not torch.compiler.is_compiling() and _is_plain(value):
-                p.require(value)
-        try:
-            batch = tuple(torch.broadcast_shapes(*leads)) if leads else ()
-        except RuntimeError:
-            shapes = ", ".join(f"{p.name} {tuple(v.shape)}" for p, v in zip(names, parameters, strict=True))
-            raise ValueError(f"the leading axes can't be broadcast: {shapes}") from None
-        size = math.prod(batch)
-        rows = [
-            v.to(torch.float64).expand((*batch, *p.shape)).reshape(size, math.prod(p.shape))
-            for p, v in zip(names, parameters, strict=True)
-        ]
-        return torch.cat(rows, 1) if rows else like.new_empty(size, 0, dtype=torch.float64), batch, like
 
     def _quadratic(
         self, numbers: Tensor, batch: tuple[int, ...], backward: Backward, warm: ConvexSolution | None
@@ -201,7 +175,7 @@ class ConvexLayer(nn.Module):
             max_iterations=self.max_iterations,
             route=self.route,
         )
-        watched(blocks, found, lambda residual: backward.note(residual, batch, self.gradient_tol, self.on_failure))
+        watched(blocks, found, lambda r: backward.note(r, found.solved, batch, self.gradient_tol, self.on_failure))
         cost = (((Q @ found.x[..., None])[..., 0] / 2 + p) * found.x).sum(1)
         fields = found.status, found.iterations, found.primal_residual, found.dual_residual
         return torch.cat((found.x, found.y, found.z), 1), cost, fields, tuple(found)
@@ -236,13 +210,8 @@ class ConvexLayer(nn.Module):
     def extra_repr(self) -> str:
         """The sizes of the standard form, and the options."""
         options = f"on_failure={self.on_failure!r}, route={self.route!r}"
-        names = ", ".join(p.name for p in self.parameters_declared)
+        names = ", ".join(p.name for p in self.declared)
         return f"parameters=[{names}], variables={self.form.n}, {self.form.cones}, {options}"
-
-
-def _is_plain(x: Tensor) -> bool:
-    """Whether a tensor has numbers that can be read here and now."""
-    return type(x) in (Tensor, nn.Parameter) and not torch._C._functorch.is_functorch_wrapped_tensor(x)
 
 
 def _recovered(recovery: Recovery, xy: Tensor, batch: tuple[int, ...]) -> Tensor:
