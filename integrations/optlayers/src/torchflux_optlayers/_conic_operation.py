@@ -77,10 +77,10 @@ class ConicResult(NamedTuple):
     """Shape (B, m), as is the next."""
     v: Tensor
     status: Tensor
-    """Shape (B,), as is the next."""
+    """Shape (B,), as are the next."""
     iterations: Tensor
-    residuals: Tensor
-    """Primal and dual, shape (B, 2)."""
+    primal_residual: Tensor
+    dual_residual: Tensor
 
 
 def _arrays(*tensors: Tensor) -> list[np.ndarray]:
@@ -103,20 +103,12 @@ def _solved(numbers: Tensors, start: tuple[Tensor, Tensor] | None, options: Coni
     if options.on_failure == "raise" and status.any():
         raise RuntimeError(complaint(status, options.shape))
     points = [point for point, _, _ in found]
-    bad = (status != Status.SOLVED)[:, None] & (options.on_failure == "nan")
-    x, y, v = (
-        _stacked([getattr(p, k) for p in points], size)
-        for k, size in (("x", layout.n), ("y", layout.m), ("v", layout.m))
-    )
-    fields = (
-        x.masked_fill(bad, torch.nan).to(like.dtype),
-        y.masked_fill(bad, torch.nan).to(like.dtype),
-        v,
-        status,
-        torch.tensor([k for _, _, k in found], dtype=torch.int64),
-        _stacked([p.residuals for p in points], 2),
-    )
-    return ConicResult(*(t.to(like.device) for t in fields))
+    x, y, v = (_stacked([p[k] for p in points], size) for k, size in ((0, layout.n), (2, layout.m), (1, layout.m)))
+    if options.on_failure == "nan":
+        bad = (status != Status.SOLVED)[:, None]
+        x, y = x.masked_fill(bad, torch.nan), y.masked_fill(bad, torch.nan)
+    iterations, residuals = torch.tensor([k for _, _, k in found]), _stacked([p.residuals for p in points], 2)
+    return ConicResult(*(t.to(like.device) for t in (x, y, v, status, iterations.long(), *residuals.unbind(1))))
 
 
 def _stacked(rows: list[Any], width: int) -> Tensor:
@@ -232,7 +224,7 @@ class _Conic(torch.autograd.Function):
         )
         dr = -dq - torch.zeros_like(x).index_add(1, i, dP * x[:, j]) - torch.zeros_like(x).index_add(1, l, dA * y[:, k])
         dt = db - torch.zeros_like(y).index_add(1, k, dA * x[:, l])
-        return *_Systems.apply(*numbers, x, v, status, dr, dt, False, ctx.options), *[None] * 4
+        return *_Systems.apply(*numbers, x, v, status, dr, dt, False, ctx.options), *[None] * 5
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
@@ -240,14 +232,14 @@ class _Conic(torch.autograd.Function):
         *tensors, options = args
         moved = in_front(info, in_dims[:-1], tuple(tensors))
         found = _Conic.apply(*moved, options._replace(shape=(info.batch_size, *options.shape)))
-        return apart(info, found), (0,) * 6
+        return apart(info, found), (0,) * 7
 
 
-def conic_solution(numbers: Tensors, start: tuple[Tensor, Tensor] | None, options: ConicOptions) -> ConicResult:
-    """Solves B programs, whose P, q, A and b are given by their entries, shapes (B, *).
+def conic_solution(numbers: Tensors, start: ConicResult | None, options: ConicOptions) -> ConicResult:
+    """Solves B programs, whose P, q, A and b are given by their entries in float64, shapes (B, *).
 
     Raises:
         RuntimeError: some weren't solved, and `on_failure` is "raise".
     """
     nothing = numbers[1][:, :0].detach()
-    return ConicResult(*_Conic.apply(*numbers, *(start or (nothing, nothing)), options))
+    return ConicResult(*_Conic.apply(*numbers, *((nothing, nothing) if start is None else (start.x, start.v)), options))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ._affine import Affine, dense_places
 from ._canonical import Canonical, Recovery, canonical
-from ._conic_operation import Backward, ConicOptions, conic_solution
+from ._conic_operation import Backward, ConicOptions, ConicResult, conic_solution
 from ._declared import Declared, declared, flattened, is_plain
 from ._disciplined import require_disciplined
 from ._layout import Layout
@@ -44,8 +44,8 @@ class ConvexSolution(NamedTuple):
     """The largest entry of the Lagrangian's gradient in the standard form, shape (*)."""
     backward: Backward
     """What `gradient_residual` looks at."""
-    point: tuple[Tensor, ...]
-    """Where a warm start begins."""
+    standard: QPSolution | ConicResult
+    """The solution in the standard form, where a warm start begins."""
 
     @property
     def solved(self) -> Tensor:
@@ -74,9 +74,8 @@ class ConvexLayer(nn.Module):
         problem: a `cvxpy.Problem` that is DPP; a parametrised `quad_form` may stand in the objective.
         parameters: all of its parameters, in the order in which the layer takes them.
         variables: those to be returned: the problem's, or `dual_variables` of its constraints, with CVXPY's signs.
-        on_failure: elements that aren't solved are named in a warning and filled with NaN ("nan", unlike `solve_qp`,
-            as a batch of layers' inputs shouldn't end with one of them); named in an error ("raise"); or hold the
-            "best" that was found.
+        on_failure: fill elements that aren't solved with "nan", and name them in a warning: unlike `solve_qp`'s, the
+            default ends no batch for one of its elements; "raise" an error that names them; or return the "best".
         tol: the relative residual of a solution.
         gradient_tol: the relative residual of a gradient's linear system.
         max_iterations: of the solver.
@@ -152,66 +151,57 @@ class ConvexLayer(nn.Module):
         """
         flat, batch, like = flattened(self.declared, parameters)
         numbers, backward = self.numbers(flat), Backward()
-        solve = self._quadratic if self.is_quadratic else self._conic
-        xy, cost, fields, point = solve(numbers, batch, backward, warm_start)
+        start = None if warm_start is None else self._start(warm_start, len(flat))
+        xy, cost, found = (self._quadratic if self.is_quadratic else self._conic)(numbers, batch, backward, start)
         values = tuple(_recovered(r, xy, batch).to(like.dtype) for r in self.form.recoveries)
-        objective = (self.form.sign * (cost + numbers[:, -1])).to(like.dtype)
-        objective, status, iterations, primal, dual = (v.reshape(batch) for v in (objective, *fields))
-        return ConvexSolution(values, objective, status, iterations, primal, dual, backward, point)
+        objective = self.form.sign * (cost + numbers[:, -1]).to(like.dtype)
+        known = objective, found.status, found.iterations, found.primal_residual, found.dual_residual
+        objective, status, iterations, primal, dual = (v.reshape(batch) for v in known)
+        return ConvexSolution(values, objective, status, iterations, primal, dual, backward, _detached(found))
+
+    def _start(self, warm: ConvexSolution, size: int) -> Any:
+        """A warm start's point, for each element of the batch."""
+        kind = QPSolution if self.is_quadratic else ConicResult
+        if not isinstance(warm.standard, kind) or warm.standard.x.shape[1] != self.form.n:
+            raise ValueError("warm_start is the solution of another layer")
+        return kind(*(v.expand(size, *v.shape[1:]) for v in warm.standard))
 
     def _quadratic(
-        self, numbers: Tensor, batch: tuple[int, ...], backward: Backward, warm: ConvexSolution | None
-    ) -> tuple[Tensor, Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """(x, y), the cost, what is known of them, and where to begin a warm start."""
+        self, numbers: Tensor, batch: tuple[int, ...], backward: Backward, start: QPSolution | None
+    ) -> tuple[Tensor, Tensor, QPSolution]:
+        """(x, y), the cost, and all of the solution."""
         n, m, z = self.form.n, self.form.m, self.form.cones.zero
         Q, p, C, d = numbers[:, :-1].split([n * n, n, m * n, m], 1)
         Q, C = Q.reshape(-1, n, n), C.reshape(-1, m, n)
         blocks = Q, p.view_as(p), C[:, z:], d[:, z:], C[:, :z], d[:, :z]  # p is in the cost too: `watched` sees one use
-        found = solve_qp(
-            *blocks,
-            warm_start=None if warm is None else QPSolution(*self._start(warm, len(p))),
-            on_failure=self.on_failure,
-            tol=self.tol,
-            max_iterations=self.max_iterations,
-            route=self.route,
-        )
+        options: dict[str, Any] = {"on_failure": self.on_failure, "tol": self.tol, "route": self.route}
+        found = solve_qp(*blocks, warm_start=start, max_iterations=self.max_iterations, **options)
         watched(blocks, found, lambda r: backward.note(r, found.solved, batch, self.gradient_tol, self.on_failure))
         cost = (((Q @ found.x[..., None])[..., 0] / 2 + p) * found.x).sum(1)
-        fields = found.status, found.iterations, found.primal_residual, found.dual_residual
-        return torch.cat((found.x, found.y, found.z), 1), cost, fields, tuple(found)
+        return torch.cat((found.x, found.y, found.z), 1), cost, found
 
     @torch.compiler.disable  # no compiler is to look into Clarabel
     def _conic(
-        self, numbers: Tensor, batch: tuple[int, ...], backward: Backward, warm: ConvexSolution | None
-    ) -> tuple[Tensor, Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """(x, y), the cost, what is known of them, and where to begin a warm start."""
-        form = self.form
-        (i, j), (k, _) = form.P, form.A
-        P, q, A, b = numbers[:, :-1].split([len(i), form.n, len(k), form.m], 1)
-        options = ConicOptions(
-            self.layout, self.tol, self.gradient_tol, self.max_iterations, self.on_failure, batch, backward
-        )
-        start = None if warm is None else self._start(warm, len(q))
-        found = conic_solution((P, q, A, b), start, options)  # type: ignore[arg-type]
+        self, numbers: Tensor, batch: tuple[int, ...], backward: Backward, start: ConicResult | None
+    ) -> tuple[Tensor, Tensor, ConicResult]:
+        """(x, y), the cost, and all of the solution."""
+        n, m, (i, j), (k, _) = self.form[0], self.form[1], self.form.P, self.form.A
+        P, q, A, b = numbers[:, :-1].split([len(i), n, len(k), m], 1)
+        limits = self.tol, self.gradient_tol, self.max_iterations, self.on_failure
+        found = conic_solution((P, q, A, b), start, ConicOptions(self.layout, *limits, batch, backward))
         cost = (P * found.x[:, i] * found.x[:, j]).sum(1) / 2 + (q * found.x).sum(1)
-        fields = found.status, found.iterations, found.residuals[:, 0], found.residuals[:, 1]
-        return torch.cat((found.x, found.y), 1), cost, fields, (found.x.detach(), found.v)
-
-    def _start(self, warm: ConvexSolution, size: int) -> tuple[Tensor, ...]:
-        """A warm start's point, for each element of the batch."""
-        sizes = [self.form.n] if self.is_quadratic else [self.form.n, self.form.m]
-        if (
-            len(warm.point) != (8 if self.is_quadratic else 2)
-            or [v.shape[1] for v in warm.point[: len(sizes)]] != sizes
-        ):
-            raise ValueError("warm_start is the solution of another layer")
-        return tuple(v.detach().expand(size, *v.shape[1:]) for v in warm.point)
+        return torch.cat((found.x, found.y), 1), cost, found
 
     def extra_repr(self) -> str:
         """The sizes of the standard form, and the options."""
         options = f"on_failure={self.on_failure!r}, route={self.route!r}"
         names = ", ".join(p.name for p in self.declared)
         return f"parameters=[{names}], variables={self.form.n}, {self.form.cones}, {options}"
+
+
+def _detached(found: QPSolution | ConicResult) -> Any:
+    """Without its derivatives."""
+    return type(found)(*(v.detach() for v in found))
 
 
 def _recovered(recovery: Recovery, xy: Tensor, batch: tuple[int, ...]) -> Tensor:
