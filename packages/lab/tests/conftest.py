@@ -1,5 +1,6 @@
 """A project with made-up experiments, and two ways to give the command: in this process, and as one does."""
 
+import json
 import os
 import subprocess
 import sys
@@ -70,6 +71,14 @@ def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     monkeypatch.setenv("COLUMNS", "160")
     monkeypatch.chdir(tmp_path)
     return Project(tmp_path)
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """The folder of a run, as a script is given it."""
+    about = {"name": "made", "state": "running", "started": "2026-01-01T00:00:00+00:00", "resumed": []}
+    (tmp_path / "run.json").write_text(json.dumps(about | {"parameters": {"seed": 0}, "settings": ["seed=0"]}))
+    return tmp_path
 
 
 @pytest.fixture

@@ -28,6 +28,12 @@ class Status(IntEnum):
     """A number in the program is NaN or infinite (h and OSQP's bounds may be infinite)."""
     MAX_ITERATIONS = 5
     """The tolerance was not reached."""
+    SINGULAR = 10
+    """A Jacobian on the way has no inverse."""
+    STALLED = 11
+    """No step makes it better, and the tolerance is not reached."""
+    REFUSED = 12
+    """SciPy's solver gave up."""
 
 
 ADVICE = {
