@@ -219,9 +219,8 @@ class _Conic(torch.autograd.Function):
     def jvp(ctx: Any, dP: Any, dq: Any, dA: Any, db: Any, *_: Any) -> Any:
         """Solves the systems for the tangents."""
         *numbers, x, y, v, status = ctx.saved_tensors
-        (i, j), (k, l) = (
-            tuple(map(torch.from_numpy, places)) for places in (ctx.options.layout.P, ctx.options.layout.A)
-        )
+        places = (*ctx.options.layout.P, *ctx.options.layout.A)
+        i, j, k, l = (torch.from_numpy(v).to(x.device) for v in places)
         dr = -dq - torch.zeros_like(x).index_add(1, i, dP * x[:, j]) - torch.zeros_like(x).index_add(1, l, dA * y[:, k])
         dt = db - torch.zeros_like(y).index_add(1, k, dA * x[:, l])
         return *_Systems.apply(*numbers, x, v, status, dr, dt, False, ctx.options), *[None] * 5

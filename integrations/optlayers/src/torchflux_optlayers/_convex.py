@@ -66,13 +66,14 @@ class ConvexLayer(nn.Module):
 
     A problem with a quadratic (or linear) cost and linear constraints is handed to `solve_qp`, and has derivatives of
     all orders, in every mode. Others are solved by Clarabel over second-order, semidefinite, exponential and power
-    cones, refined to rounding, and have first derivatives, in reverse and forward mode and under `vmap`. Every linear
-    system of a derivative is checked: where its residual is larger than `gradient_tol`, as the solution isn't unique,
-    `on_failure` decides too.
+    cones, refined to rounding, and have first derivatives, in reverse and forward mode and under `vmap`; at a kink,
+    those of the side without a force, as `solve_qp`'s. The linear system of every backward pass is checked: where its
+    residual is larger than `gradient_tol`, as the solution isn't unique, `on_failure` decides about the gradient.
 
     Arguments:
         problem: a `cvxpy.Problem` that is DPP; a parametrised `quad_form` may stand in the objective.
-        parameters: all of its parameters, in the order in which the layer takes them.
+        parameters: all of its parameters, in the order in which the layer takes them. Of those that are declared to be
+            symmetric, the symmetric part counts.
         variables: those to be returned: the problem's, or `dual_variables` of its constraints, with CVXPY's signs.
         on_failure: fill elements that aren't solved with "nan", and name them in a warning: unlike `solve_qp`'s, the
             default ends no batch for one of its elements; "raise" an error that names them; or return the "best".
