@@ -219,7 +219,10 @@ class _Attached(torch.autograd.Function):
 def _keep(ctx: Any, Q: Tensor, C: Tensor, result: Result, options: Options) -> None:
     """Keeps the reduced system and its solution."""
     ctx.route, ctx.may_fail = options.route, options.on_failure != "raise"
-    kept = Q, C, result.active, result.low, result.scales, result.status, result.x, result.force
+    status = result.status
+    if options.on_failure == "nan":  # what was filled with NaN has no derivatives, though it may have a system
+        status = status.masked_fill(status != Status.SOLVED, int(Status.NOT_FINITE))
+    kept = Q, C, result.active, result.low, result.scales, status, result.x, result.force
     ctx.save_for_backward(*kept)
     ctx.save_for_forward(*kept)
     ctx.set_materialize_grads(False)
