@@ -46,7 +46,8 @@ def test_the_others_are_untouched(kind, on_failure):
     for args, solution in ((good, expected), (bad, found)):
         for a, b in zip((*solution.values, solution.objective), (*expected.values, expected.objective), strict=True):
             assert torch.equal(a[GOOD], b[GOOD])
-        grads.append(torch.autograd.grad((solution.values[0][GOOD] ** 2).sum() + solution.values[1][GOOD].sum(), args))
+        x, force, cost = (v[GOOD] for v in (*solution.values, solution.objective))
+        grads.append(torch.autograd.grad((x**2).sum() + (force * cost).sum(), args))
     for a, b in zip(*grads, strict=True):
         assert torch.equal(a, b)  # zero for those that failed
     if on_failure == "nan":

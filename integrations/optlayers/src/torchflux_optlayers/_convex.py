@@ -153,10 +153,10 @@ class ConvexLayer(nn.Module):
         flat, batch, like = flattened(self.declared, parameters)
         numbers, backward = self.numbers(flat), Backward()
         start = None if warm_start is None else self._start(warm_start, len(flat))
-        xy, cost, found = (self._quadratic if self.is_quadratic else self._conic)(numbers, batch, backward, start)
+        xy, found = (self._quadratic if self.is_quadratic else self._conic)(numbers, batch, backward, start)
         values = tuple(_recovered(r, xy, batch).to(like.dtype) for r in self.form.recoveries)
-        objective = self.form.sign * (cost + numbers[:, -1]).to(like.dtype)
-        known = objective, found.status, found.iterations, found.primal_residual, found.dual_residual
+        objective = self._objective(numbers, xy[:, : self.form.n])
+        known = objective.to(like.dtype), found.status, found.iterations, found.primal_residual, found.dual_residual
         objective, status, iterations, primal, dual = (v.reshape(batch) for v in known)
         return ConvexSolution(values, objective, status, iterations, primal, dual, backward, _detached(found))
 
@@ -169,29 +169,39 @@ class ConvexLayer(nn.Module):
 
     def _quadratic(
         self, numbers: Tensor, batch: tuple[int, ...], backward: Backward, start: QPSolution | None
-    ) -> tuple[Tensor, Tensor, QPSolution]:
-        """(x, y), the cost, and all of the solution."""
+    ) -> tuple[Tensor, QPSolution]:
+        """(x, y), and all of the solution."""
         n, m, z = self.form.n, self.form.m, self.form.cones.zero
         Q, p, C, d = numbers[:, :-1].split([n * n, n, m * n, m], 1)
         Q, C = Q.reshape(-1, n, n), C.reshape(-1, m, n)
-        blocks = Q, p.view_as(p), C[:, z:], d[:, z:], C[:, :z], d[:, :z]  # p is in the cost too: `watched` sees one use
+        blocks = Q, p, C[:, z:], d[:, z:], C[:, :z], d[:, :z]
         options: dict[str, Any] = {"on_failure": self.on_failure, "tol": self.tol, "route": self.route}
         found = solve_qp(*blocks, warm_start=start, max_iterations=self.max_iterations, **options)
         watched(blocks, found, lambda r: backward.note(r, found.solved, batch, self.gradient_tol, self.on_failure))
-        cost = (((Q @ found.x[..., None])[..., 0] / 2 + p) * found.x).sum(1)
-        return torch.cat((found.x, found.y, found.z), 1), cost, found
+        return torch.cat((found.x, found.y, found.z), 1), found
 
     @torch.compiler.disable  # no compiler is to look into Clarabel
     def _conic(
         self, numbers: Tensor, batch: tuple[int, ...], backward: Backward, start: ConicResult | None
-    ) -> tuple[Tensor, Tensor, ConicResult]:
-        """(x, y), the cost, and all of the solution."""
-        n, m, (i, j), (k, _) = self.form[0], self.form[1], self.form.P, self.form.A
-        P, q, A, b = numbers[:, :-1].split([len(i), n, len(k), m], 1)
+    ) -> tuple[Tensor, ConicResult]:
+        """(x, y), and all of the solution."""
+        form = self.form
+        P, q, A, b = numbers[:, :-1].split([len(form.P[0]), form.n, len(form.A[0]), form.m], 1)
         limits = self.tol, self.gradient_tol, self.max_iterations, self.on_failure
         found = conic_solution((P, q, A, b), start, ConicOptions(self.layout, *limits, batch, backward))
-        cost = (P * found.x[:, i] * found.x[:, j]).sum(1) / 2 + (q * found.x).sum(1)
-        return torch.cat((found.x, found.y), 1), cost, found
+        return torch.cat((found.x, found.y), 1), found
+
+    def _objective(self, numbers: Tensor, x: Tensor) -> Tensor:
+        """Its value, shape (B,); one that is no number has no influence on the others' derivatives."""
+        n = self.form.n
+        i, j = (torch.from_numpy(v).to(x.device) for v in self.form.P)
+        start = n * n if self.is_quadratic else len(i)
+        P = numbers.index_select(1, i * n + j) if self.is_quadratic else numbers[:, :start]
+        terms = P, numbers[:, start : start + n], numbers[:, -1:], x
+        whole = torch.stack([torch.isfinite(v).all(1) for v in terms]).all(0)
+        P, q, d, x = (torch.where(whole[:, None], v, 0.0) for v in terms)
+        curve = (P * x.index_select(1, i) * x.index_select(1, j)).sum(1)
+        return torch.where(whole, self.form.sign * (curve / 2 + (q * x).sum(1) + d[:, 0]), torch.nan)
 
     def extra_repr(self) -> str:
         """The sizes of the standard form, and the options."""
