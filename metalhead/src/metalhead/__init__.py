@@ -1,10 +1,14 @@
 """metalhead: vision models in short files that load the world's weights, and images that know their layout."""
 
+from ._image import *
 from ._keys import *
 from ._layers import *
 from ._model import *
 from ._models import *
+from ._preprocess import *
+from ._read import *
 from ._registry import *
+from ._resize import *
 from ._weights import *
 
 __version__ = "0.1.0"
