@@ -56,7 +56,7 @@ def test_tensors_and_images_agree(interpolation):
         assert tensor.shape == pixels.shape
         difference = (tensor.int() - pixels.int()).abs()
         assert difference.max() <= 2  # Pillow rounds after each direction
-        assert difference.float().mean() < 0.15
+        assert difference.float().mean() < 0.3
         floats = mh.resize(image.values().double(), size, interpolation).clamp(0, 255)
         assert (floats - tensor).abs().max() <= 0.501
     gray = Image(picture("L"))

@@ -1,5 +1,6 @@
 """metalhead: vision models in short files that load the world's weights, and images that know their layout."""
 
+from ._classify import *
 from ._image import *
 from ._keys import *
 from ._layers import *

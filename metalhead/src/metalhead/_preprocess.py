@@ -63,7 +63,7 @@ class Preprocess:
         """The tensor that a model takes; batches of tensors stay batches."""
         if isinstance(image, Tensor):
             return self._of_tensor(image)
-        return self._finished(self.cut(image))
+        return self.finished(self.cut(image))
 
     def cut(self, image: Any) -> Image:
         """The resized middle of any image but a tensor, in the colours that the model takes: what the model sees."""
@@ -83,8 +83,8 @@ class Preprocess:
         box = top * scale[0], left * scale[1], min(bottom * scale[0], extent[0]), min(right * scale[1], extent[1])
         return resized_box(image, box, (self.crop, self.crop), self.interpolation, self.reducing_gap)
 
-    def _finished(self, image: Image) -> Tensor:
-        """(image / white - mean) / std in one multiplication and one addition."""
+    def finished(self, image: Image) -> Tensor:
+        """The tensor of what was cut: (image / white - mean) / std, in one multiplication and one addition."""
         white = image.known_white()
         scale = torch.tensor([1 / (white * s) for s in self.std])[:, None, None]
         shift = torch.tensor([-m / s for m, s in zip(self.mean, self.std, strict=True)])[:, None, None]

@@ -95,6 +95,7 @@ def create_model(
     build, adapt = entry(name).build, []
     if isinstance(weights, Weights) and weights.model != name:
         raise ValueError(f"{weights.name} are for {weights.model}, not for {name}")
+    published = weights if isinstance(weights, Weights) else None
     if weights is not None:
         weights = given_tensors(weights)
         with torch.device("meta"):
@@ -107,7 +108,7 @@ def create_model(
     with drawing_from(generator):
         size = 1000 if nclasses is None else nclasses or 1
         model = build(nclasses=size, inchannels=3 if inchannels is None else inchannels, **options)
-    model.name = name
+    model.name, model.weights = name, published
     if weights is not None:
         load_weights(model, weights, adapt=adapt, eps_known="eps" in options)
     if nclasses == 0:
