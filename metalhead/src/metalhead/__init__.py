@@ -1,5 +1,6 @@
 """metalhead: vision models in short files that load the world's weights, and images that know their layout."""
 
+from ._augment import *
 from ._cifar import *
 from ._classify import *
 from ._dataset import *
@@ -9,9 +10,11 @@ from ._idx import *
 from ._image import *
 from ._keys import *
 from ._layers import *
+from ._mix import *
 from ._model import *
 from ._models import *
 from ._preprocess import *
+from ._randaugment import *
 from ._read import *
 from ._registry import *
 from ._resize import *
