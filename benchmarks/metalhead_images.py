@@ -11,6 +11,7 @@ import argparse
 import io
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -73,10 +74,8 @@ def main() -> None:
     for title, (name, size) in SIZES.items():
         file = jpeg(name, size)
         exact = plain(file)
-        calls = {
-            f"{peer} (off by {(run(file) - exact).abs().mean():.1g})": lambda run=run: run(file)
-            for peer, run in peers.items()
-        }
+        off = {peer: (run(file) - exact).abs().mean() for peer, run in peers.items()}
+        calls = {f"{peer} (off by {off[peer]:.1g})": partial(run, file) for peer, run in peers.items()}
         table(title, alternate(calls, options.rounds, clock=time.process_time), next(iter(calls)))
 
 

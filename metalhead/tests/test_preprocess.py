@@ -136,13 +136,27 @@ def test_metadata_is_read():
     torch.testing.assert_close(white(clear), white(PIL.Image.new("RGB", (20, 20), (255, 255, 255))))
 
 
-def test_faster_where_allowed():
+@pytest.mark.parametrize("interpolation", RULES)
+def test_faster_where_allowed(interpolation):
     path = shipped("hubble_deep_field.jpg")
-    exact = Preprocess(128, 112)(path)
-    close, closer = (Preprocess(128, 112, reducing_gap=gap)(path) for gap in (2.0, 3.0))
-    assert exact.shape == close.shape
-    assert 0 < (closer - exact).abs().mean() < 0.02
-    assert (close - exact).abs().mean() < 0.03
+    exact = Preprocess(128, 112, interpolation=interpolation)(path)
+    for gap, off in ((2.0, 0.03), (3.0, 0.02), (6.0, 0.001)):
+        close = Preprocess(128, 112, interpolation=interpolation, reducing_gap=gap)(path)
+        assert close.shape == exact.shape
+        assert close.is_contiguous()
+        assert 0 < (close - exact).abs().mean() < off
+    shifted = (exact - exact.roll(1, -1)).abs().mean()
+    assert shifted > 0.1  # a picture that is one pixel off would be seen
+    large = Preprocess(16, 16, interpolation=interpolation, reducing_gap=2.0)
+    plain = Preprocess(16, 16, interpolation=interpolation)
+    smooth = mh.load(shipped("chelsea.png"))  # no JPEG: averaged by an integer
+    assert (large(smooth) - plain(smooth)).abs().mean() < 0.05
+    for mode in ("L", "CMYK", "1"):
+        assert (large(picture(mode)) - plain(picture(mode))).abs().max() < 0.04
+    gray = Preprocess(16, 16, (0.5,), (0.5,), reducing_gap=2.0)
+    assert (gray(picture()) - Preprocess(16, 16, (0.5,), (0.5,))(picture())).abs().max() < 0.02
+    deep = PIL.Image.fromarray(noise(20, 31, dtype=np.uint16))
+    assert torch.equal(large(deep), plain(deep))
     assert Preprocess(reducing_gap=2.0)(encoded(picture())).shape == (3, 224, 224)  # nothing to reduce
     with pytest.raises(ValueError, match="at least 1"):
         Preprocess(reducing_gap=0.5)

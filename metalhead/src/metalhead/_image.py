@@ -204,7 +204,7 @@ class Image:
     def values(self) -> Tensor:
         """The numbers as they are, upright: (channels, height, width) of bool, uint8, uint16, int32 or float32."""
         values = torch.from_numpy(np.array(self.upright().pixels))
-        return values[None] if values.ndim == 2 else values.permute(2, 0, 1).contiguous()
+        return values[None] if values.ndim == 2 else values.permute(2, 0, 1)
 
 
 def _interleaved(array: np.ndarray, layout: str) -> np.ndarray:

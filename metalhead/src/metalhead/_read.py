@@ -18,6 +18,7 @@ Source = str | os.PathLike[str] | bytes
 
 EXPANDED = {"PA": "RGBA", "La": "LA", "RGBa": "RGBA", "RGBX": "RGB", "I;16B": "I;16", "I;16L": "I;16", "I;16N": "I;16"}
 INTERPRETED = ("EPS", "WMF")  # programs and drawings, which other programs would run
+WHOLE = ("JPEG", "PNG")  # whose files are done with once they are read, so that pixels need not be copied
 ORIENTATION = 274
 
 
@@ -105,10 +106,10 @@ def _frames(file: Any) -> int:
 
 
 def _drafted(file: PIL.Image.Image, shorter: int) -> tuple[float, float] | None:
-    """Lets the decoder give a smaller image; the height and width that the picture will have in its pixels."""
+    """Lets the decoder give a smaller image; the height and width of the picture in its pixels, if not whole."""
     scale = min(file.size) // shorter
     drafted = file.draft(None, (file.width // scale, file.height // scale)) if scale > 1 else None
-    return None if drafted is None else (drafted[1][3], drafted[1][2])
+    return None if drafted is None or drafted[1][2:] == file.size else (drafted[1][3], drafted[1][2])
 
 
 def _loses_bits(file: Any) -> bool:
@@ -124,7 +125,9 @@ def expanded(file: PIL.Image.Image, name: str) -> PIL.Image.Image:
         if file.mode == "I;16":
             raise ValueError(f"{name} has 16 bits and a transparent value, which are not read together: convert it")
         return file.convert("RGBA" if file.mode == "RGB" else "LA")
-    return file.convert(EXPANDED[file.mode]) if file.mode in EXPANDED else file.copy()
+    if file.mode in EXPANDED:
+        return file.convert(EXPANDED[file.mode])
+    return file if file.format in WHOLE else file.copy()
 
 
 def read_orientation(file: PIL.Image.Image) -> int:

@@ -30,7 +30,7 @@ def to_tensor(image: Image) -> Tensor:
     >>> to_tensor(Image.of(torch.full((1, 2), 51, dtype=torch.uint8), "L", "HW"))
     tensor([[[0.2000, 0.2000]]])
     """
-    return image.values().to(torch.float32).div_(image.known_white())
+    return image.values().to(torch.float32, memory_format=torch.contiguous_format).div_(image.known_white())
 
 
 def resize(image: Picture, size: int | tuple[int, int], interpolation: str = "bilinear") -> Picture:
@@ -49,7 +49,14 @@ def resize(image: Picture, size: int | tuple[int, int], interpolation: str = "bi
         raise ValueError(f"interpolation must be one of {', '.join(FILTERS)}, not {interpolation!r}")
     if isinstance(image, Tensor):
         return _resized(image, target, interpolation)
-    return resized_box(image, (0, 0, *_extent(image)), target, interpolation)
+    if (
+        interpolation != "nearest"
+    ):  # Pillow takes the nearest for bits, and for depths that it has only whole numbers for
+        image = image.eight_bits() if image.colour == "1" else image
+        image = image.with_(pixels=image.pixels.convert("F")) if image.colour in DEEP else image
+    height, width = _extent(image)
+    pixels = image.pixels.resize(target[::-1], FILTERS[interpolation], box=(0, 0, width, height))
+    return image.with_(pixels=pixels, extent=None)
 
 
 def target_size(extent: tuple[float, float], size: int | tuple[int, int]) -> tuple[int, int]:
@@ -68,25 +75,6 @@ def target_size(extent: tuple[float, float], size: int | tuple[int, int]) -> tup
     if len(target) != 2 or min(target) < 1:
         raise ValueError(f"size must be one number or (height, width), at least 1, not {size!r}")
     return target
-
-
-def resized_box(
-    image: Image,
-    box: tuple[float, float, float, float],
-    size: tuple[int, int],
-    interpolation: str,
-    reducing_gap: float | None = None,
-) -> Image:
-    """A part (top, left, bottom, right) of an upright image in another size; pixels around it count as they do in
-    the whole. With a gap, what is more than so many times larger is reduced by an integer first."""
-    top, left, bottom, right = box
-    if interpolation != "nearest" and image.colour == "1":
-        image = image.eight_bits()
-    pixels = image.pixels.convert("F") if interpolation != "nearest" and image.colour in DEEP else image.pixels
-    pixels = pixels.resize(
-        size[::-1], FILTERS[interpolation], box=(left, top, right, bottom), reducing_gap=reducing_gap
-    )
-    return image.with_(pixels=pixels, extent=None)
 
 
 def _resized(x: Tensor, size: tuple[int, int], interpolation: str) -> Tensor:
