@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ._iterate import Iterative, Step, Task
-from ._line_search import Backtracking
+from ._line_search import Backtracking, Path
 from ._problem import Minima
 
 __all__ = ["GradientDescent"]
@@ -31,7 +31,7 @@ class GradientDescent(Iterative):
     """
 
     length: float = 1.0
-    line_search: Backtracking | None = field(default_factory=Backtracking)
+    line_search: Backtracking | None = field(default_factory=lambda: Backtracking(0.3))
     takes: ClassVar[tuple[type, ...]] = (Minima,)
 
     def init(self, problem: Minima, y: Tensor) -> State:
@@ -46,8 +46,8 @@ class GradientDescent(Iterative):
         if self.line_search is None:
             length, fine = state.length, torch.ones_like(far)
         else:
-            start = loss.detach(), -slope.square().sum(-1).detach(), state.length
-            length, fine = self.line_search.lengths(task.problem.losses, y, -slope.detach(), start, far)
+            path = Path(y, -slope, loss, -slope.square().sum(-1), state.length)
+            length, fine = self.line_search.lengths(task.problem.losses, task.problem.gradient, path, far)
         new = torch.where((error > 1).unsqueeze(-1), y - length.unsqueeze(-1) * slope, y)
         longer = length if self.line_search is None else 2 * length
         return Step(new, State(longer), error, far & ~fine)

@@ -79,6 +79,10 @@ class Solver(ABC):
     def solve(self, problem: Any, y: Tensor, tolerance: Tolerance, max_steps: int) -> Found:
         """Solves the problem for every row."""
 
+    def depends(self, problem: Any, y: Tensor) -> bool:
+        """Whether what is solved may depend on anything that has a gradient."""
+        return bool(problem.depends(y))
+
     def equations(self, problem: Any, found: Found, throw: bool) -> tuple[Any, Tensor, Tensor]:
         """The equations that define the solution, for the implicit function theorem, and their solution (rows, k).
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ._anderson import pushed
 from ._iterate import Iterative, Step, Task
-from ._line_search import Backtracking
+from ._line_search import Backtracking, Path
 from ._problem import Minima
 
 __all__ = ["LBFGS"]
@@ -61,8 +61,8 @@ class LBFGS(Iterative):
         far = task.running & (error > 1)
         first = (steps == 0).all(-1).all(-1)
         short = (y.norm(dim=-1).clamp(min=1) / slope.norm(dim=-1)).clamp(max=1)
-        start = loss.detach(), descent.detach(), torch.where(first, short, 1.0).detach()
-        length, fine = self.line_search.lengths(task.problem.losses, y, direction.detach(), start, far)
+        path = Path(y, direction, loss, descent, torch.where(first, short, 1.0))
+        length, fine = self.line_search.lengths(task.problem.losses, task.problem.gradient, path, far)
         new = torch.where((error > 1).unsqueeze(-1), y + length.unsqueeze(-1) * direction, y)
         return Step(new, State(steps, changes, y, slope), error, far & ~fine)
 

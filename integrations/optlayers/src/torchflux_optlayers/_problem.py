@@ -37,6 +37,10 @@ class Problem(ABC):
         self.fn, self.rows, self.args, self.tape = fn, rows, args, tape
         self.marked = any(isinstance(x, PerSample) for _, x in leaves(args))
         self.given = picked(args, index) if self.marked else args
+        for path, x in leaves(args) if self.marked else ():
+            if isinstance(x, PerSample) and (not rows.batched or len(x.value) != rows.count):
+                count = f"{rows.count} elements" if rows.batched else "no batch: pass batched=True"
+                raise ValueError(f"args: {path or 'a tensor'} has {len(x.value)} entries by per_sample, y0 {count}")
 
     def on(self, index: Tensor) -> "Problem":
         """The same for some elements of the batch."""
@@ -51,6 +55,10 @@ class Problem(ABC):
     @abstractmethod
     def optimality(self, y: Tensor) -> Tensor:
         """What is zero at a solution, shape (rows, n); differentiable by `y` and whatever `fn` uses."""
+
+    def depends(self, y: Tensor) -> bool:
+        """Whether the problem may depend on anything that has a gradient; its equations tell."""
+        return True
 
     def called(self, y: Tensor) -> Tree:
         """`fn` of the tree that the rows stand for."""
@@ -119,6 +127,10 @@ class Minima(Problem):
             raise ValueError(f"minimise: fn returned {found.shape[-1]} numbers; it is to return {due}")
         return found[:, 0]
 
+    def depends(self, y: Tensor) -> bool:
+        """Whether the losses have a tape: gradients always have one."""
+        return bool(y.numel()) and self.losses(y).requires_grad
+
     def optimality(self, y: Tensor) -> Tensor:
         """The gradient."""
         return self._sloped(y, True)[1]
@@ -126,6 +138,10 @@ class Minima(Problem):
     def sloped(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """The losses (rows,) and their gradients (rows, n)."""
         return self._sloped(y, self.tape)
+
+    def gradient(self, y: Tensor) -> Tensor:
+        """The gradients alone, as numbers."""
+        return self._sloped(y, False)[1]
 
     def _sloped(self, y: Tensor, tape: bool) -> tuple[Tensor, Tensor]:
         losses, pull = pulled(self.losses, y, tape)

@@ -62,8 +62,9 @@ class Rows:
 
     def ravel(self, parts: list[Tensor], rows: int) -> Tensor:
         """Tensors as rows (rows, m), next to each other."""
-        flat = [x.reshape(rows, x.numel() // rows if rows else x.shape[self.batched :].numel()) for x in parts]
-        return flat[0] if len(flat) == 1 else torch.cat([x.to(self.dtype) for x in flat], -1)
+        sizes = [x.numel() // rows if rows else x.shape[self.batched :].numel() for x in parts]
+        flat = [x.reshape(rows, size).to(self.dtype) for x, size in zip(parts, sizes, strict=True)]
+        return flat[0] if len(flat) == 1 else torch.cat(flat, -1)
 
     def unravel(self, y: Tensor) -> Tree:
         """Rows as the tree that they stand for, in the dtypes of `y0`."""
@@ -85,6 +86,8 @@ class Rows:
             if id(x) in due:
                 if not isinstance(other, Tensor) or tuple(other.shape) != tuple(due[id(x)]):
                     raise ValueError(f"{tuple(due[id(x)])} is due, and there is {_described(other)}")
+                if other.dtype != x.dtype:
+                    raise TypeError(f"{name} returned {other.dtype}, and y0 is {x.dtype}: convert one of them")
                 found.append(other)
             return x
 
