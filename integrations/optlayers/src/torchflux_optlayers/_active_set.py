@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ._derivatives import jacobian, pulled
+from ._krylov import least
 from ._lanes import plain
 from ._linear_solvers import factored
 from ._problem import LeastSquares, Minima
@@ -123,8 +124,8 @@ def _forces(matrix: Tensor, slope: Tensor, active: Tensor, free: Tensor) -> Tens
     if not matrix.shape[1]:
         return slope[:, :0]
     used = torch.where(active.unsqueeze(-1) & free.unsqueeze(-2), matrix, 0.0)
-    found = torch.linalg.lstsq(used.mT, torch.where(free, slope, 0.0).unsqueeze(-1), driver="gelsd")
-    return torch.where(active, found.solution.squeeze(-1), 0.0)
+    found = least(used.mT, torch.where(free, slope, 0.0).unsqueeze(-1))
+    return torch.where(active, found.squeeze(-1), 0.0)
 
 
 def _polished(equations: Callable[[Tensor], Tensor], z: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:

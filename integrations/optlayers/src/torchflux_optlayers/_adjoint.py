@@ -31,7 +31,10 @@ class Adjoint(ABC):
 
 @dataclass(frozen=True)
 class Unrolled(Adjoint):
-    """The gradient of what the solver computed, step by step; the steps' tape is held, and flows to `y0` as well."""
+    """The gradient of what the solver computed, step by step; the steps' tape is held, and it flows to `y0` as well.
+
+    Lengths and dampings count as given. An element that fails may make the gradient of what all share NaN.
+    """
 
     unrolls: ClassVar[bool] = True
 

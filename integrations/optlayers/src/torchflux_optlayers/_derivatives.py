@@ -31,8 +31,7 @@ def pulled(f: Function, y: Tensor, tape: bool = False) -> tuple[Tensor, Function
         if not value.requires_grad:
             return torch.zeros_like(y)
         batched = g.dim() > value.dim()
-        options: dict[str, Any] = {"retain_graph": True, "create_graph": tape, "allow_unused": True}
-        (cotangent,) = torch.autograd.grad(value, x, g, is_grads_batched=batched, **options)
+        (cotangent,) = torch.autograd.grad(value, x, g, True, tape, is_grads_batched=batched, allow_unused=True)
         return y.new_zeros(g.shape[:1] * batched + y.shape) if cotangent is None else cotangent
 
     return value if tape else value.detach(), pull

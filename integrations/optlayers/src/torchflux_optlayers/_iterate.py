@@ -128,7 +128,7 @@ def _iterated(solver: Iterative, problem: Any, y: Tensor, tolerance: Tolerance, 
     whole, index, now, state, all_run = part, None, problem, solver.init(problem, y), True
     for count in range(1, max_steps + 1):
         step = solver.step(Task(now, tolerance, running), part.y, state)
-        step = step if now.tape else step._replace(y=step.y.detach(), error=step.error.detach())
+        step = step if now.tape else Step(step.y.detach(), step.state, step.error.detach(), step.stalled)
         part, ends, state = *_after(part, step, running, all_run, count), step.state
         if ends is None:
             continue
@@ -139,6 +139,7 @@ def _iterated(solver: Iterative, problem: Any, y: Tensor, tolerance: Tolerance, 
             whole, index = _merged(whole, part, index), running.nonzero()[:, 0] if index is None else index[running]
             part, state = _kept(part, running), _kept(state, running)
             now, running, all_run = problem.on(index), running[running], True
+    part = part._replace(steps=torch.full_like(part.steps, max_steps)) if all_run else part
     return _found(solver, problem, _merged(whole, part, index))
 
 
@@ -149,9 +150,10 @@ def _after(part: _Rows, step: Step, running: Tensor, all_run: bool, count: int) 
     stalls = step.stalled if step.stalled is not None and any_of(step.stalled) else None
     y = step.y if fine is None else torch.where(fine.unsqueeze(-1), step.y, part.y)
     if all_run:
-        new = _Rows(y, step.error, torch.full_like(part.steps, count), part.stalled)
+        new = part._replace(y=y, error=step.error)
         if low > 1 and fine is None and stalls is None:
             return new, None
+        new = new._replace(steps=torch.full_like(part.steps, count))
     else:
         error, steps = torch.where(running, step.error, part.error), torch.where(running, count, part.steps)
         new = _Rows(torch.where(running.unsqueeze(-1), y, part.y), error, steps, part.stalled)

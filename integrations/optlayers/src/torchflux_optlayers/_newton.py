@@ -53,6 +53,6 @@ class Newton(Iterative):
 def divided(matrix: Tensor, b: Tensor) -> Tensor:
     """The solutions of `A x = b`, for (rows, n, n) and (rows, n); NaN or infinite where the matrix has no inverse."""
     if matrix.shape[-1] == 1:
-        return b / matrix[..., 0]
+        return b / matrix.squeeze(-1)
     x, info = torch.linalg.solve_ex(matrix, b.unsqueeze(-1))
     return torch.where((info == 0).unsqueeze(-1), x.squeeze(-1), torch.nan)

@@ -70,18 +70,19 @@ class Problem(ABC):
 
     def numbers(self, y: Tensor) -> Tensor:
         """All that `fn` returns as rows (rows, m)."""
-        found = list(tensors(self.called(y)))
+        given = self.called(y)
+        found = [given] if isinstance(given, Tensor) else list(tensors(given))
         if not found:
             raise TypeError(f"{self.name}: fn returned no tensor; compute with torch's functions")
         for x in found:
-            if x.dtype not in {part.dtype for part in self.rows.parts}:
+            if x.dtype not in self.rows.dtypes:
                 raise TypeError(f"{self.name}: fn returned {x.dtype}, and y0 is {self.rows.dtype}: convert one of them")
-            if self.rows.batched and (not x.dim() or len(x) != len(y)):
+            if self.rows.batched and x.shape[:1] != y.shape[:1]:
                 raise ValueError(
                     f"{self.name}: fn returned the shape {tuple(x.shape)} for {len(y)} elements: batched=True wants "
                     "results with the batch in front"
                 )
-        return self.rows.ravel(found, len(y))
+        return self.rows.ravel(found, y.shape[0])
 
 
 class Roots(Problem):

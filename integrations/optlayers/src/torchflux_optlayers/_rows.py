@@ -54,7 +54,8 @@ class Rows:
         self.shapes = [x.shape[1:] if batched else x.shape for x in self.parts]
         self.sizes = [shape.numel() for shape in self.shapes]
         self.count = _batch(self.parts) if batched else 1
-        self.dtype = reduce(torch.promote_types, [x.dtype for x in self.parts])
+        self.dtypes = {x.dtype for x in self.parts}
+        self.dtype = reduce(torch.promote_types, self.dtypes)
 
     def start(self) -> Tensor:
         """`y0` as rows."""
@@ -62,9 +63,8 @@ class Rows:
 
     def ravel(self, parts: list[Tensor], rows: int) -> Tensor:
         """Tensors as rows (rows, m), next to each other."""
-        sizes = [x.numel() // rows if rows else x.shape[self.batched :].numel() for x in parts]
-        flat = [x.reshape(rows, size).to(self.dtype) for x, size in zip(parts, sizes, strict=True)]
-        return flat[0] if len(flat) == 1 else torch.cat(flat, -1)
+        flat = [x.reshape(rows, x.numel() // rows if rows else x.shape[self.batched :].numel()) for x in parts]
+        return flat[0].to(self.dtype) if len(flat) == 1 else torch.cat([x.to(self.dtype) for x in flat], -1)
 
     def unravel(self, y: Tensor) -> Tree:
         """Rows as the tree that they stand for, in the dtypes of `y0`."""

@@ -58,7 +58,8 @@ class Sparse:
 
     def times(self, x: Tensor, values: Tensor) -> Tensor:
         """The products of matrices with other values, shape (B, entries) or (1, entries), with vectors (B, n)."""
-        return torch.zeros_like(x).index_add(-1, self.rows, values * x[..., self.columns])
+        rows, columns = self.rows.to(x.device), self.columns.to(x.device)
+        return torch.zeros_like(x).index_add(-1, rows, values * x[..., columns])
 
     def factored(self) -> "Factors":
         """Its factors.
