@@ -243,6 +243,41 @@ def test_what_fn_closes_over_has_gradients(solver):
         torch.testing.assert_close(ours, due, rtol=1e-8, atol=1e-9)
 
 
+def test_parameters_that_were_swapped_in_have_the_gradient():
+    """The tape holds what was used, whatever the module holds later."""
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(3, 3, dtype=WIDE)
+
+    class Rest(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = layer
+
+        def forward(self):
+            return root(lambda y, _: y + 0.3 * torch.tanh(self.layer(y)) - B, ZERO, **EXACT).value.square().sum()
+
+    loss = lambda w, b: torch.func.functional_call(Rest(), {"layer.weight": w, "layer.bias": b})
+    w, b = A.clone().requires_grad_(), B.clone().requires_grad_()
+    assert gradcheck(loss, (w, b), atol=1e-6)
+    for ours, due in zip(torch.func.grad(loss, (0, 1))(A, B), torch.autograd.grad(loss(w, b), (w, b)), strict=True):
+        torch.testing.assert_close(ours, due)
+
+
+def test_inside_of_a_checkpoint():
+    b = B.clone().requires_grad_()
+    y = torch.utils.checkpoint.checkpoint(TRANSFORMED["root"], b, use_reentrant=False)
+    torch.testing.assert_close(
+        torch.autograd.grad(y.sum(), b)[0], torch.autograd.grad(TRANSFORMED["root"](b).sum(), b)[0]
+    )
+
+
+def test_forward_mode_without_functions():
+    with torch.autograd.forward_ad.dual_level():
+        y = TRANSFORMED["root"](torch.autograd.forward_ad.make_dual(B, ZERO + 1))
+        ours = torch.autograd.forward_ad.unpack_dual(y).tangent
+    torch.testing.assert_close(ours, torch.func.jvp(TRANSFORMED["root"], (B,), (ZERO + 1,))[1])
+
+
 def test_the_start_has_no_gradient_unless_unrolled():
     start = torch.ones(3, dtype=WIDE, requires_grad=True)
     assert not root(rest, start, (A, B)).value.requires_grad

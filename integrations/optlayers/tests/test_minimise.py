@@ -122,6 +122,41 @@ def test_a_batch_of_fits_with_one_that_fails(solver):
     torch.testing.assert_close(slope, torch.ones(2, dtype=WIDE))
 
 
+@pytest.mark.parametrize("solver", [LBFGS(), GradientDescent()], ids=repr)
+@pytest.mark.parametrize("scale", [1e-12, 1e-6, 1e6])
+def test_the_unit_of_the_loss_does_not_matter(solver, scale):
+    """A gradient that is small in its own unit is no solution."""
+    fn = lambda y, _: scale * torch.cosh(y - torch.tensor([1.0, 2.0], dtype=WIDE)).sum()
+    y = minimise(fn, torch.zeros(2, dtype=WIDE), solver=solver).value
+    torch.testing.assert_close(y, torch.tensor([1.0, 2.0], dtype=WIDE), rtol=0, atol=1e-6)
+
+
+def test_a_start_at_the_solution_takes_few_steps():
+    for solver in (LBFGS(), GradientDescent(), Scipy("BFGS")):
+        solution = minimise(lambda y, _: (y - 2).square().sum(), torch.full((2,), 2.0), solver=solver)
+        assert solution.stats.steps <= 1
+        assert solution.value.tolist() == [2.0, 2.0]
+
+
+def test_the_same_tensor_twice_is_two_unknowns():
+    zero = torch.zeros(2)
+    y = minimise(lambda y, _: (y[0] - 1).square().sum() + (y[1] - 2).square().sum(), (zero, zero)).value
+    torch.testing.assert_close(y, (torch.ones(2), torch.full((2,), 2.0)))
+
+
+def test_tied_parameters_are_one_unknown():
+    """The weights of a module that was solved for are parameters again, unless a gradient flows through them."""
+    model = torch.nn.Sequential(torch.nn.Linear(1, 1, bias=False), torch.nn.Linear(1, 1, bias=False))
+    model[1].weight = model[0].weight
+    fn = lambda m, c: ((m[0].weight - 1) ** 2 + (m[1].weight - c) ** 2).sum()
+    found = minimise(fn, model, 2.0).value
+    assert found[0].weight is found[1].weight
+    assert isinstance(found[0].weight, torch.nn.Parameter)
+    assert found[0].weight.item() == pytest.approx(1.5)
+    c = torch.tensor(2.0, requires_grad=True)
+    assert torch.autograd.grad(minimise(fn, model, c).value[0].weight, c)[0].item() == pytest.approx(0.5)
+
+
 def test_float32_stays():
     y = minimise(lambda y, _: (y - 2).square().sum(), torch.zeros(2)).value
     z = least_squares(lambda y, _: y - 2, torch.zeros(2)).value

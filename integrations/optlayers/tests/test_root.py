@@ -111,6 +111,17 @@ def test_float32_stays(solver):
     torch.testing.assert_close(torch.cos(c * y), y, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("scale", [1e-9, 1.0, 1e9])
+@pytest.mark.parametrize("solver", [Newton(), Broyden(), Anderson()], ids=repr)
+def test_the_unit_of_the_function_does_not_matter(solver, scale):
+    y = root(lambda y, _: scale * (y - torch.cos(y)), 1.0, solver=solver, max_steps=500).value
+    assert y.item() == pytest.approx(0.7390851332151607, abs=1e-8)
+
+
+def test_a_tolerance_of_zero_for_a_root_at_zero():
+    assert root(lambda y, _: y, 1.0, atol=0.0).value.item() == 0.0
+
+
 def test_a_mixture_of_dtypes_keeps_each():
     y0 = {"single": torch.ones(2), "double": torch.ones(1, dtype=WIDE)}
     y = root(lambda y, _: {"single": y["single"] - 3, "double": y["double"] ** 2 - 2}, y0).value
@@ -230,6 +241,7 @@ def test_size_one():
 REFUSED = [
     (TypeError, "no floating-point number", lambda: root(lambda y, _: y, 1)),
     (TypeError, "complex", lambda: root(lambda y, _: y, torch.ones(1, dtype=torch.complex64))),
+    (TypeError, "convert it to float32", lambda: root(lambda y, _: y, torch.ones(2, dtype=torch.float16))),
     (TypeError, "torch.float64, and y0 is torch.float32", lambda: root(lambda y, _: y.double(), torch.ones(2))),
     (TypeError, "no tensor", lambda: root(lambda y, _: 1.0, torch.ones(2))),
     (TypeError, "can't take LBFGS", lambda: root(lambda y, _: y, torch.ones(2), solver=LBFGS())),

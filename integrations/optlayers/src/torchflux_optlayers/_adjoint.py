@@ -128,13 +128,14 @@ class _Limited(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *g: Any) -> Any:
         """One less."""
-        less = _one_less(ctx, g[0])
-        return less, 0 * less.sum_to_size(ctx.saved_tensors[0].shape), None, None
+        (y,) = ctx.saved_tensors
+        less = _one_less(ctx, g[0], y)
+        return less, 0 * less.sum_to_size(y.shape), None, None
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Any:
         """One less."""
-        return _one_less(ctx, tangents[0])
+        return _one_less(ctx, tangents[0], *ctx.saved_tensors)
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, x: Tensor, y: Tensor, left: int, orders: int) -> Any:
@@ -143,10 +144,10 @@ class _Limited(torch.autograd.Function):
         return _Limited.apply(x, y if in_dims[1] is None else y.movedim(in_dims[1], 0), left, orders), 0
 
 
-def _one_less(ctx: Any, direction: Tensor) -> Tensor:
+def _one_less(ctx: Any, direction: Tensor, y: Tensor) -> Tensor:
     """A cotangent or tangent, which can be differentiated once less."""
     if not ctx.left:
         more = ctx.orders + 1
         raise NotImplementedError(f"derivative {more} of a solution: ask for it with adjoint=Implicit(orders={more})")
-    found: Tensor = _Limited.apply(direction, *ctx.saved_tensors, ctx.left - 1, ctx.orders)
+    found: Tensor = _Limited.apply(direction, y, ctx.left - 1, ctx.orders)
     return found

@@ -11,7 +11,7 @@ from torchflux import fmap
 from ._lanes import any_of, bounds, transformed
 from ._solution import Status
 
-__all__ = ["Found", "Iterative", "Solver", "Step", "Task", "Tolerance"]
+__all__ = ["Found", "Iterative", "Solver", "Step", "Task", "Tolerance", "unproven"]
 
 INFINITE = float("inf")
 
@@ -29,6 +29,17 @@ class Tolerance(NamedTuple):
     def residual(self, residual: Tensor, y: Tensor) -> Tensor:
         """The largest entry of a residual in units of the tolerance of the largest entry of y, shape (rows,)."""
         return _greatest(residual.detach()) / _greatest(y.detach()).mul_(self.rtol).add_(self.atol)
+
+
+def unproven(tolerance: Tolerance, residual: Tensor, step: Tensor, y: Tensor, first: Tensor | None) -> Tensor:
+    """The error of a method that learns the scale of a function from its steps, shape (rows,).
+
+    What is left is small in units that may mean nothing, and a step may be small for its own sake: so it takes both.
+    In `first` rows, nothing is learned yet, and only a residual of 0 is enough.
+    """
+    left, far = tolerance.residual(residual, y), tolerance.step(step, y)
+    error = torch.maximum(left, far)
+    return error if first is None else torch.where(first & (left > 0), error.clamp(min=2.0), error)
 
 
 def _greatest(x: Tensor) -> Tensor:

@@ -7,9 +7,10 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import Tensor
 
-from torchflux import leaves
+from torchflux import leaves, trainables
 
 from ._derivatives import jacobian, pulled
+from ._lanes import transformed
 from ._rows import PerSample, Rows, picked, tensors
 
 __all__ = ["FixedPoints", "LeastSquares", "Minima", "Problem", "Roots"]
@@ -62,8 +63,11 @@ class Problem(ABC):
 
     def called(self, y: Tensor) -> Tree:
         """`fn` of the tree that the rows stand for."""
-        version = None if y.is_inference() else y._version
-        found = self.fn(self.rows.unravel(y), self.given)
+        version, state = None if y.is_inference() else y._version, self.rows.unravel(y)
+        if self.rows.modular and not (y.requires_grad or transformed()):
+            for x in trainables(state):
+                x.requires_grad_(False)  # a rebuilt module's parameters would have a tape that nobody asked for
+        found = self.fn(state, self.given)
         if version is not None and y._version != version:
             raise ValueError("fn changed its y in place, which the solver goes on with: write -y, not y.neg_()")
         return found
