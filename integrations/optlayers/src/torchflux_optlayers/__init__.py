@@ -1,8 +1,9 @@
-"""Optimisation problems as layers: quadratic programs and implicit functions, with a status per element."""
+"""Optimisation problems as layers: quadratic and other convex programs, and implicit functions."""
 
 from ._adjoint import *
 from ._anderson import *
 from ._broyden import *
+from ._convex import *
 from ._fixed_point import *
 from ._gauss_newton import *
 from ._gradient_descent import *
