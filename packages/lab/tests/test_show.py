@@ -125,6 +125,13 @@ def test_the_page_needs_nothing_else_and_escapes_what_it_shows(waves: Path, proj
     assert '<td class="number" title="3.14159265">3.14159</td>' in page
 
 
+def test_a_page_that_cannot_be_written_is_said(waves: Path, project: Project) -> None:
+    (waves / "report.html").mkdir()
+    result = project.torchflux("show", "waves", "--html")
+    assert result.exit_code == 2
+    assert "report.html cannot be written: Is a directory." in result.stderr
+
+
 PROBE = """<script>
 const said = { errors: [] };
 window.addEventListener("error", (event) => said.errors.push(event.message));

@@ -30,7 +30,7 @@ class Checkpoint:
     place when it is whole. When the run is resumed, `steps` puts everything back and goes on. Generators that
     nobody names are kept as well: PyTorch's, NumPy's and Python's global ones.
 
-    Outside of a run's folder nothing is written: without the lab, the script runs as if it were not there.
+    Outside of a run's folder nothing is written: without the command, the script runs as if it were not there.
 
     **Arguments:**
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ._curves import Curve, Plot, plots, thinned, ticks
+from ._error import LabError
 from ._folder import LOG
 from ._plot import brief
 from ._results import write_whole
@@ -53,6 +54,8 @@ def report(run: Run) -> Path:
     """Write the report of a run into its folder, as it stands now.
 
     **Returns:** its path.
+
+    **Raises:** `LabError` when it cannot be written.
     """
     found = plots(run.metrics())
     source = files(__package__)
@@ -64,7 +67,10 @@ def report(run: Run) -> Path:
         data=json.dumps([_data(plot) for plot in found]).replace("<", "\\u003c"),
     )
     path = run.folder / REPORT
-    write_whole(path, page)
+    try:
+        write_whole(path, page)
+    except OSError as error:
+        raise LabError(f"{path} cannot be written: {error.strerror}.") from error
     return path
 
 
