@@ -11,6 +11,7 @@ import os
 import random
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -67,8 +68,10 @@ import builtins, io, os, signal, sys, time
 from pathlib import Path
 import torch, torchflux
 from torchflux_lab import Run, _state, find, parameters_with, perform, resumed_parameters
+from torchflux_lab._packages import installed
 from torchflux_lab._run import perform_on
 
+assert all(package.sha256 for package in installed().values())  # once, for all the processes
 torch.set_num_threads(1)
 
 
@@ -182,7 +185,7 @@ def left(folder: Path) -> tuple[bytes, Any]:
     """What a finished run has measured, and its results. Nothing half done may lie about."""
     names = {path.name for path in folder.rglob("*")}
     checkpoints = {"checkpoints", "first.safetensors", "second.safetensors"}
-    assert names == {"run.json", "log.txt", "metrics.jsonl", "results.json", *checkpoints}
+    assert names == {"run.json", "provenance.json", "log.txt", "metrics.jsonl", "results.json", *checkpoints}
     results = json.loads((folder / "results.json").read_text(encoding="utf-8"))["results"]
     return (folder / "metrics.jsonl").read_bytes(), results
 
@@ -198,11 +201,12 @@ def test_killed_at_random_it_comes_to_the_same_numbers(tmp_path: Path) -> None:
     rng, kills, names = random.Random(0), 0, map("killed-{}".format, itertools.count())
     with host(tmp_path) as made:
         whole = folder_in(tmp_path, "whole")
+        began = time.monotonic()
         assert made.run(whole) == 0
-        due = left(whole)
+        due, usual = left(whole), time.monotonic() - began
         while kills < rounds:
             folder = folder_in(tmp_path, next(names))
-            while made.run(folder, seconds=rng.uniform(0.01, 0.25)):
+            while made.run(folder, seconds=rng.uniform(0.1, 1.2) * usual):
                 kills += 1
             assert left(folder) == due
     print(f"{kills} kills")

@@ -58,7 +58,7 @@ def test_the_results_are_shown_and_where_they_lie(project: Project) -> None:
     assert [str(Path("here", "results.json"))] in rows
     assert [str(Path("here", "curve.png"))] in rows
     files = sorted(path.name for path in (project.root / "here").iterdir())
-    assert files == ["curve.png", "log.txt", "results.json", "run.json"]
+    assert files == ["curve.png", "log.txt", "provenance.json", "results.json", "run.json"]
 
 
 def test_measurements_of_the_same_things_are_shown_side_by_side(project: Project) -> None:
@@ -123,7 +123,13 @@ def test_a_failing_script_is_shown_and_leaves_its_traceback(body: str, said: str
     assert result.exit_code == 1
     assert said in result.stderr
     (folder,) = project.runs
-    assert {path.name for path in folder.iterdir()} == {"half.png", "failed.txt", "run.json", "log.txt"}
+    assert {path.name for path in folder.iterdir()} == {
+        "half.png",
+        "failed.txt",
+        "run.json",
+        "provenance.json",
+        "log.txt",
+    }
     assert said in (folder / "failed.txt").read_text(encoding="utf-8")
     assert said in (folder / "log.txt").read_text(encoding="utf-8")
     assert Run.read(folder).state == "failed"
@@ -188,7 +194,7 @@ def test_ctrl_c_keeps_what_was_written(project: Project) -> None:
     assert code == 130
     assert said.startswith("Stopped after ")
     assert said.endswith(" s. There is no checkpoint yet: --resume would begin again.\n")
-    assert {path.name for path in folder.iterdir()} == {"half.png", "run.json", "log.txt"}
+    assert {path.name for path in folder.iterdir()} == {"half.png", "run.json", "provenance.json", "log.txt"}
     assert Run.read(folder).state == "stopped"
 
 

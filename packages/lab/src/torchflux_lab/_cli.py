@@ -15,6 +15,7 @@ from ._exit import FAILURE, INTERRUPTED, MISUSE
 from ._find import VARIABLE, experiments, experiments_folder, find
 from ._help import ExperimentCommand
 from ._page import report
+from ._record_commands import commands
 from ._run_command import begin, go_on
 from ._runs import find_run, runs
 from ._tensorboard import refuse_missing
@@ -39,6 +40,7 @@ class Commands(TyperGroup):
 
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_show_locals=False)
+app.add_typer(commands)
 
 
 def main() -> None:

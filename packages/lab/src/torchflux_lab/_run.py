@@ -18,6 +18,7 @@ from ._folder import CHECKPOINTS, FAILED, LOG, RESULTS, RUN
 from ._log import Log
 from ._metrics import cut_metrics
 from ._parameters import settings_of
+from ._provenance import provenance
 from ._results import plain, write_json
 from ._runs import Run
 from ._tensorboard import followed
@@ -118,7 +119,8 @@ def _performed(program: Program, parameters: Any, run: Run, log: Log) -> dict[st
     clock = time.perf_counter()
     run = _written(run, state="running")
     with _how_it_ends(run, clock), followed(run):
-        results = _results(program, parameters, run.folder, log)
+        with provenance(program.experiment, run.about["parameters"], run.folder):
+            results = _results(program, parameters, run.folder, log)
         about = {name: run.about[name] for name in ("versions", "platform", "started")}
         record = {name: run.about[name] for name in ("name", "parameters", "seed")}
         record |= {"results": results, "seconds": round(time.perf_counter() - clock, 3)} | about
