@@ -128,7 +128,7 @@ def run_again(record: Record, environment: Environment, folder: Path) -> None:
     **Raises:** `LabError` with the end of what it printed when it fails.
     """
     script = folder / "code" / record.run["script"]
-    command = [str(environment.python), "-I", "-m", "torchflux_lab", "run", record.experiment]
+    command = [*isolated(environment), "-m", "torchflux_lab", "run", record.experiment]
     command += ["--experiments", str(script.parents[1]), "--out", str(folder / "run")]
     command += [word for setting in _settings(record.parameters) for word in ("--set", setting)]
     done = subprocess.run(
@@ -145,6 +145,11 @@ def run_again(record: Record, environment: Environment, folder: Path) -> None:
     if done.returncode:
         tail = "\n".join(done.stdout.rstrip().splitlines()[-TAIL_LINES:])
         raise LabError(f"The run failed in the fresh environment. It ended with:\n{tail}")
+
+
+def isolated(environment: Environment) -> list[str]:
+    """Its Python, which listens to no variable and sees no folder but its own."""
+    return [str(environment.python), "-I"]
 
 
 def _settings(parameters: dict[str, Any]) -> list[str]:
