@@ -83,6 +83,14 @@ def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
 
 
 @pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """The folder of a run, as a script is given it."""
+    about = {"name": "made", "state": "running", "started": "2026-01-01T00:00:00+00:00", "resumed": []}
+    (tmp_path / "run.json").write_text(json.dumps(about | {"parameters": {"seed": 0}, "settings": ["seed=0"]}))
+    return tmp_path
+
+
+@pytest.fixture
 def project(empty: Project) -> Project:
     """A project with the experiment `toy`."""
     empty.add("toy", TOY)

@@ -18,13 +18,6 @@ from torchflux import Adam, Chain, Dense, OptimiserChain, WeightDecay, adjust, b
 from torchflux_lab import Checkpoint, LabError, Metrics, Run, _checkpoint
 
 
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    """A folder as the lab hands it over."""
-    (tmp_path / "run.json").write_text('{"state": "running"}')
-    return tmp_path
-
-
 @pytest.fixture(autouse=True)
 def another_process() -> Callable[[], None]:
     """What makes the next checkpoint one of another process, which goes on with the run."""
@@ -321,6 +314,11 @@ def test_another_state_is_refused(
     another_process()
     with pytest.raises(LabError, match=said):
         Checkpoint(out, **new).restore()
+
+
+def test_no_loop_is_saved_less_than_never(out: Path) -> None:
+    with pytest.raises(ValueError, match="every=0"):
+        Checkpoint(out).steps(3, every=0)
 
 
 def test_a_damaged_file_is_refused(out: Path, another_process: Callable[[], None]) -> None:

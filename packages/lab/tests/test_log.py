@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pty
 import subprocess
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from torchflux_lab import LabError
+from torchflux_lab import LabError, _lock
 from torchflux_lab._lock import is_held
 from torchflux_lab._log import Log
 
@@ -89,6 +90,15 @@ def test_a_full_disk_ends_the_log_and_not_the_run(capsys: pytest.CaptureFixture[
 
 def test_a_log_that_cannot_be_opened_is_said(tmp_path: Path) -> None:
     with pytest.raises(LabError, match=r"log\.txt cannot be written: No such file"), Log(tmp_path / "no" / "log.txt"):
+        pytest.fail("was opened")
+
+
+def test_a_file_system_without_locks_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(file: object, kind: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(_lock.fcntl, "flock", flock)
+    with pytest.raises(LabError, match=r"log\.txt cannot be locked: No locks available"), Log(tmp_path / "log.txt"):
         pytest.fail("was opened")
 
 

@@ -17,13 +17,6 @@ from torchflux_lab import LabError, Metrics, Run
 from torchflux_lab._metrics import cut_metrics, metrics_size
 
 
-@pytest.fixture
-def out(tmp_path: Path) -> Path:
-    """A folder as the lab hands it over."""
-    (tmp_path / "run.json").write_text('{"state": "running"}')
-    return tmp_path
-
-
 def lines(out: Path) -> list[dict[str, Any]]:
     return Run.read(out).metrics()
 

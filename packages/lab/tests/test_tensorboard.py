@@ -26,13 +26,14 @@ return {}
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_the_curves_are_tensorboards(project: Project) -> None:
+@pytest.mark.parametrize(("first", "second"), [(["--tensorboard"], []), ([], ["--tensorboard"])])
+def test_the_curves_are_tensorboards(first: list[str], second: list[str], project: Project) -> None:
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     project.add_short("boarded", BODY.strip())
-    assert project.torchflux("run", "boarded", "--tensorboard", "-o", "here").exit_code == 130
-    assert project.torchflux("run", "boarded", "--resume", "-o", "here").exit_code == 0
+    assert project.torchflux("run", "boarded", *first, "-o", "here").exit_code == 130
+    assert project.torchflux("run", "boarded", "--resume", *second, "-o", "here").exit_code == 0
     read = EventAccumulator(str(project.root / "here" / "tensorboard"))
     read.Reload()
     assert read.Tags()["scalars"] == ["loss/plain", "rate"]

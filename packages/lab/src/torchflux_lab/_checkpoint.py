@@ -57,7 +57,7 @@ class Checkpoint:
 
     def _take(self, name: str, path: Path) -> None:
         about = Run.read(self._out).about
-        claim = path, f"{about.get('started')} {len(about.get('resumed', []))}"
+        claim = path, f"{about['started']} {len(about['resumed'])}"
         if claim in taken:
             raise LabError(
                 f"There are two checkpoints '{name}' in this run, and each would go on from where the other is. Give "
@@ -75,8 +75,11 @@ class Checkpoint:
         **Arguments:**
 
         - `over`: a number of steps, or a sequence, which has to be the same one each time: a range, a list.
-        - `every`: after how many steps it is saved; after the last one it always is.
+        - `every`: after how many steps it is saved; after the last one it always is. Saving a small state takes
+          some milliseconds, of which most are the disk's.
         """
+        if every < 1:
+            raise ValueError(f"every={every}: a loop is saved after every step, or every 2, 3, … steps")
         self.restore()
         return Steps(self, range(over) if isinstance(over, int) else over, every)
 

@@ -1,9 +1,7 @@
 """The `torchflux` command: each of its commands reads its options here and leaves the work to a module."""
 
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,22 +10,16 @@ from typer.core import TyperGroup
 
 from . import _screen as screen
 from . import _show as show_run
-from ._device import refuse_unavailable, refuse_undeclared
 from ._error import LabError, ScriptError
-from ._experiment import Experiment, Program
+from ._exit import FAILURE, INTERRUPTED, MISUSE
 from ._find import VARIABLE, experiments, experiments_folder, find
-from ._folder import FAILED, refuse_occupied, run_folder
 from ._help import ExperimentCommand
 from ._page import report
-from ._parameters import parameters_with
 from ._record_commands import commands
-from ._resume import changes, refuse_changes, resumable, resumed_parameters
-from ._run import has_checkpoint, perform, perform_on
+from ._run_command import begin, go_on
 from ._runs import find_run, runs
 from ._tensorboard import refuse_missing
 from ._versions import versions
-
-MISUSE, FAILURE, INTERRUPTED = 2, 1, 130  # exit codes; 130 is the shells' own for Ctrl-C
 
 
 class Commands(TyperGroup):
@@ -145,8 +137,12 @@ def run(
     experiment = find(name, experiments_folder(experiments_dir))
     short = {"seed": seed, "device": device}
     given = [*(settings or []), *(f"{key}={value}" for key, value in short.items() if value is not None)]
+    if tensorboard:
+        refuse_missing()
     if resume:
-        go_on(experiment, given, out, anyway)
+        go_on(experiment, given, out, anyway, tensorboard)
+    elif anyway:
+        raise LabError("--anyway resumes a run though something has changed: it goes with --resume.")
     else:
         begin(experiment, given, out, tensorboard)
 
@@ -164,67 +160,3 @@ def show(run: Which = None, html: Html = False) -> None:
         typer.echo(f"  {screen.near(path)}")
         if sys.stdout.isatty():
             typer.launch(path.as_uri())
-
-
-def begin(experiment: Experiment, settings: list[str], out: Path | None, tensorboard: bool) -> None:
-    """Run an experiment in a new folder."""
-    if out:
-        refuse_occupied(out)  # before PyTorch is loaded, which takes seconds
-    if tensorboard:
-        refuse_missing()
-    with experiment.loaded() as program:
-        values = _checked(program, settings)
-        folder = run_folder(experiment.name, out)
-        with shown(program, values, folder) as record:
-            record |= perform(program, values, folder, tensorboard=tensorboard)
-
-
-def _checked(program: Program, settings: list[str]) -> Any:
-    """The parameters with these settings; a device among them has to be there."""
-    if any(setting.startswith("device=") for setting in settings):
-        refuse_undeclared(program.experiment.name, program.parameters)
-    values = parameters_with(program.parameters, settings)
-    refuse_unavailable(values)
-    return values
-
-
-def go_on(experiment: Experiment, settings: list[str], out: Path | None, anyway: bool) -> None:
-    """Go on with a run that was cut short."""
-    run = resumable(experiment.name, out)
-    if run.state == "done":
-        screen.note(f"The run in {screen.near(run.folder)} is done: there is nothing to resume.")
-        return
-    with experiment.loaded() as program:
-        _checked(program, settings)
-        values = resumed_parameters(program, run, settings)
-        changed = changes(program, run)
-        if not anyway:
-            refuse_changes(changed)
-        if not has_checkpoint(run.folder):
-            screen.note("There is no checkpoint to go on from: the run begins again.")
-        with shown(program, values, run.folder) as record:
-            record |= perform_on(program, values, run, changed)
-
-
-@contextmanager
-def shown(program: Program, values: Any, folder: Path) -> Iterator[dict[str, Any]]:
-    """Say what begins, and how it ends; inside, the record is to be filled in."""
-    screen.begun(program.experiment.name, values, folder)
-    began, record = time.monotonic(), dict[str, Any]()
-    try:
-        yield record
-    except ScriptError as error:
-        screen.raised(error)
-        where = f"Its files and the traceback ({FAILED}) are in {screen.near(folder)}."
-        screen.note(f"Failed after {screen.duration(time.monotonic() - began)}; there is no results.json. {where}")
-        raise typer.Exit(FAILURE) from error
-    except KeyboardInterrupt as error:
-        screen.note(f"Stopped after {screen.duration(time.monotonic() - began)}. {_how_to_go_on(program, folder)}")
-        raise typer.Exit(INTERRUPTED) from error
-    screen.ended(record, folder)
-
-
-def _how_to_go_on(program: Program, folder: Path) -> str:
-    if not has_checkpoint(folder):
-        return "There is no checkpoint yet: --resume would begin again."
-    return f"Go on with: torchflux run {program.experiment.name} --resume --out {screen.near(folder)}"

@@ -40,4 +40,7 @@ def _locked(log: IO[Any], kind: int) -> bool:
         fcntl.flock(log, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:
+        advice = "Runs need a file system with locks: name a folder on another one, --out DIR."
+        raise LabError(f"{log.name} cannot be locked: {error.strerror}. {advice}") from error
     return True

@@ -49,26 +49,29 @@ def perform(program: Program, parameters: Any, folder: Path, *, tensorboard: boo
         return _performed(program, parameters, Run(folder, about), log)
 
 
-def perform_on(program: Program, parameters: Any, run: Run, changed: list[str]) -> dict[str, Any]:
+def perform_on(
+    program: Program, parameters: Any, run: Run, changed: list[str], *, tensorboard: bool = False
+) -> dict[str, Any]:
     """Go on with a run that was cut short, from its checkpoints; without any it begins again.
 
     **Arguments:**
 
     - `run`: as it is found; its `parameters` are those that are given.
     - `changed`: what is known to be other than when it began.
+    - `tensorboard`: whether its metrics become a TensorBoard log, even if they didn't.
 
     **Returns:** and raises as `perform`.
     """
     with Log(run.folder / LOG) as log:
-        run = Run.read(run.folder)  # as it is now that the folder is held
-        if run.state == "done":
+        about = Run.read(run.folder).about  # as it is now that the folder is held
+        if about["state"] == "done":
             raise LabError(f"The run in {run.folder} is done: there is nothing to resume.")
         _tidy(run.folder)
         session = {"at": _now(), "changed": changed}
         log.line(f"--- resumed {session['at']} ---")
-        run = Run(run.folder, {key: x for key, x in run.about.items() if key not in ("ended", "seconds")})
-        resumed = [*run.about["resumed"], session]
-        return _performed(program, parameters, Run(run.folder, run.about | {"resumed": resumed}), log)
+        about = {key: x for key, x in about.items() if key not in ("ended", "seconds")}
+        about |= {"resumed": [*about["resumed"], session], "tensorboard": tensorboard or about["tensorboard"]}
+        return _performed(program, parameters, Run(run.folder, about), log)
 
 
 def description(program: Program, parameters: Any) -> dict[str, Any]:

@@ -13,6 +13,8 @@ from ._results import write_json
 
 __all__ = ["Run", "find_run", "runs"]
 
+NEEDED = {"name", "state", "started", "resumed", "parameters", "settings"}
+
 
 @dataclass(frozen=True)
 class Run:
@@ -28,11 +30,14 @@ class Run:
         **Raises:** `LabError` when there is none.
         """
         try:
-            return cls(folder.resolve(), json.loads((folder / RUN).read_text(encoding="utf-8")))
+            about = json.loads((folder / RUN).read_text(encoding="utf-8"))
         except OSError as error:
             raise LabError(f"{folder} is no run's folder: {RUN}: {error.strerror}.") from error
         except ValueError as error:
             raise LabError(f"{folder / RUN} cannot be read: {error}.") from error
+        if not isinstance(about, dict) or not about.keys() >= NEEDED:
+            raise LabError(f"{folder / RUN} is no description of a run: it has to hold {', '.join(sorted(NEEDED))}.")
+        return cls(folder.resolve(), about)
 
     @property
     def name(self) -> str:
