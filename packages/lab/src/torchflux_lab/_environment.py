@@ -17,7 +17,15 @@ from typing import NoReturn
 from ._error import LabError
 from ._lockfile import Entry, entries
 
-__all__ = ["CPU_INDEX", "Environment", "NotOffered", "SetUpError", "clean_environment", "describe_interpreter"]
+__all__ = [
+    "CPU_INDEX",
+    "Environment",
+    "NotOffered",
+    "SetUpError",
+    "clean_environment",
+    "describe_interpreter",
+    "running_wheel_tag",
+]
 
 # PyTorch's "+cpu" builds are published here only. Packages other than torch are never taken from it.
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
