@@ -49,7 +49,7 @@ def test_a_recorded_run_is_reproduced_in_full(
     code, said = reproduced(offline, "--keep", str(tmp_path / "kept"))
     assert code == 0, said
     assert f"code: commit {offline.git('rev-parse', 'HEAD~1')[:12]}, 3 files as recorded" in said
-    assert "hello.toml: 3 equal" in said
+    assert "hello.toml is reproduced: 3 equal" in said
     python = Environment(tmp_path / "kept" / "environment", Path(), print).python
     inside = json.loads(subprocess.run([str(python), "-I", "-c", INSIDE], capture_output=True, check=True).stdout)
     locked = {line.split("==")[0].replace("_", "-") for line in offline.locked}
@@ -109,7 +109,7 @@ def rewrite(recorded: Repository, table: str, **values: object) -> Record:
 
 def test_the_canary_is_reproduced(here: Repository) -> None:
     code, said = reproduced(here)
-    assert (code, "hello.toml: 3 equal" in said) == (0, True), said
+    assert (code, "hello.toml is reproduced: 3 equal" in said) == (0, True), said
 
 
 def test_a_tampered_result_is_named(here: Repository) -> None:
@@ -118,7 +118,7 @@ def test_a_tampered_result_is_named(here: Repository) -> None:
     assert code == 1
     assert re.search(r"inside 1569 1568 \S+ different", said)
     assert re.search(r"estimate 3.136 3.136 \S+ within tolerance", said)
-    assert "1 equal, 1 within tolerance, 1 different" in said
+    assert "hello.toml is not reproduced: 1 equal, 1 within tolerance, 1 different" in said
 
 
 def test_an_edited_record_is_not_reproduced(here: Repository) -> None:

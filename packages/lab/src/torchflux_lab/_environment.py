@@ -72,7 +72,7 @@ class Environment:
         torch = [entry for entry in locked if entry.name == "torch"]
         if any(entry.version.endswith("+cpu") for entry in torch):
             self._install_cpu_torch(torch, options)
-        self.say(f"installing the other packages of lockfiles/{self.lock.name} ({len(locked)} are locked)")
+        self.say(f"installing lockfiles/{self.lock.name}: {len(locked)} packages by their hashes")
         self._install_pinned(*options, "--requirement", str(self.lock))
 
     def install_editable(self, folders: Iterable[Path]) -> None:

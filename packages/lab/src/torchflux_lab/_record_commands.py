@@ -63,9 +63,8 @@ def record(
         path.write_text(made.text(), encoding="utf-8", newline="\n")
     except OSError as error:
         raise LabError(f"{path} cannot be written: {error.strerror}.") from error
-    what = (
-        f"{len(made.code)} files, {len(made.data)} of data, {len(made.packages)} packages, {len(made.results)} results"
-    )
+    sizes = {"file": len(made.code), "data file": len(made.data), "package": len(made.packages)}
+    what = ", ".join(report.counted(n, name) for name, n in (sizes | {"result": len(made.results)}).items())
     report.said(f"recorded {what}\n  {screen.near(path)}", good=True)
 
 
@@ -87,7 +86,9 @@ def verify(
     matter = sum(each.matters for each in found)
     where = "commit" if commit else "machine"
     if matter:
-        report.said(f"{path.name}: {matter} differences{_now_at(read.run['commit'], project)}", good=False)
+        report.said(
+            f"{path.name}: {report.counted(matter, 'difference')}{_now_at(read.run['commit'], project)}", good=False
+        )
         raise typer.Exit(DIFFERS)
     others = "" if not found else ", on another machine" if not commit else ""
     report.said(f"{path.name}: this {where} has what was recorded{others}", good=True)
@@ -140,7 +141,8 @@ def reproduce(
         done = run_again(read, project, folder, lambda line: screen.console().print(line, style="dim", soft_wrap=True))
     report.differing(done.differences, "recorded", "now")
     report.agreeing(done.results, "recorded", "now")
-    report.said(report.summary(done.results, path.name), good=done.succeeded)
+    verdict = "reproduced" if done.succeeded else "not reproduced"
+    report.said(f"{path.name} is {verdict}: {report.summary(done.results)}", good=done.succeeded)
     if not done.succeeded:
         raise typer.Exit(DIFFERS)
 

@@ -148,8 +148,8 @@ def run_again(record: Record, environment: Environment, folder: Path) -> None:
 
 
 def isolated(environment: Environment) -> list[str]:
-    """Its Python, which listens to no variable and sees no folder but its own."""
-    return [str(environment.python), "-I"]
+    """Its Python, which sees no folder but its own. Variables that would show it others are not set, see `LEAKING`."""
+    return [str(environment.python), "-s", "-P"]
 
 
 def _settings(parameters: dict[str, Any]) -> list[str]:
