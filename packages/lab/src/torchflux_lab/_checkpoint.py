@@ -30,7 +30,7 @@ class Checkpoint:
     place when it is whole. When the run is resumed, `steps` puts everything back and goes on. Generators that
     nobody names are kept as well: PyTorch's, NumPy's and Python's global ones.
 
-    Outside of a run's folder nothing is written: without the lab, the script runs as if it were not there.
+    Outside of a run's folder nothing is written: without the command, the script runs as if it were not there.
 
     **Arguments:**
 
@@ -47,7 +47,7 @@ class Checkpoint:
 
     def __init__(self, out: Path, name: str = "loop", **state: Any) -> None:
         self.step = 0  #: how many steps are done
-        self._out, self._state = out, state
+        self._out, self._state, self._looping = out, state, False
         self._path = out / CHECKPOINTS / f"{name}.safetensors" if (out / RUN).is_file() else None
         if self._path:
             from ._state import check
@@ -80,6 +80,11 @@ class Checkpoint:
         """
         if every < 1:
             raise ValueError(f"every={every}: a loop is saved after every step, or every 2, 3, … steps")
+        if self._looping:
+            raise LabError(
+                "A checkpoint is of one loop, and this one has had its loop. Make another, with another name."
+            )
+        self._looping = True
         self.restore()
         return Steps(self, range(over) if isinstance(over, int) else over, every)
 

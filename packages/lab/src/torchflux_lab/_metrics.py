@@ -19,7 +19,7 @@ followers: dict[Path, Callable[[dict[str, Any]], None]] = {}
 class Metrics:
     """Writes numbers into a run's metrics.jsonl, a line for each call.
 
-    Outside of a run's folder it writes nothing: without the lab, the script runs as if it were not there.
+    Outside of a run's folder it writes nothing: without the command, the script runs as if it were not there.
 
     **Arguments:**
 
