@@ -175,6 +175,31 @@ def test_data_that_no_commit_holds_is_taken_from_here(here: Repository) -> None:
     assert "experiments/hello/large.bin: is not there" in said
 
 
+def test_weights_that_torchflux_keeps_are_found_again(
+    here: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for variable in ("TORCHFLUX_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    weights = tmp_path / ".cache" / "torchflux" / "zoo" / "net.safetensors"
+    weights.parent.mkdir(parents=True)
+    weights.write_bytes(b"weights")
+    body = "import os\nfrom pathlib import Path\ncache = os.environ.get('TORCHFLUX_CACHE') or '~/.cache/torchflux'\n"
+    body += "return {'read': (Path(cache).expanduser() / 'zoo/net.safetensors').read_text()}"
+    script = here.add_short("hello", body)
+    script.write_text(script.read_text().replace("\n", '\nDATA = ["~/.cache/torchflux/zoo/*"]\n', 1))
+    here.commit()
+    here.shell("run", "hello", "--out", "runs/zoo")
+    assert here.torchflux("record", "runs/zoo", "--replace").exit_code == 0
+    assert read_record(here.record).data.keys() >= {"~/.cache/torchflux/zoo/net.safetensors"}
+    code, said = reproduced(here)
+    assert code == 0, said
+    weights.write_bytes(b"others")
+    code, said = reproduced(here)
+    assert code == 2
+    assert "~/.cache/torchflux/zoo/net.safetensors: has another content" in said
+
+
 def test_another_package_in_the_environment_is_named(here: Repository) -> None:
     rewrite(here, "packages", typer={"version": "0.1", "sha256": "0" * 64})
     code, said = reproduced(here)

@@ -7,7 +7,7 @@ from typing import Any
 
 from ._error import LabError
 
-__all__ = ["DIFFERENT", "Agreement", "agreements", "flat"]
+__all__ = ["DIFFERENT", "WITHIN", "Agreement", "agreements", "flat"]
 
 EQUAL, WITHIN, DIFFERENT, UNCOMPARED = "equal", "within tolerance", "different", "not compared"
 MISSING = "missing"

@@ -7,6 +7,7 @@ import typer
 
 from . import _report as report
 from . import _screen as screen
+from ._agreement import DIFFERENT, WITHIN
 from ._error import LabError
 from ._find import experiments_folder
 from ._git import commit_of
@@ -111,7 +112,7 @@ def diff(
     found, results = compared(left, right)
     report.differing(found, str(a), str(b))
     report.agreeing(results, str(a), str(b), quiet=True)
-    if found or any(each.verdict != "equal" for each in results):
+    if found or any(each.verdict in (WITHIN, DIFFERENT) for each in results):
         raise typer.Exit(DIFFERS)
     report.said("no difference", good=True)
 
