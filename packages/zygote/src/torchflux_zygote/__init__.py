@@ -25,6 +25,8 @@ from . import (
     _forward_iterators,
     _forward_lists,
     _functions,
+    _iterators,
+    _itertools,
     _nested,
     _numpy,
     _numpy_functions,
@@ -32,6 +34,7 @@ from . import (
     _torch,
     _torch_numbers,
     _views,
+    _yields,
 )
 from . import _gradient as _gradients
 from ._again import hessian, pushforward

@@ -2,17 +2,19 @@
 
 import ast
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
-from torchflux_syntax import quote, quote_expr
+from torchflux_syntax import quote, quote_expr, yields
 
 from . import _lists, _support
 from ._backward import Backward
 from ._cotangent import accum
-from ._events import Alias, Branch, Clear, Event, Loop, Op, Steps, Unpacked
+from ._events import Alias, Branch, Clear, Ended, Event, Loop, Op, Steps, Unpacked, Yielded
 from ._prepare import Prepared
 from ._pull import pull
 from ._writer import Writer, Written, only_used
+from ._yields import Kind, begin
 
 __all__ = ["reverse"]
 
@@ -20,6 +22,8 @@ __all__ = ["reverse"]
 def reverse(prepared: Prepared, taped: bool = False) -> Written:
     """The pullback of a prepared function; taped, if it may be interrupted by an exception that is caught."""
     writer = _Writer(prepared)
+    if yields(prepared.function):
+        return writer.write_generator()
     return writer.write_taped() if taped else writer.write()
 
 
@@ -42,6 +46,8 @@ class _Writer(Writer):
         self.tape: str | None = None
         self.steps: dict[int, Event] = {}
         self.cut = False
+        self.guarding: list[bool] = []  # of the blocks around that may be left: whether that does something
+        self.guards = False
         self.accum, self.pull = self.bind("accum", accum), self.bind("pull", pull)
         self.back = self.fresh("back")
 
@@ -63,6 +69,21 @@ class _Writer(Writer):
         ready = quote("$f($back)", f=self.bind("interruptible", _support.interruptible), back=self.back)
         start = [*self.cells(), *self._given(), make]
         return self._written([*start, self._back(self.back, self._result()), *ready, *body])
+
+    def write_generator(self) -> Written:
+        """A generator that first gives its tape and its back, which makes a generator in turn."""
+        with _Taped(self) as outermost:
+            for statement in self.definition.body[:-1]:
+                self.statement(statement)
+        outermost.close()
+        make, *body = self.block.statements
+        ready = quote("yield ($tape, $back)", tape=outermost.name, back=self.back)
+        start = [*self.cells(), *self._given(), make]
+        written = self._written([*start, self._back(self.back, self._result()), *ready, *body])
+        returned = quote("return $y", y=self.definition.body[-1].value or ast.Constant(None))  # type: ignore[attr-defined]
+        written.function.definition.body[-1:] = returned
+        kind = Kind(self.prepared.delegates, self.guards)
+        return replace(written, begin=partial(begin, kind))
 
     def _result(self) -> str | None:
         last = self.definition.body[-1]
@@ -149,12 +170,31 @@ class _Writer(Writer):
         self.add(*quote("$parts = $whole", parts=ast.Tuple(plain, ast.Store()), whole=whole, at=node))
         self.happened(Unpacked(tuple(self.tracked(part) for part in plain), whole))
 
+    def yielded(self, target: str | None, value: ast.expr, node: ast.stmt) -> None:
+        if self.cut:
+            raise self.function.refuse(node, "`yield` under `torch.no_grad()`", "leave the `with` before it")
+        sent = self.fresh("sent") if target else None
+        self.known.tracked |= {sent} if sent else set()
+        number, held = len(self.steps) + 1, any(self.guarding)
+        self.guards = self.guards or held
+        self.steps[number] = Yielded(self.tracked(value), sent)
+        note = "$tape.hold($n)" if held else "$tape.log($n, None)"
+        self.add(*quote(note, tape=self.tape, n=number), node)
+        if held:
+            self.add(*quote("$tape.go()", tape=self.tape))
+        if target and sent:
+            self.happened(Alias(target, sent))
+
     def op(self, target: str | None, f: Any, args: list[Any], node: ast.stmt, keywords: Any = ()) -> None:
         """`target, back = pull(f, args)`."""
+        self.pulled(target, f, args, node, keywords)
+
+    def pulled(self, target: str | None, f: Any, args: list[Any], node: ast.stmt, keywords: Any = ()) -> str:
+        """Writes an operation; returns the name of its back, which has none on a tape."""
         f = ast.Name(f, ast.Load()) if isinstance(f, str) else f
         if self.tape:
             self.op_on_tape(target, f, args, node, keywords)
-            return
+            return ""
         back = self.numbered("back")
         call = ast.Call(ast.Name(self.pull, ast.Load()), [f, *args], list(keywords))
         template = "$target, $back = $call" if target else "$back = $call[1]"
@@ -162,6 +202,7 @@ class _Writer(Writer):
         self.add(*quote(template, at=node, **values))
         operands = tuple(self.tracked(a) for a in (*args, *(k.value for k in keywords)))
         self.happened(Op(back, target if target in self.known.tracked else None, operands), back)
+        return back
 
     def op_on_tape(self, target: str | None, f: Any, args: list[Any], node: ast.stmt, keywords: Any) -> None:
         """`target = tape.pull(step, f, args)`."""
@@ -215,14 +256,15 @@ class _Writer(Writer):
         name, iterable = node.target.id, node.iter
         before: list[Any] = []
         if not self.known.inert(iterable):
-            steps, back = self.numbered("steps"), self.numbered("back")
-            each = self.bind("each", _support.each)
-            call = quote_expr("$pull($each, $xs)", pull=self.pull, each=each, xs=iterable, at=iterable)
-            self.add(*quote("$steps, $back = $call", steps=steps, back=back, call=call, at=node))
-            self.happened(Op(back, None, (self.tracked(iterable),)), back)
+            steps = self.numbered("steps")
+            back = self.pulled(steps, self.bind("each", _support.each), [iterable], node)
             step = self.numbered("step")
             target: ast.expr = ast.Tuple([node.target, ast.Name(step, ast.Store())], ast.Store())
             iterable = ast.Name(steps, ast.Load())
+            if self.tape:
+                self.steps[len(self.steps) + 1] = Op("", None, ())
+                over = "$tape.over($n, $steps)"
+                iterable = quote_expr(over, tape=self.tape, n=len(self.steps), steps=steps, at=iterable)
             before = [(Op(step, name if name in self.known.tracked else None, ()), step)]
         else:
             target = node.target
@@ -233,6 +275,8 @@ class _Writer(Writer):
         self.add(ast.copy_location(ast.For(target, iterable, [*inner.statements, *done] or [ast.Pass()], []), node))
         if trips:
             self.happened(Loop(trips, inner.events, tuple(inner.names)), trips)
+        if before and isinstance(before[0][0], Op) and not self.tape:
+            self.happened(Ended(back))
 
     def trip(self, body: list[ast.stmt], before: Any = ()) -> _Block:
         """The body of a loop."""
@@ -283,13 +327,22 @@ class _Writer(Writer):
 
     def do_Try(self, node: ast.Try) -> None:
         with _Taped(self) as outermost:
-            body, other = self.inside(node.body), self.inside(node.orelse)
+            self.guarding.append(bool(node.finalbody) or any(map(self._catches_closing, node.handlers)))
+            body = self.inside(node.body)
+            self.guarding[-1] = bool(node.finalbody)
+            other = self.inside(node.orelse)
+            self.guarding.pop()
             final = self.inside(node.finalbody)
             handlers = [self.handler(handler) for handler in node.handlers]
             last: list[ast.stmt] = final.statements if final.statements or handlers else [ast.Pass()]
             new = ast.Try(body.statements or [ast.Pass()], handlers, other.statements, last)
             self.add(ast.copy_location(new, node))
         outermost.close()
+
+    def _catches_closing(self, handler: ast.ExceptHandler) -> bool:
+        """Whether an `except` catches what is raised in a generator that is closed."""
+        kinds = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
+        return any(kind is None or ast.unparse(kind) in ("BaseException", "GeneratorExit") for kind in kinds)
 
     def handler(self, node: ast.ExceptHandler) -> ast.ExceptHandler:
         inner = self.inside(node.body)

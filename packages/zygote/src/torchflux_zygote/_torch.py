@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ._cotangent import Refusal, Thunk, value
+from ._elements import elements
 from ._kinds import carries, conj, fit
-from ._parts import elements
 from ._pull import pull_function
 from ._refuse import Refused, describe
 from ._registry import NONES, PULL, constant, finish, none, raw, rule
