@@ -4,6 +4,7 @@ import itertools
 import math
 
 import pytest
+import torch
 
 from .derivatives import check
 
@@ -56,4 +57,50 @@ def stepped(x):
 
 @pytest.mark.parametrize("f", [summed, listed, extremes, nested, stepped])
 def test_used_up_at_once(f):
+    check(f, 0.8)
+
+
+# Iterators that functions look at, or change lists by.
+
+
+def looked_at(x):
+    """What `any`, `all` and `in` see are elements, in forward mode too."""
+    total = x if any(map(lambda v: v > 5, [x])) else 2 * x
+    total += x if all(map(lambda v: v > 5, [x])) else x * x
+    return total * (3.0 if 2 * x in map(lambda v: 2 * v, [x]) else x)
+
+
+def stored(x):
+    xs = [0.0]
+    xs.extend(iter([x, 2 * x]))
+    xs += map(math.sin, [x])
+    xs[0:1] = filter(None, [x, 0.0, x * x])
+    return sum(xs) * xs[0] * xs[1] * len(set(map(round, xs)))
+
+
+def rows(x):
+    """The rows of a tensor are views of it."""
+    m, total = torch.arange(6.0, dtype=torch.float64).reshape(2, 3) * x, 0.0
+    for row in m:
+        row.mul_(x)
+        total += row.sum().item()
+    return total * m[0, 1].item()
+
+
+@pytest.mark.parametrize("f", [looked_at, stored, rows])
+def test_of_iterators(f):
+    check(f, 0.8)
+
+
+def test_a_decorated_function():
+    def f(x):
+        def scaled(f):
+            return lambda v: 3 * f(v)
+
+        @scaled
+        def square(v):
+            return v * v * x
+
+        return square(x)
+
     check(f, 0.8)

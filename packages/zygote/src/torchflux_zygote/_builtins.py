@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from . import _arithmetic, _elementwise  # noqa: F401 - their rules come first
+from . import _arithmetic, _elementwise, _entries, _in_place  # noqa: F401 - their rules come first
 from ._cotangent import accum, value
 from ._elements import elements
 from ._kinds import fit, is_numeric

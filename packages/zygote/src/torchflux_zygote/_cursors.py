@@ -244,8 +244,8 @@ def attempt(args: tuple[Any, ...], call: Callable[[], Any]) -> Any:
     try:
         return call()
     except BaseException as error:
-        partly = interrupted_back(args, ())
-        if partly is None and run.changes != changes and not isinstance(error, Refused):
+        partly, lost, STATE.lost = interrupted_back(args, ()), STATE.lost, False
+        if not isinstance(error, Refused) and (lost or (partly is None and run.changes != changes)):
             raise lost_change() from error
         leave(error, partly or nothing)
         raise

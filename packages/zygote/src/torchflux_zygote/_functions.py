@@ -7,9 +7,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from ._arithmetic import BINARY
 from ._cotangent import value
 from ._dicts import del_key, get_key, set_key
+from ._formulas import BINARY
 from ._forward_containers import _from_dict, _from_list
 from ._kinds import fit
 from ._lists import del_item, get_item, set_item

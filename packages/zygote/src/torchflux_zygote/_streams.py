@@ -82,7 +82,7 @@ class ValueStream(Stream):
         if i >= len(self.xs):
             raise StopIteration
         self.i = i + 1
-        if self.push.special and is_array(self.xs):  # which may be changed between the steps
+        if is_array(self.xs):  # of which the elements may be views
             return self.push(operator.getitem, (self.xs, i), (self.dot, None))
         return self.xs[i], None if self.dot is None else self.dot[i]
 
