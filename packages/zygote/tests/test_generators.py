@@ -6,6 +6,8 @@ import math
 import pytest
 import torch
 
+from torchflux_zygote import Refused, gradient, pushforward
+
 from .derivatives import check
 
 
@@ -63,11 +65,14 @@ def test_used_up_at_once(f):
 # Iterators that functions look at, or change lists by.
 
 
+def large(x):
+    return x > 5
+
+
 def looked_at(x):
-    """What `any`, `all` and `in` see are elements, in forward mode too."""
-    total = x if any(map(lambda v: v > 5, [x])) else 2 * x
-    total += x if all(map(lambda v: v > 5, [x])) else x * x
-    return total * (3.0 if 2 * x in map(lambda v: 2 * v, [x]) else x)
+    """What `any` and `all` see are elements, in forward mode too."""
+    total = x if any(map(large, [x])) else 2 * x
+    return total + (x if all(map(large, [x])) else x * x)
 
 
 def stored(x):
@@ -90,6 +95,15 @@ def rows(x):
 @pytest.mark.parametrize("f", [looked_at, stored, rows])
 def test_of_iterators(f):
     check(f, 0.8)
+
+
+def test_an_iterator_that_is_searched():
+    def f(x):
+        return x if x in map(abs, [x]) else 3 * x
+
+    assert pushforward(f, 0.8)(1.0) == 1.0
+    with pytest.raises(Refused, match="an iterator given to a function that isn't transformed"):
+        gradient(f, 0.8)
 
 
 def test_a_decorated_function():
