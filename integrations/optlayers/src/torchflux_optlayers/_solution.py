@@ -28,6 +28,12 @@ class Status(IntEnum):
     """A number in the program is NaN or infinite (h and OSQP's bounds may be infinite)."""
     MAX_ITERATIONS = 5
     """The tolerance was not reached."""
+    SINGULAR = 10
+    """A Jacobian on the way has no inverse."""
+    STALLED = 11
+    """No step makes it better, and the tolerance is not reached."""
+    REFUSED = 12
+    """SciPy's solver gave up."""
 
 
 ADVICE = {
@@ -69,19 +75,22 @@ class QPSolution(NamedTuple):
 
 
 def complaint(status: Tensor, shape: Sequence[int]) -> str:
+    """Which elements of a batch of this shape failed, why, and what to do for the others."""
+    return f"{failures(status, shape)}; on_failure='nan' returns the others"
+
+
+def failures(status: Tensor, shape: Sequence[int]) -> str:
     """Which elements of a batch of this shape failed, and why."""
     failed = status.nonzero()[:, 0].tolist()
     parts = []
     for kind, advice in ADVICE.items():
         where = [i for i in failed if status[i] == kind]
         if where:
-            parts.append(f"{kind.name} {_places(where, shape)} ({advice})")
-    return (
-        f"{len(failed)} of {len(status)} programs not solved: {'; '.join(parts)}; on_failure='nan' returns the others"
-    )
+            parts.append(f"{kind.name} {places(where, shape)} ({advice})")
+    return f"{len(failed)} of {len(status)} programs not solved: {'; '.join(parts)}"
 
 
-def _places(where: list[int], shape: Sequence[int]) -> str:
+def places(where: list[int], shape: Sequence[int]) -> str:
     """Indices into the batch, the first ten."""
     if not shape:
         return "as a whole"
