@@ -2,9 +2,9 @@
 
 python benchmarks/physics.py [--rounds N] [--deepxde]
 
-An iteration of Adam on DeepXDE's Burgers set-up (2,540 interior, 80 boundary and 160 initial points, 3 hidden layers of 20
-tanh), float32, one thread, processor time; then loss and gradient of equations of third and fourth order. JAX takes part
-where it is installed, DeepXDE (its PyTorch backend) with --deepxde.
+An iteration of Adam on DeepXDE's Burgers set-up (2,540 interior, 80 boundary and 160 initial points, 3 hidden layers of
+20 tanh), float32, one thread, processor time; then loss and gradient of equations of third and fourth order. JAX takes
+part where it is installed, DeepXDE (its PyTorch backend) with --deepxde.
 """
 
 import argparse
@@ -175,21 +175,26 @@ def chain_of_grads(model, points, order):
 def higher_orders(arguments):
     points = torch.rand(2540, 2, generator=torch.Generator().manual_seed(0))
     for name, (residual, order, by_hand) in HIGHER.items():
-        model = network()
-        parts = list(model.parameters())
-        slopes = lambda loss, parts=parts: torch.autograd.grad(loss, parts[:-1], allow_unused=True)
-        problem = Problem(Interval("x", 0, 1) * Interval("t", 0, 1), residual)
-        batch, fast = {"equation": Points(points)}, compiled(problem)
-        hand = lambda m=model, o=order, f=by_hand: f(*chain_of_grads(m, points, o)).square().mean()
-        ours = lambda m=model, r=residual: residuals(r, m, points)["residual"].square().mean()
-        assert abs(hand() - ours()) < 1e-3 * hand()
-        peers = {
-            "torchflux, compiled": lambda: slopes(fast(model, batch)["equation"]),
-            "torchflux": lambda: slopes(ours()),
-            "nested autograd": lambda: slopes(hand()),
-        }
+        peers = gradients(residual, order, by_hand, points)
         seconds = alternate(peers, arguments.rounds, 0.1, time.process_time)
         table(f"{name}: loss and gradient", seconds, "torchflux, compiled", "torchflux")
+
+
+def gradients(residual, order, by_hand, points):
+    """The gradient of an equation's loss, ours and by hand."""
+    model = network()
+    parts = list(model.parameters())[:-1]
+    slopes = lambda loss: torch.autograd.grad(loss, parts, allow_unused=True)
+    problem = Problem(Interval("x", 0, 1) * Interval("t", 0, 1), residual)
+    batch, fast = {"equation": Points(points)}, compiled(problem)
+    hand = lambda: by_hand(*chain_of_grads(model, points, order)).square().mean()
+    ours = lambda: residuals(residual, model, points)["residual"].square().mean()
+    assert abs(hand() - ours()) < 1e-3 * hand()
+    return {
+        "torchflux, compiled": lambda: slopes(fast(model, batch)["equation"]),
+        "torchflux": lambda: slopes(ours()),
+        "nested autograd": lambda: slopes(hand()),
+    }
 
 
 def main():
