@@ -24,7 +24,7 @@ def as_cvxpy_says(problem, parameters, variables, args, **options):
     solution = ConvexLayer(problem, parameters, variables, on_failure="raise", **options).solve(*args)
     for parameter, value in zip(parameters, args, strict=True):
         parameter.value = value.detach().numpy()
-    problem.solve(solver=cp.CLARABEL, tol_gap_abs=1e-11, tol_gap_rel=1e-11, tol_feas=1e-11)
+    problem.solve(solver=cp.CLARABEL, tol_gap_abs=1e-9, tol_gap_rel=1e-9, tol_feas=1e-9)
     torch.testing.assert_close(solution.objective.item(), problem.value, rtol=1e-7, atol=1e-7)
     for variable, value in zip(variables, solution.values, strict=True):
         given = variable.value_sparse if variable.sparse_idx else variable.value
@@ -246,3 +246,12 @@ def test_warm_starts(layer):
     other = quadratic("cone") if layer.is_quadratic else quadratic()
     with pytest.raises(ValueError, match="of another layer"):
         other.solve(v, radius, warm_start=before)
+
+
+def test_more_than_a_thousand_parameters():
+    """For which CVXPY compiles with another backend."""
+    x, S, p = cp.Variable(32), cp.Parameter((32, 32)), cp.Parameter(32)
+    problem = cp.Problem(cp.Minimize(cp.sum_squares(S @ x - p) + cp.norm(S @ x)), [x >= -1])
+    args = random(32, 32) / 32**0.5 + torch.eye(32, dtype=WIDE), random(32, seed=1)
+    as_cvxpy_says(problem, [S, p], [x], args)
+    assert gradcheck(ConvexLayer(problem, [S, p], [x]), [v.requires_grad_() for v in args], atol=1e-5, fast_mode=True)
