@@ -1,0 +1,115 @@
+"""All models by name: `create_model`, and `list_models` with globs."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from typing import Any
+
+import torch
+
+from ._init import drawing_from
+from ._model import Model, features_only
+from ._weights import Weights, given_tensors, load_weights, sizes
+
+__all__ = ["Entry", "create_model", "entry", "list_models"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is known of a model: who makes it, how many parameters its source says it has, and the source.
+
+    `parameters` is the published number, or, a float, millions as they were rounded in print.
+    """
+
+    name: str
+    build: Callable[..., Model]
+    parameters: int | float
+    source: str
+
+
+_ENTRIES: dict[str, Entry] = {}
+
+
+def register(name: str, build: Callable[..., Model], parameters: int | float, source: str) -> None:
+    """Gives a name to a builder, `build(nclasses=, inchannels=, ...)`."""
+    _ENTRIES[name] = Entry(name, build, parameters, source)
+
+
+def entry(name: str) -> Entry:
+    """What is known of the model of this name.
+
+    >>> entry("resnet50").parameters
+    25557032
+
+    Raises:
+        ValueError: there is none; the error names the nearest.
+    """
+    if name not in _ENTRIES:
+        near = get_close_matches(name, _ENTRIES, 5, 0.5) or [x for x in _ENTRIES if name and name in x][:5]
+        hint = f"did you mean {' or '.join(near)}?" if near else "list_models() names them all"
+        raise ValueError(f"there is no model {name!r}; {hint}")
+    return _ENTRIES[name]
+
+
+def list_models(*patterns: str) -> list[str]:
+    """The names of all models, or of those that one of the patterns fits.
+
+    >>> list_models("wide_resnet*", "*18")
+    ['resnet18', 'seresnet18', 'wide_resnet101_2', 'wide_resnet50_2']
+    """
+    return sorted(name for name in _ENTRIES if not patterns or any(fnmatchcase(name, p) for p in patterns))
+
+
+def create_model(
+    name: str,
+    nclasses: int | None = None,
+    inchannels: int | None = None,
+    *,
+    weights: Any = None,
+    features: Sequence[int] | bool = False,
+    generator: torch.Generator | None = None,
+    **options: Any,
+) -> Model:
+    """Makes the model of this name.
+
+    Arguments:
+        name: one of `list_models()`; torchvision's name where it has the model.
+        nclasses: size of the result; as in the weights, or 1000, unless given; 0 for a model without a head.
+        inchannels: channels of the images; as in the weights, or 3, unless given.
+        weights: what `load_weights` takes: a file, a dict of tensors, or published `Weights` that were fetched. Where
+            they are for other sizes than those that are given here, they are fitted: see its `adapt`.
+        features: makes it a pyramid of features (`features_only`): True for all levels, or the levels' indices.
+        generator: what the weights are drawn from; PyTorch's global one, unless given.
+        options: of the model's own builder, e.g. `dropout`, `imsize`.
+
+    Raises:
+        ValueError: there is no such model (the error names the nearest), or the weights don't fit.
+
+    >>> create_model("resnet18", nclasses=10)(torch.zeros(2, 3, 64, 64)).shape
+    torch.Size([2, 10])
+    >>> create_model("resnt18")
+    Traceback (most recent call last):
+    ValueError: there is no model 'resnt18'; did you mean resnet18 or ...?
+    """
+    build, adapt = entry(name).build, []
+    if isinstance(weights, Weights) and weights.model != name:
+        raise ValueError(f"{weights.name} are for {weights.model}, not for {name}")
+    if weights is not None:
+        weights = given_tensors(weights)
+        with torch.device("meta"):
+            probe = build(nclasses=1, inchannels=3, **options)
+        probe.name = name
+        classes, channels = sizes(probe, weights)
+        adapt = ["positions"] * ("imsize" in options) + ["stem"] * (inchannels not in (None, channels))
+        adapt += ["head"] * (nclasses not in (None, classes))
+        nclasses, inchannels = classes if nclasses is None else nclasses, channels if inchannels is None else inchannels
+    with drawing_from(generator):
+        size = 1000 if nclasses is None else nclasses or 1
+        model = build(nclasses=size, inchannels=3 if inchannels is None else inchannels, **options)
+    model.name = name
+    if weights is not None:
+        load_weights(model, weights, adapt=adapt, eps_known="eps" in options)
+    if nclasses == 0:
+        model.reset_classifier(0)
+    return features_only(model, None if features is True else features) if features is not False else model
