@@ -55,9 +55,8 @@ def drive(controller, state, wall, p, noise=None):
     for _ in range(round(p.seconds / DT)):
         force, plan = controller(state, wall, plan)
         if noise is not None:
-            force = (force + p.noise * torch.randn(force.shape, generator=noise, dtype=force.dtype)).clamp(
-                -FORCE, FORCE
-            )
+            force = force + p.noise * torch.randn(force.shape, generator=noise, dtype=force.dtype)
+            force = force.clamp(-FORCE, FORCE)
         state = step(state, force)
         states, forces = [*states, state], [*forces, force]
         systems += [] if plan is None else [plan.iterations.double().mean().item()]
@@ -80,9 +79,10 @@ def starts(n, wall, p, rng):
 
 def learn_costs(states, forces, p, knows_length):
     """Levenberg and Marquardt's method on the logarithms of costs and length, the Jacobian in forward mode."""
-    free = 4 if knows_length else 5
-    errors = lambda free: Controller(torch.cat([free, start[len(free) :]]))(states, p.wall)[0] - forces  # (pairs,)
     start = torch.tensor([1.0, 1.0, 1.0, 1.0, LENGTH if knows_length else 2 * LENGTH]).double().log()
+    free = 4 if knows_length else 5
+    completed = lambda weights: torch.cat([weights, start[free:]])
+    errors = lambda weights: Controller(completed(weights))(states, p.wall)[0] - forces  # (pairs,)
     weights, damping, looks = start[:free], 1.0, [start.exp().tolist()]
     with torch.no_grad():
         now = errors(weights)
@@ -95,8 +95,8 @@ def learn_costs(states, forces, p, knows_length):
                 weights, now, damping = tried, then, damping / 10
             else:
                 damping *= 10
-            looks.append(torch.cat([weights, start[free:]]).exp().tolist())
-    return Controller(torch.cat([weights, start[free:]])), torch.tensor(looks)
+            looks.append(completed(weights).exp().tolist())
+    return Controller(completed(weights)), torch.tensor(looks)
 
 
 def learn_network(states, forces, p, rng):
@@ -160,7 +160,7 @@ def main(parameters: Parameters, out: Path) -> dict:
     runs = [run(p.seed + k, p) for k in range(p.seeds)]
     draw(runs, TRUTH.tolist(), p, out / "mpc.png")
     together = {key: [found[key] for found, *_ in runs] for key in runs[0][0]}
-    results = {
+    control = {
         f"{name}, {n} shown, wall at {wall:g} m": {what: [row[what] for row in rows] for what in rows[0]}
         for (name, n, wall), rows in together.items()
     }
@@ -169,7 +169,7 @@ def main(parameters: Parameters, out: Path) -> dict:
     }
     systems = warmth(p)
     torch.set_num_threads(torch_threads)
-    return {"control": results, "true weights": TRUTH.tolist(), "weights": learned, "systems": systems}
+    return {"control": control, "true weights": TRUTH.tolist(), "weights": learned, "systems": systems}
 
 
 if __name__ == "__main__":
