@@ -352,6 +352,29 @@ def test_a_checkpoint_has_one_loop(inside: bool, out: Path, tmp_path: Path) -> N
         checkpoint.steps(2)
 
 
+def test_another_loops_damaged_file_is_refused_too(out: Path, another_process: Callable[[], None]) -> None:
+    Checkpoint(out).save(1)
+    (out / "checkpoints" / "other.safetensors").write_bytes(b"torn")
+    another_process()
+    with pytest.raises(LabError, match=r"other\.safetensors is no safetensors file"):
+        Checkpoint(out).restore()
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", ".hidden", "", "a/"])
+def test_a_name_is_a_files(name: str, out: Path) -> None:
+    with pytest.raises(ValueError, match="cannot be called"):
+        Checkpoint(out, name)
+
+
+def test_a_state_may_have_any_name(out: Path, another_process: Callable[[], None]) -> None:
+    Checkpoint(out, "first", name=[1], out=[2], rng=[3], step=[4], state=[5], metrics=[6]).save(7)
+    another_process()
+    names = ("name", "out", "rng", "step", "state", "metrics")
+    new: dict[str, list[int]] = {name: [] for name in names}
+    assert Checkpoint(out, "first", **new).restore() == 7
+    assert [new[name] for name in names] == [[1], [2], [3], [4], [5], [6]]
+
+
 def test_no_loop_is_saved_less_than_never(out: Path) -> None:
     with pytest.raises(ValueError, match="every=0"):
         Checkpoint(out).steps(3, every=0)

@@ -31,7 +31,10 @@ class Adjoint(ABC):
 
 @dataclass(frozen=True)
 class Unrolled(Adjoint):
-    """The gradient of what the solver computed, step by step; the steps' tape is held, and flows to `y0` as well."""
+    """The gradient of what the solver computed, step by step; the steps' tape is held, and it flows to `y0` as well.
+
+    Lengths and dampings count as given. An element that fails may make the gradient of what all share NaN.
+    """
 
     unrolls: ClassVar[bool] = True
 
@@ -63,7 +66,8 @@ class Implicit(Adjoint):
 
     def differentiable(self, solver: Solver, problem: Any, found: Found, throw: bool) -> Tensor:
         """By the equations that the solver's solution satisfies."""
-        if not (torch.is_grad_enabled() or transformed()) or not found.y.numel():
+        wanted = transformed() or (torch.is_grad_enabled() and solver.depends(problem, found.y.detach()))
+        if not wanted or not found.y.numel():
             return found.y.detach()
         equations, z, failed = solver.equations(problem, found, throw)
         exact = lifted(equations, z, failed, self, throw)
@@ -103,11 +107,15 @@ def _safe(z: Tensor, failed: Tensor) -> Tensor:
 
 
 class _Limited(torch.autograd.Function):
-    """A solution whose derivatives are right up to some order; one more is an error."""
+    """A solution whose derivatives are right up to some order; one more is an error.
+
+    Each derivative passes on what can be differentiated once less. So that none goes another way, the solution itself
+    gets a share of it as well, which is 0.
+    """
 
     @staticmethod
     def forward(x: Tensor, y: Tensor, left: int, orders: int) -> Tensor:
-        """The same; it depends on the solution y, so that its derivatives come by here."""
+        """The same."""
         return x.clone()
 
     @staticmethod
@@ -120,23 +128,26 @@ class _Limited(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *g: Any) -> Any:
         """One less."""
-        return _one_less(ctx, g[0]), None, None, None
+        (y,) = ctx.saved_tensors
+        less = _one_less(ctx, g[0], y)
+        return less, 0 * less.sum_to_size(y.shape), None, None
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Any:
         """One less."""
-        return _one_less(ctx, tangents[0])
+        return _one_less(ctx, tangents[0], *ctx.saved_tensors)
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, x: Tensor, y: Tensor, left: int, orders: int) -> Any:
-        """The same for more of them: y may have any shape."""
-        return _Limited.apply(x, y, left, orders), in_dims[0]
+        """The same for more of them."""
+        x = x.expand(info.batch_size, *x.shape) if in_dims[0] is None else x.movedim(in_dims[0], 0)
+        return _Limited.apply(x, y if in_dims[1] is None else y.movedim(in_dims[1], 0), left, orders), 0
 
 
-def _one_less(ctx: Any, direction: Tensor) -> Tensor:
+def _one_less(ctx: Any, direction: Tensor, y: Tensor) -> Tensor:
     """A cotangent or tangent, which can be differentiated once less."""
     if not ctx.left:
         more = ctx.orders + 1
         raise NotImplementedError(f"derivative {more} of a solution: ask for it with adjoint=Implicit(orders={more})")
-    found: Tensor = _Limited.apply(direction, *ctx.saved_tensors, ctx.left - 1, ctx.orders)
+    found: Tensor = _Limited.apply(direction, y, ctx.left - 1, ctx.orders)
     return found

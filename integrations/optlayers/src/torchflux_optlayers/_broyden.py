@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from ._iterate import Iterative, Step, Task
-from ._newton import divided
 from ._problem import Roots
 
 __all__ = ["Broyden"]
@@ -35,9 +34,8 @@ class Broyden(Iterative):
     def init(self, problem: Roots, y: Tensor) -> State:
         """The inverse at the start."""
         value, matrix = problem.linearised(y)
-        unit = torch.eye(y.shape[-1], dtype=y.dtype, device=y.device).expand_as(matrix)
-        columns = [divided(matrix, unit[..., i]) for i in range(y.shape[-1])]
-        return State(torch.stack(columns, -1), value)
+        inverse, info = torch.linalg.inv_ex(matrix)
+        return State(torch.where((info == 0)[:, None, None], inverse, torch.nan), value)
 
     def step(self, task: Task, y: Tensor, state: Any) -> Step:
         """A step, and what it teaches."""

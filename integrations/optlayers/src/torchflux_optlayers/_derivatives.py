@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ._lanes import transformed
 
-__all__ = ["jacobian", "pulled"]
+__all__ = ["jacobian", "mixed", "pulled"]
 
 Function = Callable[[Tensor], Tensor]
 
@@ -31,8 +31,7 @@ def pulled(f: Function, y: Tensor, tape: bool = False) -> tuple[Tensor, Function
         if not value.requires_grad:
             return torch.zeros_like(y)
         batched = g.dim() > value.dim()
-        options: dict[str, Any] = {"retain_graph": True, "create_graph": tape, "allow_unused": True}
-        (cotangent,) = torch.autograd.grad(value, x, g, is_grads_batched=batched, **options)
+        (cotangent,) = torch.autograd.grad(value, x, g, True, tape, is_grads_batched=batched, allow_unused=True)
         return y.new_zeros(g.shape[:1] * batched + y.shape) if cotangent is None else cotangent
 
     return value if tape else value.detach(), pull
@@ -53,6 +52,18 @@ def jacobian(f: Function, y: Tensor, tape: bool = False) -> tuple[Tensor, Tensor
     if m <= LOOPED or not len(y):
         return value, torch.stack([pull(unit) for unit in units], 1) if m else y.new_zeros(len(y), 0, n)
     return value, (torch.func.vmap(pull)(units) if transformed() else pull(units)).transpose(0, 1)
+
+
+def mixed(f: Function, y: Tensor, matrix: Tensor) -> bool:
+    """Whether rows of `f` depend on other rows of `y`, so that these derivatives (rows, m, n) say nothing.
+
+    For cotangents that differ from row to row, what comes back would be more than each row's own.
+    """
+    value, pull = pulled(f, y)
+    weights = (1.0 + torch.arange(len(y), device=y.device) % 7).to(y.dtype).unsqueeze(-1)
+    found, due = pull(weights.expand_as(value).contiguous()), weights * matrix.sum(-2)
+    off, size = (found - due).abs(), 7 * matrix.abs().sum(-2)
+    return bool((off > torch.finfo(y.dtype).eps ** 0.5 * size.amax(-1, keepdim=True)).any())
 
 
 def _columns(f: Function, y: Tensor, tape: bool) -> Tensor:

@@ -37,6 +37,7 @@ class Operator:
     batched: bool = False
 
 
+@torch.compiler.disable  # an iteration isn't traced, and compiled code calls it
 def linear_solve(A: Any, b: Tree, *, solver: LinearSolver | None = None, orders: int = 2) -> Tree:
     """The x with `A x = b`, and its derivatives by the entries of A, or all that an operator uses, and by b.
 
@@ -104,7 +105,7 @@ def _of_sparse(A: Sparse, b: Tensor, orders: int) -> Tensor:
     batch, factors = torch.broadcast_shapes(A.values.shape[:-1], b.shape[:-1]), A.factored()
     if len(factors.parts) > 1 and A.values.shape[:-1] != batch:
         raise ValueError(f"linear_solve: b has the batch {tuple(batch)}, the entries {tuple(A.values.shape[:-1])}")
-    right, values = b.expand(*batch, A.n).reshape(-1, A.n), A.values.reshape(-1, A.values.shape[-1])
+    right, values = b.expand(*batch, A.n).reshape(-1, A.n), A.values.reshape(A.count, A.values.shape[-1])
     x = Solved.apply(right.detach(), *factors.both())
     equations = lambda x: A.times(x, values) - right
     failed = torch.zeros(len(right), dtype=torch.bool, device=b.device)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ._derivatives import jacobian
+from ._derivatives import jacobian, mixed
 from ._krylov import checked, conjugate_gradients, generalised_residuals
 from ._lanes import any_of, transformed
 from ._outcome import which
@@ -40,6 +40,10 @@ class Dense(LinearSolver):
     def correction(self, equations: Function, z: Tensor, failed: Tensor, throw: bool) -> Function:
         """By factors that are computed once."""
         matrix = jacobian(equations, z)[1].detach()
+        if len(z) > 1 and not transformed() and mixed(equations, z, matrix):
+            raise ValueError(
+                "fn's results for one element of the batch depend on others: solve them without batched=True"
+            )
         matrix = torch.where(failed[:, None, None], torch.eye(z.shape[-1], dtype=z.dtype, device=z.device), matrix)
         divide, singular = factored(matrix)
         if throw and any_of(singular):

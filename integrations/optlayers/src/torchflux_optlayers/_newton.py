@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ._iterate import Iterative, Step, Task
-from ._line_search import Backtracking
+from ._line_search import Backtracking, Path
 from ._problem import Roots
 
 __all__ = ["Newton"]
@@ -44,8 +44,8 @@ class Newton(Iterative):
             return Step(y - step, state, error)
         merit = lambda y: task.problem.optimality(y).square().sum(-1)
         before = value.square().sum(-1)
-        start = before, -2 * before, torch.ones_like(before)
-        length, fine = self.line_search.lengths(merit, y, -step, start, task.running & (error > 1))
+        path = Path(y, -step, before, -2 * before, torch.ones_like(before))
+        length, fine = self.line_search.lengths(merit, None, path, task.running & (error > 1))
         length = torch.where(error <= 1, 1.0, length).unsqueeze(-1)
         return Step(y - length * step, state, error, ~fine & (error > 1))
 
@@ -53,6 +53,6 @@ class Newton(Iterative):
 def divided(matrix: Tensor, b: Tensor) -> Tensor:
     """The solutions of `A x = b`, for (rows, n, n) and (rows, n); NaN or infinite where the matrix has no inverse."""
     if matrix.shape[-1] == 1:
-        return b / matrix[..., 0]
+        return b / matrix.squeeze(-1)
     x, info = torch.linalg.solve_ex(matrix, b.unsqueeze(-1))
     return torch.where((info == 0).unsqueeze(-1), x.squeeze(-1), torch.nan)

@@ -68,6 +68,8 @@ class Solution:
 
 def message(name: str, status: Tensor, steps: Tensor, batched: bool, said: str = "") -> str:
     """How it ended, in words; `said` is what a solver has to say itself."""
+    if transformed():
+        return f"{name}: elements weren't solved (inside of a transform, they have no names)"
     failed = (status != Status.SOLVED).nonzero()[:, 0].tolist()
     if not failed:
         return "solved"

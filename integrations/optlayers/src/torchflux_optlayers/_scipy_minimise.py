@@ -39,6 +39,7 @@ class ScipyResult:
     losses: tuple[float, ...] = field(repr=False)
 
 
+@torch.compiler.disable
 def scipy_minimise(
     loss: Callable[[Any], Tensor],
     model: Any,
@@ -200,9 +201,7 @@ def _bounds(flight: _Flight, bounds: Any) -> tuple[Numbers, Numbers]:
                 raise ValueError(f"scipy_minimise: a bound of {path!r} is {tuple(number.shape)}, it {tuple(x.shape)}")
             found.append(number.expand(x.shape))
     if unknown := [name for name in given if not any(_below(path, name) for path, _ in flight.named)]:
-        raise ValueError(
-            f"scipy_minimise: no parameter is below {unknown}; there are {[path for path, _ in flight.named]}"
-        )
+        raise ValueError(f"scipy_minimise: nothing is below {unknown}; there are {[path for path, _ in flight.named]}")
     lower, upper = (flight.vector(parts) for parts in ends)
     if not ((lower <= flight.start) & (flight.start <= upper)).all():
         outside = np.flatnonzero(~((lower <= flight.start) & (flight.start <= upper)))

@@ -38,11 +38,11 @@ class Metrics:
     it was then.
     """
 
-    def __init__(self, out: Path, **always: Any) -> None:
+    def __init__(self, out: Path, /, **always: Any) -> None:
         self._path = out / METRICS if (out / RUN).is_file() else None
         self._always = plain(always, "metrics")
 
-    def __call__(self, **values: Any) -> None:
+    def __call__(self, /, **values: Any) -> None:
         """Write a line."""
         line = self._always | plain(values, "metrics")
         if self._path:

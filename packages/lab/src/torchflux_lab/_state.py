@@ -45,10 +45,7 @@ def load(path: Path, state: State) -> int:
     wholes: State = {}
     for name, x in state.items():
         note(x, name, wholes)
-    try:
-        kept = torchflux.load(path, rng=True, **wholes)
-    except ValueError as error:
-        raise LabError(f"The checkpoint cannot be put back: {error}") from error
+    kept = _read(path, rng=True, **wholes)
     saved = decoded(kept.pop("state"))
     np.random.set_state(saved.pop(NUMPY))  # noqa: NPY002
     if other := sorted((saved.keys() ^ state.keys()) | (kept.keys() - {"step", "metrics"})):
@@ -60,7 +57,14 @@ def load(path: Path, state: State) -> int:
 
 def metrics_seen(path: Path) -> int:
     """How many bytes of metrics there were when a checkpoint was written."""
-    return int(torchflux.load(path)["metrics"])
+    return int(_read(path)["metrics"])
+
+
+def _read(path: Path, **into: Any) -> dict[str, Any]:
+    try:
+        return torchflux.load(path, **into)
+    except ValueError as error:
+        raise LabError(f"The checkpoint cannot be put back: {error}") from error
 
 
 def check(state: State) -> None:
