@@ -35,7 +35,8 @@ class Broyden(Iterative):
         """The inverse at the start."""
         value, matrix = problem.linearised(y)
         inverse, info = torch.linalg.inv_ex(matrix)
-        return State(torch.where((info == 0)[:, None, None], inverse, torch.nan), value)
+        regular = (info == 0) & matrix.isfinite().all(-1).all(-1)
+        return State(torch.where(regular[:, None, None], inverse, torch.nan), value)
 
     def step(self, task: Task, y: Tensor, state: Any) -> Step:
         """A step, and what it teaches."""

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from ._adjoint import Implicit, lifted
+from ._corrections import Solved
 from ._derivatives import jacobian, pulled
 from ._lanes import any_of, transformed
-from ._linear_solvers import GMRES, Dense, Iterated, LinearSolver, Solved, factored
+from ._linear_solvers import GMRES, Dense, Iterated, LinearSolver, factored
 from ._outcome import which
 from ._problem import Problem
 from ._rows import Rows
