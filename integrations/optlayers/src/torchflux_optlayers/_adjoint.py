@@ -50,8 +50,12 @@ class Implicit(Adjoint):
     It flows to `args` and everything else that `fn` uses. From the solution on, steps of Newton's method with a tape
     leave the numbers as they are, and each makes one more order of derivatives right.
 
+    It holds in backward, forward mode and `torch.func`'s transforms. Code under `torch.compile` calls the solver, which
+    isn't traced: `fullgraph=True` and transforms of compiled code are not possible.
+
     Arguments:
-        linear_solver: `Dense()`, `CG()`, `GMRES()` or `NormalCG()`, for the systems with the Jacobian.
+        linear_solver: of the systems with the Jacobian: `Dense()`, or `CG()`, `GMRES()` and `NormalCG()`, which don't
+            form it (but inside of transforms they do), and whose failure is an error when the gradient is computed.
         orders: how often the solution can be differentiated; each takes one evaluation. One more is an error.
 
     Source: Griewank & Walther (2008), doi:10.1137/1.9780898717761, 15.1; Blondel et al. (2022), arXiv:2105.15183.
