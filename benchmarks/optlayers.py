@@ -11,12 +11,13 @@ import argparse
 import importlib
 import time
 import warnings
+from functools import partial
 
 import numpy as np
 import torch
 from timing import alternate, table
 
-from torchflux_optlayers import Implicit, root, solve_qp
+from torchflux_optlayers import ConvexLayer, Implicit, root, solve_qp
 
 WIDE = torch.float64
 
@@ -54,19 +55,25 @@ def of_qpth():
     return taped(lambda *args: solver(*args, none, none))
 
 
-def of_cvxpylayers(n, m):
+def in_cvxpys_language(make, n, m):
+    """What a class of layers makes of the programs, whose Q is given by its root."""
     import cvxpy as cp
-    from cvxpylayers.torch import CvxpyLayer
 
     x, S, p, G, h = cp.Variable(n), cp.Parameter((n, n)), cp.Parameter(n), cp.Parameter((m, n)), cp.Parameter(m)
     problem = cp.Problem(cp.Minimize(0.5 * cp.sum_squares(S @ x) + p @ x), [G @ x <= h])
-    built = CvxpyLayer(problem, parameters=[S, p, G, h], variables=[x])
+    built = make(problem, parameters=[S, p, G, h], variables=[x])
 
     def layer(*args):
         return built(*args)[0]
 
     layer.root = True
     return taped(layer)
+
+
+def of_cvxpylayers(n, m):
+    from cvxpylayers.torch import CvxpyLayer
+
+    return in_cvxpys_language(CvxpyLayer, n, m)
 
 
 def of_qpax(n):
@@ -96,10 +103,15 @@ def of_qpax(n):
 def peers(n, m):
     """All that are installed."""
     found = {"torchflux, native": ours("native"), "torchflux, torch": ours("torch")}
-    makers = {"qpth": of_qpth, "qpax": lambda: of_qpax(n), "cvxpylayers": lambda: of_cvxpylayers(n, m)}
+    makers = {
+        "ConvexLayer": lambda: in_cvxpys_language(ConvexLayer, n, m),
+        "qpth": of_qpth,
+        "qpax": lambda: of_qpax(n),
+        "cvxpylayers": lambda: of_cvxpylayers(n, m),
+    }
     for name, make in makers.items():
         try:
-            importlib.import_module(name)
+            importlib.import_module("cvxpy" if name == "ConvexLayer" else name)
             found[name] = make()
         except ImportError as reason:
             print(f"{name} is left out: {reason}")
@@ -139,6 +151,37 @@ def layers(batch, n, m, rounds):
     title = f"{batch} programs with {n} variables and {m} inequalities, forward and backward"
     clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
     table(title, alternate(calls, rounds, clock=clock), "torchflux, native")
+
+
+def portfolios(batch, rounds, n=10, factors=3):
+    """A program over a second-order cone: the mean less the deviation, of which the factors are parameters too."""
+    try:
+        import cvxpy as cp
+        from cvxpylayers.torch import CvxpyLayer
+    except ImportError as reason:
+        print(f"portfolios are left out: {reason}")
+        return
+    x, mean, root = cp.Variable(n), cp.Parameter(n), cp.Parameter((factors, n))
+    problem = cp.Problem(cp.Maximize(mean @ x - cp.norm(root @ x)), [cp.sum(x) == 1, x >= -0.2])
+    generator = torch.Generator().manual_seed(0)
+    shapes = (batch, n), (batch, factors, n), (batch, n)
+    *leaves, weight = (torch.randn(shape, generator=generator, dtype=WIDE) for shape in shapes)
+
+    def run(layer):
+        args = [v.clone().requires_grad_() for v in leaves]
+        (layer(*args)[0] * weight).sum().backward()
+        return [v.grad for v in args]
+
+    makers = {"ConvexLayer": ConvexLayer, "cvxpylayers": CvxpyLayer}
+    calls = {name: partial(run, make(problem, [mean, root], [x])) for name, make in makers.items()}
+    ours, theirs = (torch.cat([v.flatten(1) for v in call()], 1) for call in calls.values())
+    apart = (ours - theirs).abs().amax(1) / ours.abs().max()
+    print(
+        f"\ncvxpylayers' gradients, relative to the largest: median {apart.median():.0e}, up to {apart.max():.0e} off"
+    )
+    title = f"{batch} portfolios of {n} assets over a second-order cone, forward and backward"
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+    table(title, alternate(calls, rounds, clock=clock), "ConvexLayer")
 
 
 def warm_starts(length=50):
@@ -220,6 +263,7 @@ def main():
     for batch in map(int, options.batches.split(",")):
         layers(batch, 20, 10, options.rounds)
     layers(128, 3, 4, options.rounds)
+    portfolios(32, options.rounds)
     warm_starts()
     roots(options.rounds)
 

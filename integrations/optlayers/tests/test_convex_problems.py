@@ -59,6 +59,24 @@ def test_matrices(maximise, route):
     assert gradcheck(lambda *args: (*layer(*args), layer.solve(*args).objective), args, atol=1e-6)
 
 
+def test_dual_variables_of_every_constraint():
+    x, t, X, a = cp.Variable(3), cp.Variable(2), cp.Variable((2, 2), symmetric=True), cp.Parameter(3)
+    constraints = [
+        cp.SOC(cp.hstack([2, t[0]]), cp.vstack([x, x + a]), axis=1),
+        cp.ExpCone(x[:2], cp.Constant([1.0, 2.0]), cp.hstack([3, 2 + t[1]])),
+        cp.PowCone3D(x[:2] + 2, cp.Constant([1.0, 1.0]), a[1:] + x[2], [0.3, 0.6]),
+        X >> cp.bmat([[a[0], x[1]], [x[1], 1]]),
+        X[:1] + cp.reshape(x[:2], (1, 2), order="C") == a[:2][None] * 2,
+        x >= -2,
+        cp.norm1(x) <= 2,
+    ]
+    problem = cp.Problem(cp.Maximize(a @ x - cp.sum_squares(t) - cp.trace(X)), constraints)
+    duals = [d for c in constraints for d in c.dual_variables]
+    as_cvxpy_says(problem, [a], [x, t, X, *duals], [random(3)])
+    layer = ConvexLayer(problem, [a], [x, t, X, *duals])
+    assert gradcheck(layer, [random(3).requires_grad_()], eps=1e-5, atol=1e-6)
+
+
 PATTERN = [[0, 1, 1], [1, 0, 2]]
 """Rows and columns of a sparse matrix's entries."""
 
@@ -210,10 +228,10 @@ def test_second_derivatives():
 @pytest.mark.filterwarnings("ignore:The .grad attribute")  # PyTorch's, where a graph ends
 def test_compiled():
     v, radius = 2 + random(3), torch.tensor(1.5, dtype=WIDE)
-    for layer, whole, backend in ((quadratic(), True, "aot_eager"), (ConvexLayer(*ball()[0]), False, "eager")):
+    for layer, whole in ((quadratic(), True), (ConvexLayer(*ball()[0]), False)):
         loss = lambda a, layer=layer: (layer(a, radius)[0] ** 3).sum()
         wanted = torch.autograd.grad(loss(leaf := v.clone().requires_grad_()), leaf)[0]
-        compiled = torch.compile(loss, backend=backend, fullgraph=whole)
+        compiled = torch.compile(loss, backend="eager", fullgraph=whole)
         torch.testing.assert_close(torch.autograd.grad(compiled(leaf), leaf)[0], wanted)
 
 

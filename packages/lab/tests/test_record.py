@@ -112,6 +112,16 @@ def test_a_run_that_changed_its_own_code_while_it_ran(recorded: Repository) -> N
     )
 
 
+def test_a_run_that_was_resumed_with_other_code(recorded: Repository) -> None:
+    script = recorded.add_short("stopping", "import os\nif 'STOP' in os.environ:\n    raise ValueError\nreturn {}")
+    recorded.commit()
+    recorded.shell("run", "stopping", "--out", "runs/resumed", STOP="yes")
+    script.write_text(script.read_text().replace("ValueError", "TypeError"))
+    recorded.commit()
+    assert recorded.shell("run", "stopping", "--resume", "--anyway", "--out", "runs/resumed").returncode == 0
+    assert "or before it was resumed: experiments/stopping/stopping.py" in refusal(recorded, "runs/resumed")
+
+
 @pytest.mark.parametrize(
     ("declared", "said"),
     [

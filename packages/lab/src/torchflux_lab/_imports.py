@@ -9,7 +9,7 @@ from functools import cache
 from importlib.machinery import PathFinder
 from pathlib import Path
 
-__all__ = ["imported", "is_installed", "loaded_files"]
+__all__ = ["cache_folder", "imported", "is_installed", "loaded_files"]
 
 BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")  # of statements, which hold others
 

@@ -37,6 +37,7 @@ class Generated:
     """
 
     def __init__(self, written: Written, original: Any) -> None:
+        self.begin = written.begin
         self.original = original  # keeps the code object alive, and so its identity
         function = written.function
         self.made: Any = load(function, **written.bindings)
@@ -53,6 +54,10 @@ class Generated:
 
     def bind(self, f: Any, defaults: bool = True) -> Callable[..., Any]:
         """The generated function with the cells (and the defaults) of the closure f."""
+        made = self._bound(f, defaults)
+        return partial(self.begin, made) if self.begin else made
+
+    def _bound(self, f: Any, defaults: bool) -> Callable[..., Any]:
         made = self.made
         if not f.__closure__ and not (defaults and (f.__defaults__ or f.__kwdefaults__)):
             return made
