@@ -31,6 +31,10 @@ class Operator:
         fn: `fn(x, args)`, linear in `x`, whose result is laid out like it.
         args: any tree.
         batched: whether the tensors in `x` have a batch in front, whose elements don't depend on each other.
+
+    >>> blur = Operator(lambda x, width: x + width * x.sum(), torch.tensor(0.5))
+    >>> linear_solve(blur, torch.tensor([2.0, 3.0]))
+    tensor([0.7500, 1.7500])
     """
 
     fn: Callable[..., Tree]

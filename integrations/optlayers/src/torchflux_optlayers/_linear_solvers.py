@@ -36,6 +36,10 @@ class Dense(LinearSolver):
     """Forms the Jacobian of each element and factorises it; of one unknown, it divides.
 
     A Jacobian is refused whose condition number, with rows and columns scaled, is above 0.1 / ε.
+
+    >>> from torchflux_optlayers import linear_solve
+    >>> linear_solve(torch.tensor([[2.0, 1.0], [1.0, 3.0]]), torch.tensor([3.0, 4.0]), solver=Dense())
+    tensor([1., 1.])
     """
 
     def correction(self, equations: Function, z: Tensor, failed: Tensor, throw: bool) -> Function:
@@ -133,6 +137,10 @@ class Iterated(LinearSolver):
 class CG(Iterated):
     """Conjugate gradients, for symmetric and positive definite Jacobians, such as a strict minimum's.
 
+    >>> from torchflux_optlayers import linear_solve
+    >>> linear_solve(torch.tensor([[2.0, 1.0], [1.0, 3.0]]), torch.tensor([3.0, 4.0]), solver=CG())
+    tensor([1.0000, 1.0000])
+
     Source: Hestenes & Stiefel (1952), doi:10.6028/jres.049.044.
     """
 
@@ -144,6 +152,10 @@ class CG(Iterated):
 @dataclass(frozen=True)
 class NormalCG(Iterated):
     """Conjugate gradients for `JᵀJ x = Jᵀb`: for any Jacobian with an inverse, but its condition number is squared.
+
+    >>> from torchflux_optlayers import linear_solve
+    >>> linear_solve(torch.tensor([[2.0, 1.0], [1.0, 3.0]]), torch.tensor([3.0, 4.0]), solver=NormalCG())
+    tensor([1.0000, 1.0000])
 
     Source: Hestenes & Stiefel (1952), doi:10.6028/jres.049.044.
     """
@@ -162,6 +174,10 @@ class GMRES(Iterated):
 
     Arguments:
         restart: after how many products the basis is begun anew.
+
+    >>> from torchflux_optlayers import linear_solve
+    >>> linear_solve(torch.tensor([[2.0, 1.0], [1.0, 3.0]]), torch.tensor([3.0, 4.0]), solver=GMRES())
+    tensor([1.0000, 1.0000])
 
     Source: Saad & Schultz (1986), doi:10.1137/0907058.
     """

@@ -23,6 +23,10 @@ class Newton(Iterative):
         chord: keeps the first Jacobian, so that a step is cheap, and there are more of them.
         line_search: shortens steps that don't make `|F|` smaller, e.g. `Backtracking()`.
 
+    >>> from torchflux_optlayers import root
+    >>> root(lambda y, _: y**2 - 2, 1.0, solver=Newton(line_search=Backtracking())).value
+    tensor(1.4142, dtype=torch.float64)
+
     Source: Dennis & Schnabel (1983), doi:10.1137/1.9781611971200, chapters 5 and 6.
     """
 

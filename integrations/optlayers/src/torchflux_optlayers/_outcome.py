@@ -24,7 +24,15 @@ ADVICE = {
 
 
 class SolveError(RuntimeError):
-    """Elements that could not be solved; `solution` is what there is of them."""
+    """Elements that could not be solved; `solution` is what there is of them.
+
+    >>> from torchflux_optlayers import root
+    >>> try:
+    ...     root(lambda y, _: y**2 + 1, 1.0)
+    ... except SolveError as error:
+    ...     error.solution.status
+    <Status.SINGULAR: 10>
+    """
 
     def __init__(self, message: str, solution: "Solution") -> None:
         super().__init__(message)
@@ -53,6 +61,11 @@ class Solution:
         status: a `Status`, or one for each element as a tensor (B,).
         stats: what it cost.
         message: the same in words, with what to try.
+
+    >>> from torchflux_optlayers import root
+    >>> solution = root(lambda y, _: y**2 + 1, 1.0, throw=False)
+    >>> solution.solved, solution.stats.steps
+    (False, 2)
     """
 
     value: Any
