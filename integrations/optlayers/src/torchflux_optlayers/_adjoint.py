@@ -118,7 +118,8 @@ def lifted(equations: Function, z: Tensor, failed: Tensor, adjoint: Implicit, th
 def _safe(z: Tensor, failed: Tensor) -> Tensor:
     """Points at which the equations are likely to have derivatives: a mate's, or 0, in place of NaN."""
     fine = z.isfinite().all(-1) & ~failed
-    mate = torch.where(fine.unsqueeze(-1), z, 0.0)[fine.to(torch.int8).argmax()]
+    first = fine & (fine.cumsum(0) == 1)
+    mate = torch.where(first.unsqueeze(-1), z, 0.0).sum(0)
     return torch.where(z.isfinite().all(-1, keepdim=True), z, mate)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ._lanes import transformed
+from ._lanes import plain, transformed
 from ._solution import Status
 
 __all__ = ["Solution", "SolveError", "Stats"]
@@ -82,7 +82,9 @@ class Solution:
 def message(name: str, status: Tensor, steps: Tensor, batched: bool, said: str = "") -> str:
     """How it ended, in words; `said` is what a solver has to say itself."""
     if transformed():
-        return f"{name}: elements weren't solved (inside of a transform, they have no names)"
+        kinds = sorted({Status(kind) for kind in plain(status).flatten().tolist()} - {Status.SOLVED})
+        found = "; ".join(f"{kind.name} ({ADVICE[kind]})" for kind in kinds)
+        return f"{name}: not solved: {found}; inside of a transform, elements have no names"
     failed = (status != Status.SOLVED).nonzero()[:, 0].tolist()
     if not failed:
         return "solved"
