@@ -17,7 +17,7 @@ COLOURS = {
 def draw(returns, walks, differences, p, path):
     """Returns by name (times,); walks as from `walk`; differences by name, each a difference with its interval."""
     rows = (("worth", "differences"), ("held", "learned"))
-    figure, grid = plt.subplot_mosaic(rows, figsize=(12.5, 7), width_ratios=(1.5, 1), layout="constrained")
+    figure, grid = plt.subplot_mosaic(rows, figsize=(12.5, 7), width_ratios=(1.2, 1), layout="constrained")
     figure.get_layout_engine().set(wspace=0.05, hspace=0.05)
     draw_worth(grid["worth"], returns, p)
     draw_held(grid["held"], walks["end to end"][1].numpy(), p)
@@ -90,5 +90,5 @@ def draw_learned(ax, walks):
     ax.axhline(0, color="k", lw=0.8)
     ax.set_xticks(list(policies))
     ax.set(ylim=(None, 1.3 * ax.get_ylim()[1]), xlabel="trained until", ylabel="% a year, one standard deviation")
-    ax.set_title("what features are worth (dotted: regression)")
+    ax.set_title("worth of features (dotted: regression)", fontsize=11)
     ax.legend(fontsize=8, frameon=False, ncols=2, loc="upper right")

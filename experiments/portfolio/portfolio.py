@@ -1,4 +1,4 @@
-"""Portfolio weights as a layer: does training for the realised return pay, against predicting and then optimising?
+"""Portfolio weights as a layer, trained for what they earn, against predicting returns and then optimising.
 
 Every four weeks an investor holds new weights w of 20 stocks, none below zero or above a limit, those that minimise
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import sys
+import sysconfig
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -57,6 +59,12 @@ def test_a_loaded_file_belongs_to_its_package_and_a_stray_to_none() -> None:
     assert any(file.endswith("conftest.py") for file in strangers)
     assert not any("json/decoder.py" in file for file in strangers)  # the standard library's
     assert sys.modules["pytest"].__file__ not in strangers
+
+
+def test_the_command_itself_is_no_stray(monkeypatch: pytest.MonkeyPatch) -> None:
+    command = Path(sysconfig.get_path("scripts")) / "torchflux"
+    monkeypatch.setitem(sys.modules, "made_up_main", SimpleNamespace(__file__=str(command)))
+    assert str(command) not in loaded_files()
 
 
 def test_an_altered_file_is_found_by_what_record_says(tmp_path: Path) -> None:

@@ -203,7 +203,7 @@ def test_an_edited_record_is_found_and_its_table_named(table: str, old: str, new
     assert read_record(recorded.record).edited == [table]
     code, said = verified(recorded)
     assert code == 1
-    assert f"record {table} " in said
+    assert f"record {table} as recorded edited" in said
 
 
 def test_a_new_layout_is_no_edit(recorded: Repository) -> None:

@@ -57,6 +57,7 @@ def test_a_recorded_run_is_reproduced_in_full(
     assert not inside["user"]
     again = json.loads((tmp_path / "kept" / "run" / "provenance.json").read_text(encoding="utf-8"))
     assert again["packages"]["torchflux-lab"]["version"] == "0.1.0"  # the locked one
+    assert again["elsewhere"] == []
     assert again["code"] == read_record(offline.record).code
 
 

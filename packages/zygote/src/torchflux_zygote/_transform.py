@@ -54,13 +54,13 @@ class Generated:
 
     def bind(self, f: Any, defaults: bool = True) -> Callable[..., Any]:
         """The generated function with the cells (and the defaults) of the closure f."""
-        made = self._bound(f, defaults)
-        return partial(self.begin, made) if self.begin else made
-
-    def _bound(self, f: Any, defaults: bool) -> Callable[..., Any]:
         made = self.made
-        if not f.__closure__ and not (defaults and (f.__defaults__ or f.__kwdefaults__)):
-            return made
+        if f.__closure__ or (defaults and (f.__defaults__ or f.__kwdefaults__)):
+            made = self._closed(f, defaults)
+        return made if self.begin is None else partial(self.begin, made)
+
+    def _closed(self, f: Any, defaults: bool) -> FunctionType:
+        made = self.made
         cells = dict(zip(f.__code__.co_freevars, f.__closure__ or (), strict=True))
         closure = tuple(cells[n] if n in cells and n in self.captured else c for n, c in self.closure.items())
         new = FunctionType(made.__code__, f.__globals__, made.__name__, f.__defaults__ if defaults else None, closure)
