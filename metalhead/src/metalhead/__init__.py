@@ -1,5 +1,6 @@
 """metalhead: vision models in short files that load the world's weights, and images that know their layout."""
 
+from ._fastest import *
 from ._keys import *
 from ._layers import *
 from ._model import *
