@@ -5,6 +5,7 @@ from ._keys import *
 from ._layers import *
 from ._model import *
 from ._models import *
+from ._published import *
 from ._registry import *
 from ._weights import *
 
