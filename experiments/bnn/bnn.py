@@ -14,14 +14,16 @@ weights mean the same. So chains need not agree on weights, but on what the netw
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 from evidence import climb, evidence, logprior
 from picture import draw
 from torch.func import vmap
-from tqdm import trange
+from tqdm import tqdm
 
 from torchflux import Adam, Chain, Dense, back, destructure, logitbinarycrossentropy, tanh, trainables
+from torchflux_lab import Checkpoint, Metrics
 from torchflux_mcmc import ess_bulk, hmc, nuts, rhat, run, window_adaptation
 
 
@@ -64,33 +66,35 @@ def loglikelihood(logits, labels):
 # The three answers: each gives the probabilities of label 1, a function of points (n, 2), for each of its draws.
 
 
-def point(x, y, p):
+def point(x, y, p, out):
     torch.manual_seed(p.seed)
     model = Chain(*make_model())
     opt = Adam(trainables(model), p.rate)
-    for _ in trange(p.steps, unit="step", desc="point"):
+    for _ in tqdm(Checkpoint(out, "point", model=model, opt=opt).steps(p.steps, p.every), unit="step", desc="point"):
         back(-loglikelihood(model(x), y) - logprior(trainables(model), p.precision))
         opt()
     return lambda points: model(points).detach().sigmoid()[None, None]
 
 
-def layer(x, y, p, rng):
+def layer(x, y, p, rng, out):
     torch.manual_seed(p.seed)
     features, last = make_model()
     start, rebuild = destructure(last)
     logdensity = lambda w: loglikelihood(rebuild(w)(features(x)), y) + logprior([w], p.precision)
     alg, opt = hmc(logdensity, step_size=0.5, num_integration_steps=5), Adam(trainables(features), p.rate)
     noise = torch.randn(p.chains, len(start), generator=rng, dtype=start.dtype)
-    state, looks = alg.init(start.detach() + noise, chains=True), []
-    for step in trange(1, p.steps + 1, unit="step", desc="layer"):
-        state, _ = alg.step(rng, state)  # the features are as the last step left them
-        back(-vmap(logdensity)(state.position).mean() - logprior(trainables(features), p.precision))
+    now, metrics = SimpleNamespace(chains=alg.init(start.detach() + noise, chains=True), looks=[]), Metrics(out)
+    checkpoint = Checkpoint(out, "layer", features=features, opt=opt, rng=rng, now=now)
+    for step in tqdm(checkpoint.steps(range(1, p.steps + 1), p.every), unit="step", desc="layer"):
+        now.chains, _ = alg.step(rng, now.chains)  # the features are as the last step left them
+        back(-vmap(logdensity)(now.chains.position).mean() - logprior(trainables(features), p.precision))
         opt()
         if step % p.every == 0:
-            looks.append((step, evidence(features, x, y, p.precision).item()))
-    samples = run(rng, alg, state, p.kept)
+            now.looks.append((step, evidence(features, x, y, p.precision).item()))
+            metrics(step=step, evidence=now.looks[-1][1])
+    samples = run(rng, alg, now.chains, p.kept)
     says = lambda points: predictions(lambda w: rebuild(w)(features(points)), samples)
-    return says, features, looks
+    return says, features, now.looks
 
 
 def everything(x, y, p, rng):
@@ -115,8 +119,8 @@ def main(parameters: Parameters, out: Path) -> dict:
     rng = torch.Generator().manual_seed(p.seed)
     x, y = boxes(p.box, rng)
     test, labels = boxes(p.tests, torch.Generator().manual_seed(1_000_000 + p.seed))
-    one = point(x, y, p)
-    some, features, looks = layer(x, y, p, rng)
+    one = point(x, y, p, out)
+    some, features, looks = layer(x, y, p, rng, out)
     climbed = climb(features, x, y, p.precision)
     every, samples = everything(x, y, p, rng)
     torch.set_num_threads(torch_threads)

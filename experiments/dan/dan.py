@@ -34,6 +34,7 @@ from torchflux import (
     trainables,
 )
 from torchflux import logitbinarycrossentropy as loss
+from torchflux_lab import Checkpoint, Metrics
 
 
 @dataclass
@@ -164,10 +165,13 @@ def main(parameters: Parameters, out: Path) -> dict:
     for mode in (literal, flipped, routed):
         rows |= {f"{mode.__name__} λ={lam:g}": (mode, lam, p.agree) for lam in dict.fromkeys((1.0, *p.lambdas))}
     measured = {name: [] for name in rows}
-    for name in (bar := tqdm([name for name in rows for _ in range(p.seeds)], unit="run")):
+    metrics, checkpoint = Metrics(out), Checkpoint(out, measured=measured)
+    for name in (bar := tqdm(checkpoint.steps([name for name in rows for _ in range(p.seeds)]), unit="run")):
         bar.set_description(f"{name:15}")
         mode, lam, agree = rows[name]
-        measured[name].append(measure(mode, lam, p, p.seed + len(measured[name]), agree))
+        right, seen = measure(mode, lam, p, p.seed + len(measured[name]), agree)
+        measured[name].append((right, seen))
+        metrics(mode=name, accuracy=right, probe=seen)
     torch.set_num_threads(torch_threads)
     table = {name: torch.tensor(pairs) for name, pairs in measured.items()}  # (seeds, 2) each
     samples = torch.tensor([0, 4, 5, 9])  # one scanner 0, two of scanner 1

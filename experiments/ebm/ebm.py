@@ -12,6 +12,7 @@ x - σ² ∇F(x) (Robbins, 1956; Saremi & Hyvärinen, 2019).
 import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -19,9 +20,10 @@ from picture import draw
 from sklearn.datasets import load_digits
 from sklearn.metrics import roc_auc_score
 from torch.nn.functional import silu
-from tqdm import tqdm, trange
+from tqdm import tqdm
 
 from torchflux import Adam, Chain, Dense, adjust, back, trainables
+from torchflux_lab import Checkpoint, Metrics
 from torchflux_mcmc import mala, repeat
 
 
@@ -86,24 +88,28 @@ class FreeEnergy:
         return (x - self.σ**2 * slope).detach()
 
 
-def train(F, data, p):
+def train(F, data, p, out):
     """The sampler and its chains at the end, and what was seen: (step, free energies of held-out digits and chains)."""
     opt = Adam(trainables(F.net), p.rate, beta=(0.5, 0.99))
     alg = mala(lambda x: -F(x), step_size=p.σ, batched=True)
-    state = alg.init(data.noisy(F.mean.expand(p.chains, -1)), chains=True)
-    looks = []
-    for step in (bar := trange(1, p.steps + 1, unit="step")):
-        state, info = repeat(alg, p.transitions).step(data.rng, state)  # of the density as the weights now make it
+    now = SimpleNamespace(chains=alg.init(data.noisy(F.mean.expand(p.chains, -1)), chains=True), size=p.σ, looks=[])
+    metrics, checkpoint = Metrics(out), Checkpoint(out, "training", net=F.net, opt=opt, rng=data.rng, now=now)
+    for step in (bar := tqdm(checkpoint.steps(range(1, p.steps + 1), p.every), unit="step")):
+        alg = replace(alg, step_size=now.size)
+        now.chains, info = repeat(alg, p.transitions).step(data.rng, now.chains)  # of the density as it now is
         miss = info.acceptance_rate.mean().item() - p.acceptance
-        alg = replace(alg, step_size=alg.step_size * math.exp(miss / 10))
-        back(F(data.batch(p.chains)).mean() - F(state.position).mean())
+        now.size *= math.exp(miss / 10)
+        back(F(data.batch(p.chains)).mean() - F(now.chains.position).mean())
         adjust(opt, p.rate * (1 + math.cos(math.pi * step / p.steps)) / 2)
         opt()
         if step % p.every == 0:
             with torch.no_grad():
-                looks.append((step, F(data.held_out).mean().item(), F(state.position).mean().item()))
-            bar.set_postfix(digits=f"{looks[-1][1]:.1f}", chains=f"{looks[-1][2]:.1f}")
-    return alg, state, looks
+                digits, chains = F(data.held_out).mean().item(), F(now.chains.position).mean().item()
+            now.looks.append((step, digits, chains))
+            metrics(step=step, of="held-out digits", free_energy=digits)
+            metrics(step=step, of="chains", free_energy=chains)
+            bar.set_postfix(digits=f"{digits:.1f}", chains=f"{chains:.1f}")
+    return replace(alg, step_size=now.size), now.chains, now.looks
 
 
 def separation(F, data):
@@ -126,26 +132,27 @@ def main(parameters: Parameters, out: Path) -> dict:
     torch.set_num_threads(1)  # the arrays are small
     data = Data(p)
     F = FreeEnergy(data.train.mean(0), p)
-    alg, state, looks = train(F, data, p)
+    alg, state, looks = train(F, data, p, out)
     with torch.no_grad():
         energies = {"training digits": F(data.seen), "held-out digits": F(data.held_out), "chains": F(state.position)}
-    later, rates = state, []
-    for _ in tqdm(range(p.long // p.transitions), unit="step", desc="chains go on"):
-        later, info = repeat(alg, p.transitions).step(data.rng, later)
-        rates.append(info.acceptance_rate.mean().item())
+    later = SimpleNamespace(chains=state, rates=[])
+    checkpoint = Checkpoint(out, "long after", rng=data.rng, later=later)
+    for _ in tqdm(checkpoint.steps(p.long // p.transitions, p.every), unit="step", desc="chains go on"):
+        later.chains, info = repeat(alg, p.transitions).step(data.rng, later.chains)
+        later.rates.append(info.acceptance_rate.mean().item())
     with torch.no_grad():
-        energies["chains, long after"] = F(later.position)
+        energies["chains, long after"] = F(later.chains.position)
         others = {name: F(x) for name, x in data.others.items()}
-    samples = {"held out": data.held_out, "chains": state.position, "long after": later.position}
+    samples = {"held out": data.held_out, "chains": state.position, "long after": later.chains.position}
     draw({name: F.clean(x[:32]) for name, x in samples.items()}, looks, energies | others, out / "ebm.png")
     torch.set_num_threads(torch_threads)
-    moved = (F.clean(later.position) - F.clean(state.position)).square().mean().sqrt().item()
+    moved = (F.clean(later.chains.position) - F.clean(state.position)).square().mean().sqrt().item()
     return {
         "separation": separation(F, data),
         "separation by a normal density": separation(normal_density(data), data),
         "free energy": {name: x.mean().item() for name, x in (energies | others).items()},
         "spread of the free energy": {name: x.std().item() for name, x in (energies | others).items()},
-        "sampler": {"step size": alg.step_size, "acceptance": float(np.mean(rates)), "moved": moved},
+        "sampler": {"step size": alg.step_size, "acceptance": float(np.mean(later.rates)), "moved": moved},
         "looks": looks,
     }
 

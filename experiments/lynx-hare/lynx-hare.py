@@ -19,10 +19,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from picture import draw
-from tqdm import trange
+from tqdm import tqdm
 
 from torchflux import Adam, adjust, back
 from torchflux_diffeq import PID, per_sample, solve
+from torchflux_lab import Checkpoint, Metrics
 
 
 @dataclass
@@ -89,16 +90,19 @@ def squares(ys, last):
     return ((ys - PELTS[:, None]) ** 2).sum(-1).mul(seen).sum(0)
 
 
-def descend(loss, x, p, name):
+def descend(loss, x, p, name, out):
     """Adam, with a rate that falls to zero. Every sample has a loss of its own: their sum trains each by itself."""
     opt = Adam(x, p.rate)
-    for step in trange(p.steps, desc=f"{name:15}", unit="step"):
-        back(loss().sum())
+    metrics, checkpoint = Metrics(out, model=name), Checkpoint(out, name, x=x, opt=opt)
+    for step in tqdm(checkpoint.steps(p.steps, every=20), desc=f"{name:15}", unit="step"):
+        total = loss().sum()
+        back(total)
+        metrics(step=step, loss=total)
         adjust(opt, p.rate * (1 + math.cos(math.pi * step / p.steps)) / 2)
         opt()
 
 
-def fit_lotka_volterra(last, p):
+def fit_lotka_volterra(last, p, out):
     """Maximum likelihood from several starts, of which the best is kept: rates (n, 4), first state (n, 2), σ (n,)."""
     rng = torch.Generator().manual_seed(p.seed)
     many, guess = len(last) * p.starts, torch.tensor([1.0, 0.05, 1.0, 0.05], dtype=torch.float64).log()
@@ -106,7 +110,7 @@ def fit_lotka_volterra(last, p):
     rates, start = (guess + spread).requires_grad_(), PELTS[0].repeat(many, 1).requires_grad_()
     repeated = last.repeat_interleave(p.starts)
     loss = lambda: squares(trajectories(lotka_volterra, start, rates, p), repeated)
-    descend(loss, [rates, start], p, "Lotka-Volterra")
+    descend(loss, [rates, start], p, "Lotka-Volterra", out)
     with torch.no_grad():
         left = loss()
         best = left.view(-1, p.starts).argmin(1) + p.starts * torch.arange(len(last))
@@ -114,7 +118,7 @@ def fit_lotka_volterra(last, p):
     return rates.detach()[best], start.detach()[best], (left[best] / count).sqrt()
 
 
-def fit_universal(last, scale, rates0, start, σ, p):
+def fit_universal(last, scale, rates0, start, σ, p, out):
     """The most probable network, rates and first state, for samples with priors of their own, all (n,)."""
     rng, n = torch.Generator().manual_seed(p.seed), len(last)
     normal = lambda *shape: torch.randn(n, *shape, generator=rng, dtype=torch.float64)
@@ -127,7 +131,7 @@ def fit_universal(last, scale, rates0, start, σ, p):
         prior = prior + ((rates - rates0) / 0.5).square().sum(1)
         return (squares(trajectories(universal, x[0], x[1:], p), last) / σ**2 + prior) / 2
 
-    descend(loss, x, p, "universal")
+    descend(loss, x, p, "universal", out)
     return [part.detach() for part in x]
 
 
@@ -148,10 +152,10 @@ def main(parameters: Parameters, out: Path) -> dict:
     p, torch_threads = parameters, torch.get_num_threads()
     torch.set_num_threads(1)  # the arrays are small
     last = torch.tensor([*p.origins, YEARS[-1]], dtype=torch.float64)  # the last fit sees all years
-    rates, start, σ = fit_lotka_volterra(last, p)
+    rates, start, σ = fit_lotka_volterra(last, p, out)
     cases = list(product(p.priors, range(len(p.origins)), range(p.seeds)))
     scale, which, _ = (torch.tensor(part) for part in zip(*cases, strict=True))
-    network = fit_universal(last[which], scale, rates[which], start[which], σ[which], p)
+    network = fit_universal(last[which], scale, rates[which], start[which], σ[which], p, out)
     with torch.no_grad():
         plain = trajectories(lotka_volterra, start, rates, p, MOMENTS)  # (moments, origins + 1, 2)
         free = trajectories(universal, network[0], network[1:], p, MOMENTS)

@@ -12,6 +12,7 @@ of log p(x, z). Two ways to find the latents:
 import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 from picture import draw
@@ -20,6 +21,7 @@ from torch.distributions import MultivariateNormal
 from tqdm import tqdm
 
 from torchflux import Adam, adjust, back
+from torchflux_lab import Checkpoint, Metrics
 from torchflux_mcmc import hmc
 
 
@@ -74,21 +76,25 @@ def closed_form(q):
     return Model(W.flip(1), X.mean(0), variance.log() / 2), values[:-q].sum().item() / D
 
 
-def train(sampled, seed, p, best, bar):
+def train(name, seed, p, best, bar, out):
     """The model at the end, and what was seen on the way: (gap of the likelihood, σ²)."""
     rng = torch.Generator().manual_seed(seed)
     W = 0.1 * torch.randn(D, p.latents, generator=rng, dtype=X.dtype)
     model = Model(*(w.requires_grad_() for w in (W, torch.zeros(D, dtype=X.dtype), torch.zeros((), dtype=X.dtype))))
-    opt, size, looks = Adam(model.weights, p.rate), 0.5, []
+    opt = Adam(model.weights, p.rate)
     alg = hmc(model.logdensity, num_integration_steps=p.leapfrogs, batched=True)
-    state = alg.init(torch.randn(N, p.latents, generator=rng, dtype=X.dtype), chains=True)
-    for step in range(p.steps):
-        if sampled:
+    chains = alg.init(torch.randn(N, p.latents, generator=rng, dtype=X.dtype), chains=True)
+    now = SimpleNamespace(chains=chains, size=0.5, looks=[])
+    checkpoint = Checkpoint(out, f"{name} {seed}", weights=list(model.weights), opt=opt, rng=rng, now=now)
+    metrics = Metrics(out, run=f"{name} {seed}")
+    for step in checkpoint.steps(p.steps, p.every):
+        if name == "sampled":
             jitter = 0.5 + torch.rand(
                 N, generator=rng, dtype=X.dtype
             )  # or trajectories of a full turn lead back to where they began
-            state, info = replace(alg, step_size=size * jitter).step(rng, state)  # of the density as it now is
-            z, size = state.position, size * math.exp((info.acceptance_rate.mean().item() - p.acceptance) / 5)
+            now.chains, info = replace(alg, step_size=now.size * jitter).step(rng, now.chains)  # density as it now is
+            now.size *= math.exp((info.acceptance_rate.mean().item() - p.acceptance) / 5)
+            z = now.chains.position
         else:
             z = model.modes().detach()
         back(-model.logdensity(z).mean())
@@ -97,9 +103,11 @@ def train(sampled, seed, p, best, bar):
         bar.update()
         if step % p.every == p.every - 1:
             with torch.no_grad():
-                looks.append(((best - model.loglikelihood()).item(), model.log_σ.exp().item() ** 2))
-            bar.set_postfix(gap=f"{looks[-1][0]:.2f}")
-    return model, looks
+                gap, variance = (best - model.loglikelihood()).item(), model.log_σ.exp().item() ** 2
+            now.looks.append((gap, variance))
+            metrics(step=step + 1, gap=gap, variance=variance)
+            bar.set_postfix(gap=f"{gap:.2f}")
+    return model, now.looks
 
 
 def main(parameters: Parameters, out: Path) -> dict:
@@ -110,7 +118,7 @@ def main(parameters: Parameters, out: Path) -> dict:
     with tqdm(total=2 * p.seeds * p.steps, unit="step") as bar:
         for name, done in runs.items():
             bar.set_description(name)
-            done += [train(name == "sampled", p.seed + i, p, best, bar) for i in range(p.seeds)]
+            done += [train(name, p.seed + i, p, best, bar, out) for i in range(p.seeds)]
     torch.set_num_threads(torch_threads)
     σ2 = answer.log_σ.exp().item() ** 2
     draw(answer.W, runs, σ2, limit, p, out / "mcem.png")

@@ -30,9 +30,9 @@ def draw_errors(ax, runs, p):
     """Of the pieces and of the whole spiral, for both libraries: the first one's lines are wide, to be seen below."""
     for (name, run), wide in zip(runs.items(), (True, False), strict=False):
         style = {"color": COLOURS[name], "lw": 4 if wide else 1.4, "alpha": 0.5 if wide else 1}
-        steps = np.minimum(np.arange(len(run.looks)) * p.every, p.steps)
-        pieces, whole = zip(*run.looks, strict=True)
-        ax.plot(steps, whole, **style, label=f"{name}: {run.processor:.0f} s of processor time")
+        steps = np.minimum(np.arange(len(run.so_far.looks)) * p.every, p.steps)
+        pieces, whole = zip(*run.so_far.looks, strict=True)
+        ax.plot(steps, whole, **style, label=f"{name}: {run.so_far.processor:.0f} s of processor time")
         ax.plot(steps, pieces, **style)
     for errors, text in ((whole, "of the whole spiral"), (pieces, "of the pieces")):
         above = 1.25 * max(error for step, error in zip(steps, errors, strict=True) if step >= 0.6 * p.steps)

@@ -15,6 +15,7 @@ import time
 import timeit
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Literal
 
 import numpy as np
@@ -26,7 +27,10 @@ from tqdm import tqdm
 
 from torchflux import Adam, Chain, Dense, adjust, back, destructure, loadmodel, tanh
 from torchflux_diffeq import PID
+from torchflux_lab import Checkpoint, Metrics
 from torchflux_zygote import native
+
+TOLERANCES = {"*seconds*": None, "*processor": None}  # times are never the same
 
 
 @dataclass
@@ -75,15 +79,15 @@ def miss(knobs, tasks, p, controller):
     return distance(aimed(knobs, tasks, p), controller) / tasks[:, 0] - 1
 
 
-# The two ways to train. Both yield each step's errors.
+# The two ways to train. Both yield each step's errors, and say what `steps` has to keep for a run that is resumed.
 
 
-def gauss_newton(model, p, rng):
+def gauss_newton(model, p, rng, steps):
     weights, rebuild = destructure(model)  # (parameters,)
-    weights = weights.detach()
     knobs_of = lambda weights, task: rebuild(weights)(task)
-    damping = 1.0
-    for _ in range(p.steps):
+    now = SimpleNamespace(weights=weights.detach(), damping=1.0)
+    for _ in steps(now=now):
+        weights = now.weights
         tasks = make_tasks(p, p.throws, rng)
         knobs = knobs_of(weights, tasks).requires_grad_()
         error = miss(knobs, tasks, p, TRAINING)
@@ -91,16 +95,16 @@ def gauss_newton(model, p, rng):
         each = vmap(jacrev(knobs_of), (None, 0))(weights, tasks)  # (throws, 2, parameters)
         jacobian = torch.einsum("tk,tkp->tp", slope, each)
         error = error.detach()
-        normal = jacobian.T @ jacobian / p.throws + damping * torch.eye(len(weights), dtype=weights.dtype)
-        weights = weights - torch.linalg.solve(normal, jacobian.T @ error / p.throws)
-        damping = min(1.0, max(1e-7, 0.1 * error.square().mean().item()))
+        normal = jacobian.T @ jacobian / p.throws + now.damping * torch.eye(len(weights), dtype=weights.dtype)
+        now.weights = weights - torch.linalg.solve(normal, jacobian.T @ error / p.throws)
+        now.damping = min(1.0, max(1e-7, 0.1 * error.square().mean().item()))
         yield error
-    loadmodel(model, rebuild(weights))
+    loadmodel(model, rebuild(now.weights))
 
 
-def adam(model, p, rng):
+def adam(model, p, rng, steps):
     opt = Adam(list(model.parameters()), p.rate)
-    for step in range(p.steps):
+    for step in steps(model=model, opt=opt):
         tasks = make_tasks(p, p.throws, rng)
         error = miss(model(tasks), tasks, p, TRAINING)
         back(error.abs().mean())
@@ -167,14 +171,18 @@ def network_seconds(model, p):
 def main(parameters: Parameters, out: Path) -> dict:
     p, torch_threads = parameters, torch.get_num_threads()
     torch.set_num_threads(1)  # the arrays are small
-    model, rng, history = make_model(p), torch.Generator().manual_seed(p.seed), []
+    model, rng, metrics = make_model(p), torch.Generator().manual_seed(p.seed), Metrics(out)
+    so_far = SimpleNamespace(seconds=0.0, processor=0.0, errors=[])
+    steps = lambda **state: Checkpoint(out, rng=rng, so_far=so_far, **state).steps(p.steps, every=5)
+    train = {"gauss-newton": gauss_newton, "adam": adam}[p.rule](model, p, rng, steps)
     clock, processor = time.perf_counter(), time.process_time()
-    train = {"gauss-newton": gauss_newton, "adam": adam}[p.rule]
-    with tqdm(train(model, p, rng), total=p.steps, unit="step") as bar:
-        for error in bar:
-            history.append(error.abs().mean().item())
-            bar.set_postfix(error=f"{100 * history[-1]:.4f} %")
-    training = {"seconds": time.perf_counter() - clock, "processor": time.process_time() - processor}
+    for error in (bar := tqdm(train, total=p.steps, unit="step")):
+        so_far.errors.append(error.abs().mean().item())
+        metrics(step=len(so_far.errors), error=so_far.errors[-1])
+        bar.set_postfix(error=f"{100 * so_far.errors[-1]:.4f} %")
+        so_far.seconds, clock = so_far.seconds + time.perf_counter() - clock, time.perf_counter()
+        so_far.processor, processor = so_far.processor + time.process_time() - processor, time.process_time()
+    history = so_far.errors
 
     tasks = make_tasks(p, p.tests, torch.Generator().manual_seed(p.seed + 1))
     with torch.no_grad():
@@ -186,7 +194,12 @@ def main(parameters: Parameters, out: Path) -> dict:
     torch.set_num_threads(torch_threads)
     draw(lambda tasks: aimed(model(tasks), tasks, p), tasks, error, history, p, out / "trebuchet.png")
     return {
-        "training": training | {"throws": p.steps * p.throws, "errors": history},
+        "training": {
+            "seconds": so_far.seconds,
+            "processor": so_far.processor,
+            "throws": p.steps * p.throws,
+            "errors": history,
+        },
         "error of the network": summary(error),
         "error of optimisation": summary(together) | {"throws": throws},
         "seconds of an aim": seconds,

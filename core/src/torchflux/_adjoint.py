@@ -9,6 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 from torch._C._functorch import TransformType, get_interpreter_stack
+from torch.overrides import handle_torch_function, has_torch_function
 
 from ._model import modules
 from ._walk import differentiable, fill, fmap, tensors
@@ -66,9 +67,11 @@ def adjoint(rule: Rule | None = None, *, of: Callable[..., Any] | None = None, j
 
     @wraps(of or rule)  # not opaque itself, whose attributes Dynamo can't copy, as jacrev would
     def ruled(*args: Any, **kwargs: Any) -> Any:
-        return opaque(*args, **kwargs)
+        # A tensor with rules of its own is asked, as PyTorch's functions ask it.
+        asked = partial(handle_torch_function, ruled, args) if has_torch_function(args) else opaque
+        return asked(*args, **kwargs)
 
-    ruled.__adjoint__ = rule  # type: ignore[attr-defined]  # for other transforms to find
+    ruled.__adjoint__, ruled.__jvp__ = rule, jvp  # type: ignore[attr-defined]  # for other transforms to find
     if of is not None:
         _rebind(of, ruled)
     return ruled
@@ -76,8 +79,7 @@ def adjoint(rule: Rule | None = None, *, of: Callable[..., Any] | None = None, j
 
 def _rebind(old: Callable[..., Any], new: Callable[..., Any]) -> None:
     """Binds `new` to every module-level name that is bound to `old`."""
-    loaded = [module for module in list(sys.modules.values()) if hasattr(module, "__dict__")]
-    found = [(module, name) for module in loaded for name, value in list(vars(module).items()) if value is old]
+    found = [(m, k) for m in [*sys.modules.values()] for k, v in [*getattr(m, "__dict__", {}).items()] if v is old]
     if not found:
         raise ValueError(f"no module has a name for {old!r}; import the module that defines it first")
     for module, name in found:
@@ -118,8 +120,7 @@ class _Call:
         """The tangents of the result: by the rule's `jvp`, or as the transpose of its pullback."""
         if self.jvp is not None:
             return tuple(tensors(self.jvp(fill(self.args, xs), fill(self.args, tangents))))
-        result, pullback = self(*xs)
-        moves = [i for i, x in enumerate(xs) if differentiable(x)]
+        (result, pullback), moves = self(*xs), [i for i, x in enumerate(xs) if differentiable(x)]
 
         def linear(*ȳ: Tensor) -> tuple[Tensor, ...]:
             grads = pullback(*ȳ)

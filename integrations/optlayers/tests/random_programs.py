@@ -52,9 +52,11 @@ def violation(Q, p, G, h, A, b, x, z, y):
     def mv(matrix, v):
         return torch.einsum("bij,bj->bi", matrix, v)
 
+    def largest(*vectors):
+        return torch.cat([torch.zeros_like(p[:, :1]), *(v.abs() for v in vectors)], -1).amax(-1)
+
     def relative(residual, *terms):
-        size = 1 + torch.cat([t.abs() for t in terms], -1).amax(-1)
-        return residual.abs().amax(-1) / size
+        return largest(residual) / (1 + largest(*terms))
 
     pulls = mv(Q, x), mv(G.mT, z), mv(A.mT, y)
     slack = h - mv(G, x)

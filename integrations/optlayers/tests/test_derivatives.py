@@ -15,7 +15,7 @@ ALL = tuple(range(6))
 @pytest.fixture(params=["native", "torch"])
 def route(request):
     if request.param == "native":
-        pytest.importorskip("numba")
+        pytest.importorskip("torchflux_zygote")
     return request.param
 
 
@@ -48,14 +48,14 @@ def test_second_differences(route):
 
 @pytest.mark.parametrize("part", range(4))
 def test_a_wrong_gradient_is_noticed(part, monkeypatch):
-    right = _operation._Solve.backward
+    right = _operation._Attached.backward
 
     def wrong(ctx, *cotangents):
         found = list(right(ctx, *cotangents))
         found[part] = found[part] * 1.001
         return tuple(found)
 
-    monkeypatch.setattr(_operation._Taped, "backward", staticmethod(wrong))
+    monkeypatch.setattr(_operation._Attached, "backward", staticmethod(wrong))
     with pytest.raises(RuntimeError, match="Jacobian mismatch"):
         gradcheck(everything, programs(1), eps=1e-4, atol=1e-6, rtol=1e-6)
 
@@ -129,6 +129,21 @@ def test_compiled_as_one_graph():
         torch.testing.assert_close(a, b)
 
 
+def test_compiled_for_any_batch():
+    warm = solve_qp(*batch("strictly convex", 1))
+
+    def total(Q, p, G, h, A, b):
+        return (solve_qp(Q, p, G, h, A, b, warm_start=warm).x * solve_osqp(Q, p, G, h - 3, h).y[..., :6]).sum()
+
+    compiled = torch.compile(total, backend="aot_eager", fullgraph=True, dynamic=True)
+    for size in (2, 5):
+        args = programs(size)
+        for a, b in zip(*(torch.autograd.grad(f(*args), args) for f in (compiled, total)), strict=True):
+            torch.testing.assert_close(a, b)
+    with pytest.raises(RuntimeError, match="INFEASIBLE at 0, 1"):
+        compiled(*batch("infeasible", 2))
+
+
 def test_the_kink_has_the_derivative_of_the_side_without_a_force():
     p = torch.zeros(1, dtype=WIDE, requires_grad=True)
     bound = torch.zeros(1, dtype=WIDE, requires_grad=True)
@@ -174,6 +189,17 @@ def test_gradients_keep_the_dtype(route):
     found = torch.autograd.grad(solve_qp(*args, route=route).x.sum(), args)
     for a, b in zip(found, torch.autograd.grad(solve_qp(*wide).x.sum(), wide), strict=True):
         torch.testing.assert_close(a, b.float())
+
+
+def test_autocast_changes_nothing(route):
+    """All numbers, and the tangents of all of them, inside and outside of autocast."""
+    args = [v.detach().float() for v in programs(3)]
+    both = lambda: jvp(lambda *args: everything(*args, route=route), tuple(args), tuple(args))
+    expected = both()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = both()
+    for a, b in zip(found, expected, strict=True):
+        assert torch.equal(a, b)
 
 
 @pytest.mark.parametrize("kind", ["strictly convex", "badly scaled"])

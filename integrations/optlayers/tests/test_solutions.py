@@ -5,7 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from random_programs import KINDS, batch, cost, violation
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from make_reference import answer
+from random_programs import KINDS, batch, cost, program, violation
+from torch.func import grad
 
 from torchflux_optlayers import Status, solve_osqp, solve_qp
 
@@ -18,7 +22,7 @@ WIDE = torch.float64
 @pytest.fixture(params=ROUTES)
 def route(request):
     if request.param == "native":
-        pytest.importorskip("numba")
+        pytest.importorskip("torchflux_zygote")
     return request.param
 
 
@@ -33,6 +37,26 @@ def test_a_thousand_programs_as_clarabel_solves_them(kind, route):
     values = torch.tensor(expected, dtype=WIDE)
     torch.testing.assert_close(cost(*programs[:2], solution.x), values, rtol=1e-9, atol=1e-9)
     assert violation(*programs, solution.x, solution.z, solution.y).max() < 1e-10
+
+
+OTHERS = {
+    "OSQP": {"eps_abs": 1e-8, "eps_rel": 1e-8, "max_iter": 100_000, "polishing": True},
+    "SCS": {"eps": 1e-9, "max_iters": 100_000},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("solver", OTHERS)
+def test_programs_as_other_methods_solve_them(kind, solver):
+    """Clarabel is an interior point method too; these two are not."""
+    cvxpy = pytest.importorskip("cvxpy")
+    programs = batch(kind, 30)
+    found = solve_qp(*programs, on_failure="best")
+    values = cost(*programs[:2], found.x).tolist()
+    for seed, (status, value) in enumerate(zip(found.status.tolist(), values, strict=True)):
+        expected = answer(cvxpy, kind, seed, solver, **OTHERS[solver])
+        assert status == STATUS.get(expected, Status.SOLVED)
+        assert status or value == pytest.approx(expected, rel=1e-7, abs=1e-7)
 
 
 def test_the_conditions_see_a_wrong_answer():
@@ -108,6 +132,53 @@ def test_permuted_and_rescaled_programs_have_the_same_solution(route):
         torch.testing.assert_close(found.z / size, expected.z, rtol=0, atol=1e-9)
 
 
+@given(st.lists(st.integers(-6, 6), min_size=17, max_size=17), st.integers(0, 199))
+@settings(max_examples=25, deadline=None, derandomize=True)
+def test_units_change_nothing(powers, seed):
+    """Variables, rows and the cost in other units: the same solution and the same gradient, in these units."""
+    units = 10.0 ** torch.tensor(powers, dtype=WIDE)
+    column, row, money = units[:6], units[6:16], units[16]
+    Q, p, G, h, A, b = (torch.tensor(v) for v in program("strictly convex", seed))
+    changed = (
+        money * column[:, None] * Q * column,
+        money * column * p,
+        row[:, None] * G * column,
+        row * h,
+        A * column,
+        b,
+    )
+    found, expected = solve_qp(*changed), solve_qp(Q, p, G, h, A, b)
+    torch.testing.assert_close(found.x * column, expected.x, rtol=1e-8, atol=1e-8)
+    torch.testing.assert_close(found.z * row / money, expected.z, rtol=1e-8, atol=1e-8)
+    loss = lambda p, h: (solve_qp(changed[0], p, changed[2], h, *changed[4:]).x * column).square().sum()
+    plain = lambda p, h: solve_qp(Q, p, G, h, A, b).x.square().sum()
+    by_p, by_h = grad(loss, (0, 1))(changed[1], changed[3])
+    for slope, wanted in zip((by_p * money * column, by_h * row), grad(plain, (0, 1))(p, h), strict=True):
+        torch.testing.assert_close(slope, wanted, rtol=1e-7, atol=1e-7)
+
+
+@pytest.mark.parametrize("size", [1e-300, 1e-150, 1e150, 1e300])
+def test_costs_of_any_size(size, route):
+    """Beside rows of ones they don't hide what violates those."""
+    p = torch.tensor([-1.0, 2.0], dtype=WIDE)
+    eye = torch.eye(2, dtype=WIDE)
+    found = solve_qp(size * eye, size * p, -eye, torch.zeros(2, dtype=WIDE), route=route)
+    torch.testing.assert_close(found.x, torch.tensor([1.0, 0.0], dtype=WIDE), rtol=0, atol=1e-12)
+    torch.testing.assert_close(found.z / size, torch.tensor([0.0, 2.0], dtype=WIDE), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("powers", "error"), [(4, 1e-11), (6, 1e-8), (8, 1e-6)])
+def test_ill_conditioned_costs(powers, error, route):
+    """Minimisers that are known, of matrices whose eigenvalues spread over so many decades."""
+    rng = torch.Generator().manual_seed(0)
+    directions, _ = torch.linalg.qr(torch.randn(50, 10, 10, dtype=WIDE, generator=rng))
+    eigenvalues = 10 ** (-powers * torch.rand(50, 1, 10, dtype=WIDE, generator=rng))
+    Q, x = (directions * eigenvalues) @ directions.mT, torch.randn(50, 10, dtype=WIDE, generator=rng)
+    eye, far = torch.eye(10, dtype=WIDE), torch.full((10,), 50.0, dtype=WIDE)
+    found = solve_osqp(Q, -(Q @ x[..., None])[..., 0], eye, -far, far, route=route)
+    torch.testing.assert_close(found.x, x, rtol=0, atol=error)
+
+
 def test_infinite_bounds_are_none(route):
     Q, p, G, h, A, b = batch("strictly convex", 10)
     free = torch.where(torch.arange(10) < 4, torch.inf, h)
@@ -147,7 +218,7 @@ def test_shared_and_batched_arguments_mix(route):
 
 
 def test_routes_take_the_same_steps():
-    pytest.importorskip("numba")
+    pytest.importorskip("torchflux_zygote")
     programs = batch("strictly convex", 50)
     native, batched = solve_qp(*programs, route="native"), solve_qp(*programs, route="torch")
     assert native.iterations.tolist() == batched.iterations.tolist()
@@ -156,7 +227,7 @@ def test_routes_take_the_same_steps():
 
 
 def test_threads_change_nothing():
-    pytest.importorskip("numba")
+    pytest.importorskip("torchflux_zygote")
     programs, before = batch("strictly convex", 200), torch.get_num_threads()
     try:
         torch.set_num_threads(1)

@@ -10,7 +10,7 @@ from torchflux_optlayers import solve_osqp, solve_qp
 @pytest.fixture(params=["native", "torch"])
 def route(request):
     if request.param == "native":
-        pytest.importorskip("numba")
+        pytest.importorskip("torchflux_zygote")
     return request.param
 
 

@@ -55,7 +55,7 @@ def test_a_dataclass_that_will_not_do_is_refused(fields: list[Any], said: str) -
 
 
 def test_the_parameters_are_shown_with_type_default_and_help(project: Project) -> None:
-    result = project.torchflux("run", "toy", "--parameters")
+    result = project.torchflux("run", "toy", "--help")
     assert result.exit_code == 0
     lines = {line.split()[0]: line.split()[1:] for line in result.stdout.splitlines() if line.strip()}
     assert lines["parameter"] == ["type", "default", "help"]

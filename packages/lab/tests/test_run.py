@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from torchflux_lab import _run, experiments_folder, find, parameters_with, perform
+from torchflux_lab import Run, _run, experiments_folder, find, parameters_with, perform
 
 if TYPE_CHECKING:
     from conftest import Project
@@ -57,7 +57,8 @@ def test_the_results_are_shown_and_where_they_lie(project: Project) -> None:
     assert "counts" not in shown
     assert [str(Path("here", "results.json"))] in rows
     assert [str(Path("here", "curve.png"))] in rows
-    assert sorted(path.name for path in (project.root / "here").iterdir()) == ["curve.png", "results.json"]
+    files = sorted(path.name for path in (project.root / "here").iterdir())
+    assert files == ["curve.png", "log.txt", "provenance.json", "results.json", "run.json"]
 
 
 def test_measurements_of_the_same_things_are_shown_side_by_side(project: Project) -> None:
@@ -122,8 +123,16 @@ def test_a_failing_script_is_shown_and_leaves_its_traceback(body: str, said: str
     assert result.exit_code == 1
     assert said in result.stderr
     (folder,) = project.runs
-    assert {path.name for path in folder.iterdir()} == {"half.png", "failed.txt"}
+    assert {path.name for path in folder.iterdir()} == {
+        "half.png",
+        "failed.txt",
+        "run.json",
+        "provenance.json",
+        "log.txt",
+    }
     assert said in (folder / "failed.txt").read_text(encoding="utf-8")
+    assert said in (folder / "log.txt").read_text(encoding="utf-8")
+    assert Run.read(folder).state == "failed"
     assert (
         f"there is no results.json. Its files and the traceback (failed.txt) are in runs/{folder.name}" in result.stderr
     )
@@ -184,15 +193,18 @@ def test_ctrl_c_keeps_what_was_written(project: Project) -> None:
     (folder,) = project.runs
     assert code == 130
     assert said.startswith("Stopped after ")
-    assert said.endswith(f"there is no results.json. What the script wrote is in runs/{folder.name}.\n")
-    assert [path.name for path in folder.iterdir()] == ["half.png"]
+    assert said.endswith(" s. There is no checkpoint yet: --resume would begin again.\n")
+    assert {path.name for path in folder.iterdir()} == {"half.png", "run.json", "provenance.json", "log.txt"}
+    assert Run.read(folder).state == "stopped"
 
 
-def test_ctrl_c_takes_an_empty_folder_away(project: Project) -> None:
-    project.add_short("waiting", WAIT.format(before=""))
+def test_ctrl_c_says_how_to_go_on(project: Project) -> None:
+    before = "from torchflux_lab import Checkpoint\nCheckpoint(out, numbers=[1]).save(1)"
+    project.add_short("waiting", WAIT.format(before=before))
     code, said = interrupted(project)
-    assert (code, project.runs) == (130, [])
-    assert said.endswith("nothing was written.\n")
+    (folder,) = project.runs
+    assert code == 130
+    assert said.endswith(f"Go on with: torchflux run waiting --resume --out runs/{folder.name}\n")
 
 
 def test_ctrl_c_while_the_script_is_loaded(project: Project) -> None:

@@ -1,4 +1,4 @@
-"""Small matrices in compiled code: plain loops, in the order of memory."""
+"""Small matrices in compiled code: plain loops, in the order of memory; slices that are written to would cost more."""
 
 import math
 from typing import Any
@@ -8,12 +8,10 @@ import numpy as np
 
 from torchflux_optlayers._constants import DELTA, RHO, ROUNDS, SMALL
 
-OPTIONS: dict[str, Any] = {
-    "nogil": True, "cache": True, "error_model": "numpy", "no_cfunc_wrapper": True,
-    "fastmath": {"contract", "reassoc", "nsz", "arcp"},
-}  # fmt: skip
-"""Sums may be regrouped, and NaN and inf stay what they are."""
-jit: Any = numba.njit(**OPTIONS)
+REGROUPED = {"contract", "reassoc", "nsz", "arcp"}
+"""Sums may be; NaN and inf stay what they are."""
+numba_njit: Any = numba.njit  # its type doesn't know all options
+jit = numba_njit(nogil=True, cache=True, error_model="numpy", no_cfunc_wrapper=True, fastmath=REGROUPED)
 
 
 @jit
@@ -35,12 +33,12 @@ def add(out, factor, v):  # type: ignore[no-untyped-def]
 @jit
 def largest(v):  # type: ignore[no-untyped-def]
     """The largest absolute value; NaN if there is one."""
-    top = 0.0
+    top, total = 0.0, 0.0
     for i in range(v.shape[0]):
         size = abs(v[i])
-        if not size <= top:
-            top = size
-    return top
+        total += size
+        top = size if size > top else top
+    return total if math.isnan(total) else top
 
 
 @jit
@@ -56,7 +54,8 @@ def pull(C, force, out):  # type: ignore[no-untyped-def]
     out[:] = 0.0
     for r in range(C.shape[0]):
         if force[r] != 0.0:
-            add(out, force[r], C[r])
+            for j in range(C.shape[1]):
+                out[j] += force[r] * C[r, j]
 
 
 @jit
@@ -83,22 +82,23 @@ def back(low, v):  # type: ignore[no-untyped-def]
         v[i] = (v[i] - dot(low[i, :i], v[:i])) / low[i, i]
     for i in range(n - 1, -1, -1):
         v[i] /= low[i, i]
-        add(v[:i], -v[i], low[i, :i])
+        for j in range(i):
+            v[j] -= v[i] * low[i, j]
 
 
 @jit
 def assemble(Q, C, weight, low, rho):  # type: ignore[no-untyped-def]
     """Writes the lower triangle of `Q + rho I + C' diag(weight) C`; returns the largest of its diagonal."""
-    n, top = Q.shape[0], 0.0
-    for i in range(n):
-        low[i, : i + 1] = Q[i, : i + 1]
+    top = 0.0
+    for i in range(Q.shape[0]):
+        for j in range(i + 1):
+            low[i, j] = Q[i, j]
         low[i, i] += rho
-    for r in range(C.shape[0]):
-        if weight[r] != 0.0:
-            for i in range(n):
-                if C[r, i] != 0.0:
-                    add(low[i, : i + 1], weight[r] * C[r, i], C[r, : i + 1])
-    for i in range(n):
+        for r in range(C.shape[0]):
+            factor = weight[r] * C[r, i]
+            if factor != 0.0:
+                for j in range(i + 1):
+                    low[i, j] += factor * C[r, j]
         top = max(top, low[i, i])
     return top
 
@@ -141,7 +141,8 @@ def refine(low, Q, C, active, r, t, x, force, vn, vk):  # type: ignore[no-untype
         before = error
         for i in range(k):
             if active[i]:
-                add(above, below[i] / DELTA, C[i])
+                for j in range(x.shape[0]):
+                    above[j] += below[i] / DELTA * C[i, j]
         back(low, above)
         add(x, 1.0, above)
         for i in range(k):

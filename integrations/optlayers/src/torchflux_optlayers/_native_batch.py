@@ -18,6 +18,15 @@ def power_of_two(x):  # type: ignore[no-untyped-def]
 
 
 @jit
+def symmetric(Q, out):  # type: ignore[no-untyped-def]
+    """Writes the symmetric part."""
+    for j in range(Q.shape[0]):
+        for i in range(j + 1):
+            out[j, i] = (Q[j, i] + Q[i, j]) / 2.0
+            out[i, j] = out[j, i]
+
+
+@jit
 def equilibrate(Q, p, C, d, scales, vn, vk):  # type: ignore[no-untyped-def]
     """Writes the scales of columns, rows and the cost, as `_scaling` has them."""
     n, k = C.shape[1], C.shape[0]
@@ -38,6 +47,11 @@ def equilibrate(Q, p, C, d, scales, vn, vk):  # type: ignore[no-untyped-def]
             columns[j] /= math.sqrt(top_n[j]) if top_n[j] > 0.0 else 1.0
         for i in range(k):
             rows[i] /= math.sqrt(top_k[i]) if top_k[i] > 0.0 else 1.0
+    for i in range(k):
+        size = 0.0
+        for j in range(n):
+            size = max(size, abs(C[i, j]) * columns[j])
+        rows[i] = 1.0 / size if size > 0.0 else 1.0
     curve, slope, logs, bounds = 0.0, 0.0, 0.0, 0
     for j in range(n):
         slope = max(slope, columns[j] * abs(p[j]))
@@ -79,12 +93,13 @@ def violations(Q, p, C, d, equal, x, force, out):  # type: ignore[no-untyped-def
     primal, dual = 0.0, 0.0
     for i in range(C.shape[0]):
         ahead = dot(C[i], x) - d[i]
-        primal = max(primal, abs(ahead) if equal[i] else ahead)
+        size = abs(ahead) if equal[i] else ahead
+        primal = size if size > primal or math.isnan(size) else primal
     for j in range(p.shape[0]):
         total = p[j] + dot(Q[j], x)
         for i in range(C.shape[0]):
             total += C[i, j] * force[i]
-        dual = max(dual, abs(total))
+        dual = abs(total) if abs(total) > dual or math.isnan(total) else dual
     out[0], out[1] = primal, dual
 
 
@@ -95,9 +110,10 @@ def solve_some(  # type: ignore[no-untyped-def]
     """Solves the programs from `first` to `stop`; x and force hold the warm start."""
     k, n = C.shape[1], C.shape[2]
     vn, vk, none = np.empty((8, n)), np.empty((8, k)), np.zeros(k)
-    Q_, p_, C_, d_ = np.empty((n, n)), np.empty(n), np.empty((k, n)), np.empty(k)
+    S, Q_, p_, C_, d_ = np.empty((n, n)), np.empty((n, n)), np.empty(n), np.empty((k, n)), np.empty(k)
     for b in range(first, stop):
-        Q_[:], p_[:], C_[:], d_[:] = Q[b], p[b], C[b], d[b]
+        symmetric(Q[b], S)
+        Q_[:], p_[:], C_[:], d_[:] = S, p[b], C[b], d[b]
         for i in range(k):
             if d_[i] == math.inf and not equal[b, i]:  # no constraint: a row of zeros that is always satisfied
                 C_[i], d_[i] = 0.0, 1.0
@@ -109,7 +125,7 @@ def solve_some(  # type: ignore[no-untyped-def]
         if not (good and cholesky(low[b])):
             status[b], count[b] = NOT_CONVEX if good else NOT_FINITE, 0
             x[b], force[b], scales[b], active[b], low[b] = 0.0, 0.0, 1.0, equal[b], 0.0
-            violations(Q[b], p[b], C[b], d[b], equal[b], x[b], force[b], residuals[b])
+            violations(S, p[b], C[b], d[b], equal[b], x[b], force[b], residuals[b])
             continue
         cost = scales[b, n + k]
         for j in range(n):
@@ -123,7 +139,7 @@ def solve_some(  # type: ignore[no-untyped-def]
             x[b, j] *= scales[b, j]
         for i in range(k):
             force[b, i] *= scales[b, n + i] / cost
-        violations(Q[b], p[b], C[b], d[b], equal[b], x[b], force[b], residuals[b])
+        violations(S, p[b], C[b], d[b], equal[b], x[b], force[b], residuals[b])
 
 
 @jit
@@ -134,7 +150,8 @@ def reduce_some(first, stop, Q, C, active, low, scales, status, r, t, u, v):  # 
     Q_, r_, C_, t_ = np.empty((n, n)), np.empty(n), np.empty((k, n)), np.empty(k)
     for b in range(first, stop):
         u[b], v[b] = 0.0, 0.0
-        scale(Q[b], r[b], C[b], t[b], scales[b], Q_, r_, C_, t_)
+        symmetric(Q[b], Q_)
+        scale(Q_, r[b], C[b], t[b], scales[b], Q_, r_, C_, t_)
         for i in range(k):
             if not active[b, i]:
                 t_[i] = 0.0
@@ -168,8 +185,9 @@ def pull_some(  # type: ignore[no-untyped-def]
     for b in range(first, stop):
         for i in range(x.shape[1]):
             dp[b, i] = -dp[b, i]
+        for i in range(x.shape[1]):
             for j in range(x.shape[1]):
-                dQ[b, i, j] = dp[b, i] * x[b, j]
+                dQ[b, i, j] = (dp[b, i] * x[b, j] + dp[b, j] * x[b, i]) / 2.0
         for i in range(C.shape[1]):
             for j in range(x.shape[1]):
                 dC[b, i, j] = force[b, i] * dp[b, j] - dd[b, i] * x[b, j]

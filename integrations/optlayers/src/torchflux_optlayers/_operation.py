@@ -4,7 +4,8 @@ With its active rows known, a solution is that of a linear system, and so is eac
 
     K (x, λ) = (-p, d),    K (ẋ, λ̇) = (-ṗ - Q̇x - Ċ'λ, ḋ - Ċx)
 
-So there are two functions: `_Solve`, whose derivatives call `_Reduced`, whose derivatives call `_Reduced`.
+So there are two functions: `_Solve`, whose derivatives call `_Reduced`, whose derivatives call `_Reduced`. Of Q the
+symmetric part counts.
 """
 
 from typing import Any
@@ -16,6 +17,7 @@ from ._native import native_pullback
 from ._route import Options, Result, is_native, reduced_system, solve
 from ._scaling import Program
 from ._solution import Status, complaint
+from ._vmapped import apart, in_front
 
 __all__ = ["solution"]
 
@@ -35,8 +37,8 @@ def _alone() -> bool:
 
 
 def _solved(Q: Tensor, p: Tensor, C: Tensor, d: Tensor, equal: Tensor, warm_x: Tensor | None, warm_force: Tensor | None,
-            options: Options, shape: list[int]) -> Tensors:  # fmt: skip
-    """The fields of a `Result`, x and force in the dtype of Q."""
+            options: Options, shape: list[int]) -> Result:  # fmt: skip
+    """The result, x and force in the dtype of Q."""
     warm = None if warm_x is None or warm_force is None else (warm_x, warm_force)
     result, failed = solve(Program(Q, p, C, d, equal), warm, options)
     if failed and options.on_failure != "best":
@@ -44,7 +46,8 @@ def _solved(Q: Tensor, p: Tensor, C: Tensor, d: Tensor, equal: Tensor, warm_x: T
             raise RuntimeError(complaint(result.status, shape))
         bad = (result.status != Status.SOLVED)[:, None]
         result = result._replace(x=result.x.masked_fill(bad, torch.nan), force=result.force.masked_fill(bad, torch.nan))
-    return Result(result.x.to(Q.dtype), result.force.to(Q.dtype), *result[2:])
+    x, force = _of_dtype(Q.dtype, result.x, result.force)
+    return result._replace(x=x, force=force)
 
 
 @torch.library.custom_op("torchflux_optlayers::solve", mutates_args=())
@@ -67,9 +70,18 @@ def _(Q: Tensor, p: Tensor, C: Tensor, d: Tensor, *_: Any) -> Any:
     return Q.new_empty(B, n), Q.new_empty(B, k), *counts, residuals, Q.new_empty(B, k, dtype=torch.bool), low, scales
 
 
+def _of_dtype(dtype: torch.dtype, *wide: Tensor) -> Tensors:
+    """Tensors in double precision as those of another type."""
+    return wide if dtype == torch.float64 else tuple([v.to(dtype) for v in wide])
+
+
+def _symmetric(matrix: Tensor) -> Tensor:
+    return (matrix + matrix.mT) / 2
+
+
 def _reduced_solved(Q: Tensor, C: Tensor, active: Tensor, low: Tensor, scales: Tensor, status: Tensor, r: Tensor,
                     t: Tensor, route: str) -> Tensors:  # fmt: skip
-    return tuple(v.to(Q.dtype) for v in reduced_system(Q, C, active, low, scales, status, r, t, route))
+    return _of_dtype(Q.dtype, *reduced_system(Q, C, active, low, scales, status, r, t, route))
 
 
 @torch.library.custom_op("torchflux_optlayers::reduced", mutates_args=())
@@ -88,32 +100,15 @@ def _(*given: Any) -> Any:
 
 
 def _times(matrix: Tensor, vector: Tensor) -> Tensor:
-    return (matrix @ vector.unsqueeze(-1)).squeeze(-1)
+    return (matrix * vector.unsqueeze(-2)).sum(-1)  # what autocast would have in half precision is `@`
 
 
 def _outer(a: Tensor, b: Tensor) -> Tensor:
     return a.unsqueeze(-1) * b.unsqueeze(-2)
 
 
-def _in_front(info: Any, dims: tuple[Any, ...], tensors: tuple[Any, ...]) -> list[Any]:
-    """Tensors with vmap's axis and the batch as one axis."""
-    out: list[Any] = []
-    for x, dim in zip(tensors, dims, strict=True):
-        if x is None:
-            out.append(None)
-            continue
-        moved = x.movedim(dim, 0) if dim is not None else x.expand(info.batch_size, *x.shape)
-        out.append(moved.flatten(0, 1))
-    return out
-
-
-def _apart(info: Any, tensors: Tensors) -> Tensors:
-    """With the two axes apart again."""
-    return tuple(x.view(info.batch_size, len(x) // info.batch_size, *x.shape[1:]) for x in tensors)
-
-
 class _Reduced(torch.autograd.Function):
-    """The solution (u, v) of a reduced system; differentiable in Q, C and the right-hand side."""
+    """The solution (u, v) of a reduced system; differentiable in Q (symmetric), C and the right-hand side."""
 
     @staticmethod
     def forward(*args: Any) -> Tensors:
@@ -143,7 +138,7 @@ class _Reduced(torch.autograd.Function):
     @staticmethod
     def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
         """More systems."""
-        return _apart(info, _Reduced.apply(*_in_front(info, in_dims[:-1], args[:-1]), args[-1])), (0, 0)
+        return apart(info, _Reduced.apply(*in_front(info, in_dims[:-1], args[:-1]), args[-1])), (0, 0)
 
 
 def _pushed(system: list[Tensor], found: Tensors, dQ: Any, dC: Any, dr: Any, dt: Any, route: str) -> Any:
@@ -169,13 +164,8 @@ class _Solve(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
         """Keeps the reduced system and its solution."""
-        result, options = Result(*output), inputs[-2]
-        ctx.route, ctx.may_fail = options.route, options.on_failure != "raise"
-        kept = inputs[0], inputs[2], result.active, result.low, result.scales, result.status, result.x, result.force
-        ctx.save_for_backward(*kept)
-        ctx.save_for_forward(*kept)
+        _keep(ctx, inputs[0], inputs[2], Result(*output), inputs[-2])
         ctx.mark_non_differentiable(*output[2:])
-        ctx.set_materialize_grads(False)
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Any) -> Any:
@@ -187,52 +177,86 @@ class _Solve(torch.autograd.Function):
         given = *system, *(torch.zeros_like(like) if c is None else c for c, like in pairs)
         once = not torch.is_grad_enabled() and _alone() and _plain(*given)
         if once and is_native(ctx.route, x):
-            found = native_pullback(*(v.double() if v.is_floating_point() else v for v in (*given, x, force)))
-            return *(v.to(x.dtype) for v in found), *[None] * 5
-        u, v = _Reduced.apply(*given, ctx.route)
-        return -_outer(u, x), -u, -_outer(v, x) - _outer(force, u), v, *[None] * 5
+            return *_of_dtype(x.dtype, *native_pullback(*given, x, force)), *[None] * 5
+        u, v = _Reduced.apply(_symmetric(given[0]), *given[1:], ctx.route)
+        return -_symmetric(_outer(u, x)), -u, -_outer(v, x) - _outer(force, u), v, *[None] * 5
 
     @staticmethod
     def jvp(ctx: Any, dQ: Any, dp: Any, dC: Any, dd: Any, *_: Any) -> Any:
         """Solves the reduced system for the tangents."""
-        *system, x, force = ctx.saved_tensors
-        dr = None if dp is None else -dp
-        return *_pushed(system, (x, force), dQ, dC, dr, dd, ctx.route), *[None] * 6
+        Q, *system, x, force = ctx.saved_tensors
+        dQ, dr = None if dQ is None else _symmetric(dQ), None if dp is None else -dp
+        return *_pushed([_symmetric(Q), *system], (x, force), dQ, dC, dr, dd, ctx.route), *[None] * 6
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
         """More programs."""
         *tensors, options, shape = args
-        moved = _in_front(info, in_dims[:-2], tuple(tensors))
-        return _apart(info, _Solve.apply(*moved, options, [info.batch_size, *shape])), (0,) * 8
+        moved = in_front(info, in_dims[:-2], tuple(tensors))
+        return apart(info, _Solve.apply(*moved, options, [info.batch_size, *shape])), (0,) * 8
 
 
-class _Taped(torch.autograd.Function):
-    """`_Solve` where nothing but autograd looks on: PyTorch calls it 30 µs faster without a `setup_context`."""
+class _Attached(torch.autograd.Function):
+    """A solution that is computed already gets the derivatives of `_Solve`: cheaper, where only autograd looks on."""
 
     @staticmethod
-    def forward(ctx: Any, *args: Any) -> Tensors:
-        """The fields of a `Result`."""
-        found = _solved(*args)
-        _Solve.setup_context(ctx, args, found)
-        return found
+    def forward(ctx: Any, Q: Tensor, p: Tensor, C: Tensor, d: Tensor, result: Result, options: Options) -> Any:
+        """The fields that have derivatives."""
+        _keep(ctx, Q, C, result, options)
+        return result.x, result.force
 
-    backward = _Solve.backward
-    jvp = _Solve.jvp
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Any) -> Any:
+        """That of `_Solve`."""
+        return *_Solve.backward(ctx, *cotangents)[:4], None, None
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Any) -> Any:
+        """That of `_Solve`."""
+        return _Solve.jvp(ctx, *tangents)[:2]
 
 
-# Dynamo silently drops a backward that it traces under func.grad (pytorch#193279): it isn't to look inside.
-@torch.compiler.allow_in_graph
-def solution(
-    Q: Tensor, p: Tensor, C: Tensor, d: Tensor, equal: Tensor, warm_x: Tensor | None, warm_force: Tensor | None,
-    tol: float, max_iterations: int, on_failure: str, route: str, shape: list[int],
-) -> Tensors:  # fmt: skip
-    """The fields of a `Result` for B programs, a batch of `shape`; Q is symmetric.
+def _keep(ctx: Any, Q: Tensor, C: Tensor, result: Result, options: Options) -> None:
+    """Keeps the reduced system and its solution."""
+    ctx.route, ctx.may_fail = options.route, options.on_failure != "raise"
+    status = result.status
+    if options.on_failure == "nan":  # what was filled with NaN has no derivatives, though it may have a system
+        status = status.masked_fill(status != Status.SOLVED, int(Status.NOT_FINITE))
+    kept = Q, C, result.active, result.low, result.scales, status, result.x, result.force
+    ctx.save_for_backward(*kept)
+    ctx.save_for_forward(*kept)
+    ctx.set_materialize_grads(False)
+
+
+def solution(*args: Any) -> Tensors:
+    """The fields of a `Result` for B programs, of: Q, p, C, d, `equal`; x and the forces of a warm start, or `None`;
+    the fields of `Options`; the batch's shape.
 
     Raises:
         RuntimeError: programs weren't solved, and `on_failure` is "raise".
     """
-    options = Options(tol, max_iterations, on_failure, route)
-    function = _Taped if _alone() and _plain(Q, p, C, d) else _Solve
-    found: Tensors = function.apply(Q, p, C, d, equal, warm_x, warm_force, options, shape)
+    if torch.compiler.is_dynamo_compiling():
+        _hide()
+    return _applied(*args)
+
+
+def _applied(
+    Q: Tensor, p: Tensor, C: Tensor, d: Tensor, equal: Tensor, warm_x: Tensor | None, warm_force: Tensor | None,
+    tol: float, max_iterations: int, on_failure: str, route: str, shape: list[int],
+) -> Tensors:  # fmt: skip
+    given, options = (Q, p, C, d, equal, warm_x, warm_force), Options(tol, max_iterations, on_failure, route)
+    if _alone() and _plain(Q, p, C, d):
+        result = _solved(*given, options, shape)
+        return *_Attached.apply(Q, p, C, d, result, options), *result[2:]
+    found: Tensors = _Solve.apply(*given, options, shape)
     return found
+
+
+def _hide() -> None:
+    """Has Dynamo not look into `_applied`: it silently drops a backward that it traces under func.grad
+    (pytorch#193279)."""
+    torch.compiler.allow_in_graph(_applied)
+
+
+# Dynamo runs it, and doesn't trace it. `assume_constant_result` says just this, but imports Dynamo, for a second.
+_hide._dynamo_marked_constant = True  # type: ignore[attr-defined]

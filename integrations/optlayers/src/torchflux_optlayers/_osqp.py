@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._arguments import arguments
+from ._arguments import arguments, batch_of
 from ._qp import minimised
 from ._solution import QPSolution
 
@@ -37,10 +37,8 @@ def solve_osqp(
 
     Source of the form: Stellato et al. (2020), doi:10.1007/s12532-020-00179-2.
     """
-    m = A.shape[-2] if A.dim() > 1 else 0
-    for name, bound in (("l", l), ("u", u)):
-        if bound.shape[-1:] != (m,):
-            raise ValueError(f"{name} has shape {tuple(bound.shape)}: A has {m} rows")
+    batch_of({"P": P, "q": q, "A": A, "l": l, "u": u}, {"P": "nn", "q": "n", "A": "mn", "l": "m", "u": "m"})
+    m = u.shape[-1]
     level = l == u
     upper, lower = torch.where(level, (l + u) / 2, u), torch.where(level, torch.inf, -l)
     bounds, both = torch.cat((upper, lower), -1), torch.cat((level, torch.zeros_like(level)), -1)

@@ -73,18 +73,29 @@ def minimised(
     route: str = "auto",
 ) -> QPSolution:
     """`solve_qp` of arguments that are checked."""
-    if on_failure not in ("raise", "nan", "best"):
-        raise ValueError(f"on_failure={on_failure!r}: it is 'raise', 'nan' or 'best'")
-    if route not in ("auto", "native", "torch"):
-        raise ValueError(f"route={route!r}: it is 'auto', 'native' or 'torch'")
-    if tol <= 0 or max_iterations < 1:
-        raise ValueError(f"tol={tol} and max_iterations={max_iterations}: both are positive")
+    checked_options(on_failure, tol, max_iterations, route)
     warm = (None, None) if warm_start is None else _warm(found, warm_start)
     return _solution(found, solution(*found[:5], *warm, tol, max_iterations, on_failure, route, list(found.batch)))
 
 
+def checked_options(
+    on_failure: str = "raise", tol: float = 1e-8, max_iterations: int = 60, route: str = "auto"
+) -> None:
+    """Raises ValueError for one that there isn't."""
+    if on_failure not in ("raise", "nan", "best"):
+        raise ValueError(f"on_failure={on_failure!r}: it is 'raise', 'nan' or 'best'")
+    if route not in ("auto", "native", "torch"):
+        raise ValueError(f"route={route!r}: it is 'auto', 'native' or 'torch'")
+    if not (isinstance(tol, float | int) and tol > 0):
+        raise ValueError(f"tol={tol!r}: it is a positive number")
+    if not (isinstance(max_iterations, int) and max_iterations > 0):
+        raise ValueError(f"max_iterations={max_iterations!r}: it is a positive integer")
+
+
 def _warm(found: Arguments, start: QPSolution) -> tuple[Tensor, Tensor]:
     """The point and the forces of another solution, for each element of the batch; zeros for NaN."""
+    if not isinstance(start, QPSolution):
+        raise TypeError(f"warm_start is {type(start).__name__}: pass a QPSolution")
     force = torch.cat((start.z, start.y), -1).detach()
     k, n = found.C.shape[1:]
     if start.x.shape[-1] != n or force.shape[-1] != k or start.z.shape[-1] != found.m:
@@ -92,8 +103,11 @@ def _warm(found: Arguments, start: QPSolution) -> tuple[Tensor, Tensor]:
         raise ValueError(
             f"warm_start has {given} variables and multipliers: here there are {n}, {found.m} and {k - found.m}"
         )
-    x, force = (v.expand(*found.batch, -1).reshape(len(found.p), v.shape[-1]) for v in (start.x.detach(), force))
-    return x.nan_to_num(), force.nan_to_num()
+    try:
+        x, force = (v.expand(*found.batch, -1).reshape(len(found.p), v.shape[-1]) for v in (start.x.detach(), force))
+    except RuntimeError:
+        raise ValueError(f"warm_start is of a batch {tuple(start.x.shape[:-1])}: here it is {found.batch}") from None
+    return x.nan_to_num().to(found.p), force.nan_to_num().to(found.p)
 
 
 def _solution(found: Arguments, fields: tuple[Tensor, ...]) -> QPSolution:
@@ -102,10 +116,15 @@ def _solution(found: Arguments, fields: tuple[Tensor, ...]) -> QPSolution:
     C, d, m = found.C, found.d, found.m
     if m < C.shape[1]:
         C, d, active = C[:, :m], d[:, :m], active[:, :m]
-    ahead = torch.baddbmm(d[..., None], C, x[..., None], alpha=-1)[..., 0]
-    slack = ahead.masked_fill(active, 0.0)
-    fields = x, force[:, :m], force[:, m:], slack, status, iterations, residuals[:, 0], residuals[:, 1]
+    slack = _slack(C, d, x) if x.dtype == torch.float64 else _slack(C.double(), d.double(), x.double()).to(x.dtype)
+    slack = slack.masked_fill(active, 0.0)
+    fields = x, force[:, :m], force[:, m:], slack, status, iterations, *residuals.unbind(1)
     return QPSolution(*(v if len(found.batch) == 1 else v.reshape((*found.batch, *v.shape[1:])) for v in fields))
+
+
+def _slack(C: Tensor, d: Tensor, x: Tensor) -> Tensor:
+    """d - Cx in double precision, which autocast leaves alone."""
+    return torch.baddbmm(d[..., None], C, x[..., None], alpha=-1)[..., 0]
 
 
 class QPLayer(nn.Module):
@@ -121,6 +140,7 @@ class QPLayer(nn.Module):
 
     def __init__(self, **options: Any) -> None:
         super().__init__()
+        checked_options(**options)
         self.options = options
 
     def forward(

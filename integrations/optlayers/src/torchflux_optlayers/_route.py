@@ -16,8 +16,8 @@ from ._solution import Status
 __all__ = ["Options", "Result", "is_native", "reduced_system", "solve"]
 
 
-SMALL_ENOUGH = 64
-"""Variables up to which the compiled route is chosen."""
+SMALL_ENOUGH = 300
+"""Variables up to which the compiled route is chosen. On one core it is the faster one for more too."""
 
 
 class Options(NamedTuple):
@@ -51,13 +51,11 @@ class Result(NamedTuple):
 
 def solve(program: Program, warm: tuple[Tensor, Tensor] | None, options: Options) -> tuple[Result, bool]:
     """Solves B programs, of which none has an influence on another; says whether one wasn't solved."""
-    Q, p, C, d = (v.detach().to(torch.float64) for v in program.numbers)
-    program = Program(Q, p, C, d, program.equal)
-    if is_native(options.route, Q):
-        start = None if warm is None else (warm[0].detach().double(), warm[1].detach().double())
-        result = Result(*native_solve(program, start, options.tol, options.max_iterations))
+    if is_native(options.route, program.Q):
+        result = Result(*native_solve(program, warm, options.tol, options.max_iterations))
     else:
-        result = _solve(program, warm, options)
+        Q, p, C, d = (v.detach().double() for v in program.numbers)
+        result = _solve(Program((Q + Q.mT) / 2, p, C, d, program.equal), warm, options)
     return (diagnosed(program, result), True) if result.status.any() else (result, False)
 
 
@@ -84,7 +82,7 @@ def _solve(program: Program, warm: tuple[Tensor, Tensor] | None, options: Option
     even, scales = equilibrated(_harmless(program, good))
     n = program.p.shape[1]
     columns, rows, cost = scales[:, :n], scales[:, n:-1], scales[:, -1:]
-    start = None if warm is None else (warm[0].double() / columns, warm[1].double() * cost / rows)
+    start = None if warm is None else (warm[0].detach().double() / columns, warm[1].detach().double() * cost / rows)
     convex = _convex(even)
     guess, status, iterations = interior_point(even, start, good & convex, options.tol, options.max_iterations)
     status[~convex], status[~good] = int(Status.NOT_CONVEX), int(Status.NOT_FINITE)
@@ -129,9 +127,9 @@ def reduced_system(
 
     Those of programs without a solution, and those that have none themselves, give NaN; for zeros they give zeros.
     """
-    Q, C, r, t = (v.detach().double() for v in (Q, C, r, t))
     if is_native(route, Q):
         return native_reduced(Q, C, active, low, scales, status, r, t)
+    Q, C, r, t = (v.detach().double() for v in (Q, C, r, t))
     n = Q.shape[1]
     even = scaled(Program(Q, r, C, t, active), scales)
     columns, rows, cost = scales[:, :n], scales[:, n:-1], scales[:, -1:]

@@ -17,7 +17,7 @@ class Program(NamedTuple):
     """B programs with n variables and k rows of constraints."""
 
     Q: Tensor
-    """Symmetric, shape (B, n, n)."""
+    """Symmetric once a solver has it, shape (B, n, n)."""
     p: Tensor
     """Shape (B, n)."""
     C: Tensor
@@ -50,6 +50,8 @@ def equilibrated(program: Program) -> tuple[Program, Tensor]:
         now_C = rows[:, :, None] * size_C * columns[:, None]
         columns = columns * _inverse_root(torch.cat((now_Q, now_C), 1).amax(1))
         rows = rows * _inverse_root(now_C.amax(2))
+    longest = (size_C * columns[:, None]).amax(2)
+    rows = torch.where(longest > 0, 1 / longest, 1.0)  # the passes don't reach this if Q is much larger than C
     length, cost = _length_and_cost((columns[:, :, None] * Q * columns[:, None]), columns * program.p, rows * program.d)
     columns, rows = _power_of_two(columns) * length, _power_of_two(rows) / length
     cost = cost / length.square()

@@ -1,8 +1,7 @@
 """The `torchflux` command: each of its commands reads its options here and leaves the work to a module."""
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,14 +9,17 @@ import typer
 from typer.core import TyperGroup
 
 from . import _screen as screen
+from . import _show as show_run
 from ._error import LabError, ScriptError
+from ._exit import FAILURE, INTERRUPTED, MISUSE
 from ._find import VARIABLE, experiments, experiments_folder, find
-from ._folder import refuse_occupied, run_folder
-from ._parameters import parameters_of, parameters_with
-from ._run import FAILED, perform
+from ._help import ExperimentCommand
+from ._page import report
+from ._record_commands import commands
+from ._run_command import begin, go_on
+from ._runs import find_run, runs
+from ._tensorboard import refuse_missing
 from ._versions import versions
-
-MISUSE, FAILURE, INTERRUPTED = 2, 1, 130  # exit codes; 130 is the shells' own for Ctrl-C
 
 
 class Commands(TyperGroup):
@@ -38,6 +40,7 @@ class Commands(TyperGroup):
 
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_show_locals=False)
+app.add_typer(commands)
 
 
 def main() -> None:
@@ -63,6 +66,12 @@ def names(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     return []
 
 
+def run_names(incomplete: str) -> list[tuple[str, str]]:
+    """The runs that a shell may complete to, with their settings."""
+    found = [(run.folder.name, "  ".join(run.about["settings"])) for run in runs()]
+    return [(name, settings) for name, settings in found if name.startswith(incomplete)]
+
+
 Folder = Annotated[
     Path | None,
     typer.Option(
@@ -82,7 +91,19 @@ Out = Annotated[
     Path | None,
     typer.Option("--out", "-o", metavar="DIR", help="A new or empty folder for the run. By default runs/NAME-TIME."),
 ]
-Parameters = Annotated[bool, typer.Option("--parameters", help="Show what can be set, and run nothing.")]
+Device = Annotated[
+    str | None, typer.Option("--device", metavar="D", help="Short for --set device=D: cpu, cuda, cuda:1.")
+]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the last run that was cut short, or that of --out.")]
+Anyway = Annotated[bool, typer.Option("--anyway", help="Resume though code or versions are not as they were.")]
+Board = Annotated[bool, typer.Option("--tensorboard", help="Write the metrics for TensorBoard too.")]
+Which = Annotated[
+    str | None,
+    typer.Argument(
+        autocompletion=run_names, metavar="RUN", help="Its folder, or an experiment's name for its last run."
+    ),
+]
+Html = Annotated[bool, typer.Option("--html", help="Write report.html into its folder, and open it in a browser.")]
 Version = Annotated[
     bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the versions and exit.")
 ]
@@ -100,50 +121,42 @@ def list_experiments(experiments_dir: Folder = None) -> None:
     screen.listed(experiments(folder), folder)
 
 
-@app.command()
+@app.command(cls=ExperimentCommand)
 def run(
     name: Name,
     seed: Seed = None,
     settings: Settings = None,
+    device: Device = None,
     out: Out = None,
-    parameters: Parameters = False,
+    resume: Resume = False,
+    anyway: Anyway = False,
+    tensorboard: Board = False,
     experiments_dir: Folder = None,
 ) -> None:
-    """Run an experiment."""
+    """Run an experiment. With its name, --help shows what can be set."""
     experiment = find(name, experiments_folder(experiments_dir))
-    if out:
-        refuse_occupied(out)  # before PyTorch is loaded, which takes seconds
-    with experiment.loaded() as program:
-        if parameters:
-            screen.parameters(parameters_of(program.parameters))
-            return
-        values = parameters_with(program.parameters, [*(settings or []), *([] if seed is None else [f"seed={seed}"])])
-        folder = run_folder(name, out)
-        screen.begun(name, values, folder)
-        with told_if_cut_short(folder):
-            record = perform(program, values, folder)
-    screen.ended(record, folder)
+    short = {"seed": seed, "device": device}
+    given = [*(settings or []), *(f"{key}={value}" for key, value in short.items() if value is not None)]
+    if tensorboard:
+        refuse_missing()
+    if resume:
+        go_on(experiment, given, out, anyway, tensorboard)
+    elif anyway:
+        raise LabError("--anyway resumes a run though something has changed: it goes with --resume.")
+    else:
+        begin(experiment, given, out, tensorboard)
 
 
-@contextmanager
-def told_if_cut_short(folder: Path) -> Iterator[None]:
-    """Say what is left of a run that fails or is stopped."""
-    began = time.monotonic()
-    try:
-        yield
-    except ScriptError as error:
-        screen.raised(error)
-        where = f"Its files and the traceback ({FAILED}) are in {screen.near(folder)}."
-        screen.note(f"Failed after {screen.duration(time.monotonic() - began)}; there is no results.json. {where}")
-        raise typer.Exit(FAILURE) from error
-    except KeyboardInterrupt as error:
-        screen.note(f"Stopped after {screen.duration(time.monotonic() - began)}; {_left(folder)}.")
-        raise typer.Exit(INTERRUPTED) from error
-
-
-def _left(folder: Path) -> str:
-    """What a stopped run leaves; an empty folder is taken away."""
-    with suppress(OSError):
-        folder.rmdir()
-        return "nothing was written"
-    return f"there is no results.json. What the script wrote is in {screen.near(folder)}"
+@app.command()
+def show(run: Which = None, html: Html = False) -> None:
+    """Show a run: its state, results and curves. Without one, show which there are."""
+    if run is None:
+        show_run.listed(runs())
+        return
+    found = find_run(run)
+    show_run.shown(found)
+    if html:
+        path = report(found)
+        typer.echo(f"  {screen.near(path)}")
+        if sys.stdout.isatty():
+            typer.launch(path.as_uri())

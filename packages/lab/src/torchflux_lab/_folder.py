@@ -1,12 +1,25 @@
-"""The folder of a run: a new one, or an empty one that the user names."""
+"""The folder of a run: what lies in it, and how a new one is made."""
 
 import itertools
+import os
 from datetime import datetime
 from pathlib import Path
 
 from ._error import LabError
 
-__all__ = ["refuse_occupied", "run_folder"]
+__all__ = ["CHECKPOINTS", "FAILED", "LOG", "METRICS", "RESULTS", "RUN", "RUNS", "refuse_occupied", "run_folder"]
+
+#: What a run's folder holds from the start: what it is, and what its script prints.
+RUN, LOG = "run.json", "log.txt"
+
+#: What a script may leave in it on the way.
+METRICS, CHECKPOINTS = "metrics.jsonl", "checkpoints"
+
+#: What is there when the run is done, and when its script raised.
+RESULTS, FAILED = "results.json", "failed.txt"
+
+#: Where the folders are that nobody names, under the working directory.
+RUNS = "runs"
 
 
 def run_folder(name: str, out: Path | None = None) -> Path:
@@ -20,16 +33,21 @@ def run_folder(name: str, out: Path | None = None) -> Path:
 
     **Returns:** its absolute path.
 
-    **Raises:** `LabError` when `out` holds something already, or the folder cannot be made.
+    **Raises:** `LabError` when `out` holds something already, or the folder cannot be made or written.
     """
     try:
-        if out is None:
-            return _new(Path("runs").resolve(), f"{name}-{datetime.now():%Y%m%d-%H%M%S}")
-        refuse_occupied(out)
-        out.mkdir(parents=True, exist_ok=True)
-        return out.resolve()
+        folder = _named(out) if out else _new(Path(RUNS).resolve(), f"{name}-{datetime.now():%Y%m%d-%H%M%S}")
     except OSError as error:
         raise LabError(f"The run's folder cannot be made: {error.strerror}: {error.filename}.") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise LabError(f"{folder} cannot be written: it is read-only. Name another folder: --out DIR.")
+    return folder
+
+
+def _named(out: Path) -> Path:
+    refuse_occupied(out)
+    out.mkdir(parents=True, exist_ok=True)
+    return out.resolve()
 
 
 def _new(parent: Path, name: str) -> Path:
@@ -51,4 +69,6 @@ def refuse_occupied(out: Path) -> None:
         raise LabError(f"--out {out} is a file. Name a folder that is new or empty.")
     first = next(iter(sorted(out.iterdir())), None) if out.exists() else None
     if first:
-        raise LabError(f"--out {out} holds something already ({first.name}). Name a folder that is new or empty.")
+        hint = "Name a folder that is new or empty"
+        hint += ", or go on with the run that is there: --resume." if (out / RUN).is_file() else "."
+        raise LabError(f"--out {out} holds something already ({first.name}). {hint}")

@@ -2,15 +2,15 @@
 
 import dataclasses
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field, dataclass
 from typing import Any, get_type_hints
 
 from ._error import LabError
 from ._results import plain
-from ._values import describe, parse, write
+from ._values import describe, parse, revive, write
 
-__all__ = ["Parameter", "parameters_of", "parameters_with"]
+__all__ = ["Parameter", "parameters_from", "parameters_of", "parameters_with", "settings_of"]
 
 
 @dataclass(frozen=True)
@@ -142,4 +142,43 @@ def _instance(declared: type[Any], values: dict[str, Any]) -> Any:
         plain(dataclasses.asdict(instance), "parameters")
     except TypeError as error:
         raise LabError(f"{error} It is recorded with the results, so it must be plain data.") from error
+    return instance
+
+
+def settings_of(parameters: Any) -> list[str]:
+    """What is not at its default, as it is set, and the seed.
+
+    >>> @dataclass
+    ... class Parameters:
+    ...     seed: int = 0
+    ...     steps: int = 100
+    ...     rate: float = 0.1
+    >>> settings_of(Parameters(steps=5))
+    ['seed=0', 'steps=5']
+    """
+    values = [(each.name, getattr(parameters, each.name), each.default) for each in parameters_of(type(parameters))]
+    return [f"{name}={write(value)}" for name, value, default in values if name == "seed" or value != default]
+
+
+def parameters_from(declared: type[Any], recorded: Mapping[str, Any]) -> Any:
+    """An instance of a dataclass of parameters, from the plain data that a record holds of one.
+
+    >>> @dataclass
+    ... class Parameters:
+    ...     seed: int = 0
+    ...     lambdas: tuple[float, ...] = (1.0,)
+    >>> parameters_from(Parameters, {"seed": 3, "lambdas": [0.1, "Infinity"]})
+    Parameters(seed=3, lambdas=(0.1, inf))
+
+    **Raises:** `LabError` when they are not the parameters that are declared now.
+    """
+    known = {parameter.name: parameter for parameter in parameters_of(declared)}
+    if other := sorted(known.keys() ^ recorded.keys()):
+        which = ", ".join(f"'{name}' {'is new' if name in known else 'is gone'}" for name in other)
+        raise LabError(f"The parameters are declared otherwise than when this was recorded: {which}.")
+    instance = _instance(declared, {name: revive(value, known[name].kind) for name, value in recorded.items()})
+    made = plain(dataclasses.asdict(instance), "parameters")
+    if wrong := [name for name in known if made[name] != recorded[name]]:
+        which = ", ".join(f"{name}={recorded[name]!r}" for name in wrong)
+        raise LabError(f"What was recorded cannot be set as it was: {which}.")
     return instance

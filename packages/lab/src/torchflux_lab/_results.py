@@ -52,11 +52,15 @@ def _key(key: Any, name: str) -> str:
 
 def write_json(path: Path, content: Any) -> None:
     """Write a JSON file atomically: at every moment there is the old file, or the whole new one."""
+    write_whole(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file atomically."""
     new = path.with_name(f".{path.name}-{os.getpid()}")
     try:
         with new.open("w", encoding="utf-8") as file:
-            json.dump(content, file, indent=2, ensure_ascii=False, allow_nan=False)
-            file.write("\n")
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
         new.replace(path)

@@ -13,8 +13,8 @@ from rich.traceback import Traceback
 
 from ._error import ScriptError
 from ._experiment import Experiment
-from ._parameters import Parameter, parameters_of
-from ._run import RESULTS
+from ._folder import RESULTS
+from ._parameters import Parameter, settings_of
 from ._values import write
 
 PICTURES = (".png", ".jpg", ".jpeg", ".svg", ".pdf", ".gif", ".html")
@@ -50,36 +50,40 @@ def listed(experiments: list[Experiment], folder: Path) -> None:
     if not experiments:
         note(f"There are no experiments in {near(folder)} yet: an experiment is a script NAME/NAME.py there.")
         return
-    table = _table("experiment", "what it is")
+    shown = table("experiment", "what it is")
     for experiment in experiments:
-        table.add_row(experiment.name, experiment.summary)
-    console().print(table)
+        shown.add_row(experiment.name, experiment.summary)
+    console().print(shown)
 
 
-def parameters(found: list[Parameter]) -> None:
-    """What can be set."""
-    table = _table("parameter", "type", "default", "help")
+def parameters(experiment: Experiment, found: list[Parameter]) -> None:
+    """What an experiment is, and what can be set."""
+    shown = table("parameter", "type", "default", "help")
     for parameter in found:
-        table.add_row(parameter.name, parameter.expects, write(parameter.default) or "''", parameter.help)
-    console().print(table)
+        shown.add_row(parameter.name, parameter.expects, write(parameter.default) or "''", parameter.help)
+    console().print(Text.assemble((experiment.name, "bold cyan"), f"  {experiment.summary}\nParameters, for --set:"))
+    console().print(shown)
 
 
 def begun(name: str, values: Any, folder: Path) -> None:
     """What is about to run, with the seed and what is not at its default, and where it writes."""
-    found = [(each.name, getattr(values, each.name), each.default) for each in parameters_of(type(values))]
-    given = [f"{key}={write(value)}" for key, value, default in found if key == "seed" or value != default]
-    text = Text.assemble((name, "bold cyan"), f"  {'  '.join(given)}\n", (f"into {near(folder)}", "dim"))
+    text = Text.assemble((name, "bold cyan"), f"  {'  '.join(settings_of(values))}\n", (f"into {near(folder)}", "dim"))
     console().print(text, soft_wrap=True)
 
 
 def ended(record: Mapping[str, Any], folder: Path) -> None:
     """The results that are single values, and where all of them lie."""
-    table = _summary(record["results"])
-    if table.row_count:
-        console().print(table)
+    results(record["results"])
     console().print(Text.assemble(("done", "bold green"), f" in {duration(record['seconds'])}"))
     for path in [folder / RESULTS, *_pictures(folder)]:
         console().print(f"  {near(path)}", soft_wrap=True)
+
+
+def results(values: dict[str, Any]) -> None:
+    """The results that are single values."""
+    shown = _summary(values)
+    if shown.row_count:
+        console().print(shown)
 
 
 def duration(seconds: float) -> str:
@@ -100,12 +104,13 @@ def near(path: Path) -> str:
     return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
 
 
-def _table(first: str, *others: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, header_style="bold")
-    table.add_column(first, style="cyan", no_wrap=True)
+def table(first: str, *others: str) -> Table:
+    """An empty table with these columns; long texts wrap in all but the first."""
+    shown = Table(box=box.SIMPLE_HEAD, header_style="bold")
+    shown.add_column(first, style="cyan", no_wrap=True)
     for name in others:
-        table.add_column(name, overflow="fold")
-    return table
+        shown.add_column(name, overflow="fold")
+    return shown
 
 
 def _summary(results: dict[str, Any]) -> Table:
@@ -115,12 +120,12 @@ def _summary(results: dict[str, Any]) -> Table:
     alike = all(list(row) == columns for row in rows.values())
     if not alike or len(rows) < 2 or not 2 <= len(columns) <= MOST_COLUMNS:
         rows, columns = {name: {"value": value} for name, value in _scalars(results)}, ["value"]
-    table = _table("result", *columns)
-    for column in table.columns[1:]:
+    shown = table("result", *columns)
+    for column in shown.columns[1:]:
         column.justify = "right"
     for name, row in rows.items():
-        table.add_row(name, *map(_brief, row.values()))
-    return table
+        shown.add_row(name, *map(_brief, row.values()))
+    return shown
 
 
 def _scalars(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:

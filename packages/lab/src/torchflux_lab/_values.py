@@ -30,6 +30,34 @@ def parse(text: str, kind: Any) -> Any:
     return _scalar(kind)(text)
 
 
+def revive(value: Any, kind: Any) -> Any:
+    """The value of a type that plain data, read from JSON, stands for; what stands for nothing else is itself.
+
+    >>> revive([1.0, "NaN"], tuple[float, ...]), revive("none", str), revive(None, int | None)
+    ((1.0, nan), 'none', None)
+    """
+    if get_origin(kind) in (Union, UnionType):
+        kind = next((each for each in get_args(kind) if _is_of(value, each)), Any)
+    if isinstance(value, list) and get_origin(kind) in (tuple, list):
+        kinds = get_args(kind)
+        kinds = (kinds[0],) * len(value) if get_origin(kind) is list or kinds[1:] == (Ellipsis,) else kinds
+        return get_origin(kind)(map(revive, value, kinds))
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return kind[value]
+    return float(value) if kind is float and isinstance(value, str) else value
+
+
+def _is_of(value: Any, kind: Any) -> bool:
+    """Whether plain data may stand for a value of a type."""
+    if isinstance(value, str) and kind is float:
+        return value in ("NaN", "Infinity", "-Infinity")
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return value in kind.__members__
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
+    return isinstance(value, list if get_origin(kind) in (tuple, list) else kind)
+
+
 def write(value: Any) -> str:
     """A value as `parse` reads it.
 
