@@ -10,6 +10,7 @@ import argparse
 import copy
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -60,13 +61,16 @@ def training_step(model, x, y):
 
 
 def in_modes(models, compiled):
-    """Each model in each mode: a copy of it, and what its input has to be."""
-    for mode, layout in LAYOUTS.items():
-        for name, model in models.items():
-            yield mode, name, copy.deepcopy(model).to(memory_format=layout), layout
-            if compiled:
-                twin = torch.compile(copy.deepcopy(model).to(memory_format=layout))
-                yield f"compiled {mode}", name, twin, layout
+    """Mode by mode, since copies of large models don't all fit: its name, layout, and the models in it."""
+    for layout_name, layout in LAYOUTS.items():
+        yield layout_name, layout, {name: in_layout(model, layout) for name, model in models.items()}
+        if compiled:
+            twins = {name: torch.compile(in_layout(model, layout)) for name, model in models.items()}
+            yield f"compiled, {layout_name}", layout, twins
+
+
+def in_layout(model, layout):
+    return copy.deepcopy(model).to(memory_format=layout)
 
 
 def building(timm, torchvision, rounds):
@@ -96,11 +100,9 @@ def main():
     x, y = torch.randn(options.batch, 3, 224, 224), torch.randint(0, 1000, (options.batch,))
     for name in options.models:
         models = peers(name, timm, torchvision)
-        for title, make in (("inference", inference), ("training step", lambda m, x: training_step(m, x, y))):
-            modes = {}
-            for mode, peer, model, layout in in_modes(models, options.compile):
-                modes.setdefault(mode, {})[peer] = make(model, x.contiguous(memory_format=layout))
-            for mode, calls in modes.items():
+        for title, make in (("inference", inference), ("training step", partial(training_step, y=y))):
+            for mode, layout, twins in in_modes(models, options.compile):
+                calls = {peer: make(twin, x.contiguous(memory_format=layout)) for peer, twin in twins.items()}
                 seconds = alternate(calls, options.rounds, clock=time.process_time)
                 table(f"{name}, batch {options.batch}, {title}, {mode}", seconds, "torchvision", "timm")
 

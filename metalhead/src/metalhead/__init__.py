@@ -3,6 +3,7 @@
 from ._fastest import *
 from ._keys import *
 from ._layers import *
+from ._loading import *
 from ._model import *
 from ._models import *
 from ._published import *
