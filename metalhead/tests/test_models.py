@@ -77,6 +77,10 @@ def test_names():
             mh.create_model(wrong)
     with pytest.raises(ValueError, match=r"list_models\(\) names them all"):
         mh.create_model("???")
+    with pytest.raises(ValueError, match="nclasses=-1 and inchannels=None must be"):
+        mh.create_model("alexnet", -1)
+    with pytest.raises(ValueError, match="inchannels=0 must be"):
+        mh.create_model("alexnet", 3, 0)
     with pytest.raises(TypeError, match="unexpected keyword argument 'colour'"):
         mh.create_model("alexnet", colour=True)
 

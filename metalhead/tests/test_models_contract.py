@@ -135,3 +135,13 @@ def test_other_heads_and_channels(name):
     model.reset_classifier(3)
     outputs, _ = trained_outputs(without_chance(model), images(name, channels=1))
     assert all(y.shape == (2, 3) for y in outputs)
+
+
+def test_compiled_in_training():
+    torch._dynamo.reset()
+    model, x = without_chance(made("googlenet")).train(), images("googlenet")
+    outputs = torch.compile(copy.deepcopy(model), backend="eager", fullgraph=True)(x)
+    for y, expected in zip(outputs, model(x), strict=True):
+        torch.testing.assert_close(y, expected)
+    view = mh.checkpointed(made("resnet"))
+    assert torch.compile(view, backend="eager", fullgraph=True)(images("resnet")).shape == (2, 7)
