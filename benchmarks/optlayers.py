@@ -1,22 +1,23 @@
-"""Quadratic programs as layers, forward and backward, against the peers, side by side in one run.
+"""Quadratic programs and roots as layers, forward and backward, against the peers, side by side in one run.
 
 python benchmarks/optlayers.py [--rounds N] [--threads N] [--batches 1,32,256]
 
 qpth, qpax and cvxpylayers take part where they are installed. All compute the minimisers and the gradients with respect
 to every number of the programs in float64; how far they are from ours is printed, and how far ours are from
-differences. With one thread, the processor's time is measured.
+differences. With one thread, the processor's time is measured. Roots are compared with Newton's method by hand.
 """
 
 import argparse
 import importlib
 import time
 import warnings
+from functools import partial
 
 import numpy as np
 import torch
 from timing import alternate, table
 
-from torchflux_optlayers import solve_qp
+from torchflux_optlayers import ConvexLayer, Implicit, root, solve_qp
 
 WIDE = torch.float64
 
@@ -54,19 +55,25 @@ def of_qpth():
     return taped(lambda *args: solver(*args, none, none))
 
 
-def of_cvxpylayers(n, m):
+def in_cvxpys_language(make, n, m):
+    """What a class of layers makes of the programs, whose Q is given by its root."""
     import cvxpy as cp
-    from cvxpylayers.torch import CvxpyLayer
 
     x, S, p, G, h = cp.Variable(n), cp.Parameter((n, n)), cp.Parameter(n), cp.Parameter((m, n)), cp.Parameter(m)
     problem = cp.Problem(cp.Minimize(0.5 * cp.sum_squares(S @ x) + p @ x), [G @ x <= h])
-    built = CvxpyLayer(problem, parameters=[S, p, G, h], variables=[x])
+    built = make(problem, parameters=[S, p, G, h], variables=[x])
 
     def layer(*args):
         return built(*args)[0]
 
     layer.root = True
     return taped(layer)
+
+
+def of_cvxpylayers(n, m):
+    from cvxpylayers.torch import CvxpyLayer
+
+    return in_cvxpys_language(CvxpyLayer, n, m)
 
 
 def of_qpax(n):
@@ -96,10 +103,15 @@ def of_qpax(n):
 def peers(n, m):
     """All that are installed."""
     found = {"torchflux, native": ours("native"), "torchflux, torch": ours("torch")}
-    makers = {"qpth": of_qpth, "qpax": lambda: of_qpax(n), "cvxpylayers": lambda: of_cvxpylayers(n, m)}
+    makers = {
+        "ConvexLayer": lambda: in_cvxpys_language(ConvexLayer, n, m),
+        "qpth": of_qpth,
+        "qpax": lambda: of_qpax(n),
+        "cvxpylayers": lambda: of_cvxpylayers(n, m),
+    }
     for name, make in makers.items():
         try:
-            importlib.import_module(name)
+            importlib.import_module("cvxpy" if name == "ConvexLayer" else name)
             found[name] = make()
         except ImportError as reason:
             print(f"{name} is left out: {reason}")
@@ -141,6 +153,37 @@ def layers(batch, n, m, rounds):
     table(title, alternate(calls, rounds, clock=clock), "torchflux, native")
 
 
+def portfolios(batch, rounds, n=10, factors=3):
+    """A program over a second-order cone: the mean less the deviation, of which the factors are parameters too."""
+    try:
+        import cvxpy as cp
+        from cvxpylayers.torch import CvxpyLayer
+    except ImportError as reason:
+        print(f"portfolios are left out: {reason}")
+        return
+    x, mean, root = cp.Variable(n), cp.Parameter(n), cp.Parameter((factors, n))
+    problem = cp.Problem(cp.Maximize(mean @ x - cp.norm(root @ x)), [cp.sum(x) == 1, x >= -0.2])
+    generator = torch.Generator().manual_seed(0)
+    shapes = (batch, n), (batch, factors, n), (batch, n)
+    *leaves, weight = (torch.randn(shape, generator=generator, dtype=WIDE) for shape in shapes)
+
+    def run(layer):
+        args = [v.clone().requires_grad_() for v in leaves]
+        (layer(*args)[0] * weight).sum().backward()
+        return [v.grad for v in args]
+
+    makers = {"ConvexLayer": ConvexLayer, "cvxpylayers": CvxpyLayer}
+    calls = {name: partial(run, make(problem, [mean, root], [x])) for name, make in makers.items()}
+    ours, theirs = (torch.cat([v.flatten(1) for v in call()], 1) for call in calls.values())
+    apart = (ours - theirs).abs().amax(1) / ours.abs().max()
+    print(
+        f"\ncvxpylayers' gradients, relative to the largest: median {apart.median():.0e}, up to {apart.max():.0e} off"
+    )
+    title = f"{batch} portfolios of {n} assets over a second-order cone, forward and backward"
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+    table(title, alternate(calls, rounds, clock=clock), "ConvexLayer")
+
+
 def warm_starts(length=50):
     """Systems factorised, and the time, along a sequence of programs that changes by a hundredth each time."""
     S, p, G, h, _ = programs(32, 20, 10)
@@ -152,6 +195,60 @@ def warm_starts(length=50):
         before = solve_qp(Q, p, G, h, warm_start=before)
         warm += before.iterations.double().mean().item() / length
     print(f"\nA sequence of programs: {cold:.2f} systems factorised each, with warm starts {warm:.2f}")
+
+
+def cubic(y, a):
+    return y**3 + y - a
+
+
+def newton_by_hand(a, slope=None, rtol=1e-8, atol=1e-10):
+    """Newton's method for all equations at once, until every step is small; `slope` is known, or by autograd."""
+    y = torch.ones_like(a)
+    for _ in range(256):
+        if slope is None:
+            y.requires_grad_()
+            value = cubic(y, a)
+            (known,) = torch.autograd.grad(value.sum(), y)
+            value = value.detach()
+        else:
+            value, known = cubic(y, a), slope(y)
+        step = value / known
+        y = y.detach() - step
+        if bool((step.abs() <= rtol * y.abs() + atol).all()):
+            return y
+    raise RuntimeError("no root")
+
+
+def gradient_by_hand(a):
+    """The gradient of the sum of the roots by `a`: one more step, with a tape and the slope held."""
+    y = newton_by_hand(a.detach()).requires_grad_()
+    (slope,) = torch.autograd.grad(cubic(y, a.detach()).sum(), y)
+    a = a.detach().requires_grad_()
+    return torch.autograd.grad((y.detach() - cubic(y.detach(), a) / slope).sum(), a)[0]
+
+
+def roots(rounds, count=10_000):
+    """Scalar equations y³ + y = a by `root`, against Newton's method by hand."""
+    a = 1 + 9 * torch.rand(count, generator=torch.Generator().manual_seed(0), dtype=WIDE)
+    start, needs = torch.ones_like(a), a.clone().requires_grad_()
+    solve = lambda a, **options: root(cubic, start, a, batched=True, **options).value
+    slopes = lambda **options: torch.autograd.grad(solve(needs, **options).sum(), needs)[0]
+    known = 1 / (3 * solve(a).square() + 1)
+    off = float((solve(a) - newton_by_hand(a)).abs().max()), float((slopes() - known).abs().max())
+    print(f"\nroot: {off[0]:.0e} from the roots by hand; its gradient {off[1]:.0e} from the closed form")
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+    calls = {
+        "root": lambda: solve(a),
+        "by hand, slope by autograd": lambda: newton_by_hand(a),
+        "by hand, slope known": lambda: newton_by_hand(a, lambda y: 3 * y * y + 1),
+    }
+    table(f"{count} scalar equations", alternate(calls, rounds, clock=clock), *list(calls)[1:])
+    calls = {
+        "root, differentiable twice": slopes,
+        "root, once": lambda: slopes(adjoint=Implicit(orders=1)),
+        "by hand, once": lambda: gradient_by_hand(needs),
+    }
+    table(f"{count} scalar equations and the gradient", alternate(calls, rounds, clock=clock), "by hand, once")
 
 
 def main():
@@ -166,7 +263,9 @@ def main():
     for batch in map(int, options.batches.split(",")):
         layers(batch, 20, 10, options.rounds)
     layers(128, 3, 4, options.rounds)
+    portfolios(32, options.rounds)
     warm_starts()
+    roots(options.rounds)
 
 
 if __name__ == "__main__":

@@ -80,3 +80,20 @@ def test_all_cones_at_once():
     assert not layer.form.cones.polyhedral
     assert layer.solve(*args).primal_residual < 1e-12
     assert gradcheck(layer, args, eps=1e-5, atol=1e-6, rtol=1e-6, check_forward_ad=True)
+
+
+def test_a_sparse_program():
+    """So many unknowns that the matrices are sparse ones: shrinking groups; Yuan & Lin (2006)."""
+    x, v, weight = cp.Variable((60, 3)), cp.Parameter((60, 3)), cp.Parameter(nonneg=True)
+    cost = cp.sum_squares(x - v) / 2 + weight * cp.sum(cp.norm(x, 2, axis=1))
+    layer = ConvexLayer(cp.Problem(cp.Minimize(cost)), [v, weight], [x])
+    assert not layer.layout.is_dense
+    generator = torch.Generator().manual_seed(0)
+    args = [torch.randn(60, 3, generator=generator, dtype=WIDE), torch.tensor(1.2, dtype=WIDE)]
+    args = [a.requires_grad_() for a in args]
+    form = lambda v, weight: v * (1 - weight / v.norm(dim=1, keepdim=True)).clamp(min=0)
+    found, expected = layer(*args)[0], form(*args)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+    cotangent = torch.randn(60, 3, generator=generator, dtype=WIDE)
+    for a, b in zip(*(torch.autograd.grad(y, args, cotangent) for y in (found, expected)), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from convex_programs import WIDE, ball
 
-from torchflux_optlayers import ConvexLayer, Status, _newton_system
+from torchflux_optlayers import ConvexLayer, Status, _conic, _newton_system
 
 GOOD = [0, 2, 5]
 BAD = {1: Status.INFEASIBLE, 3: Status.UNBOUNDED, 4: Status.NOT_FINITE}
@@ -46,7 +46,8 @@ def test_the_others_are_untouched(kind, on_failure):
     for args, solution in ((good, expected), (bad, found)):
         for a, b in zip((*solution.values, solution.objective), (*expected.values, expected.objective), strict=True):
             assert torch.equal(a[GOOD], b[GOOD])
-        grads.append(torch.autograd.grad((solution.values[0][GOOD] ** 2).sum() + solution.values[1][GOOD].sum(), args))
+        x, force, cost = (v[GOOD] for v in (*solution.values, solution.objective))
+        grads.append(torch.autograd.grad((x**2).sum() + (force * cost).sum(), args))
     for a, b in zip(*grads, strict=True):
         assert torch.equal(a, b)  # zero for those that failed
     if on_failure == "nan":
@@ -125,10 +126,16 @@ def test_the_best_gradient_on_request():
     assert grad.isfinite().all()
 
 
-def test_too_few_iterations():
-    layer = ConvexLayer(*ball()[0], max_iterations=1)
-    v, radius = torch.tensor([3.0, 0.0, 4.0]), torch.tensor(1.0)
-    assert layer.solve(v, radius).status in (Status.SOLVED, Status.MAX_ITERATIONS)
+@pytest.mark.parametrize("on_failure", ["nan", "best"])
+def test_a_limit_that_is_reached(on_failure, monkeypatch):
+    monkeypatch.setattr(_conic, "NEWTON", 0)
+    layer = ConvexLayer(*ball()[0], max_iterations=2, on_failure=on_failure)
+    v = torch.tensor([3.0, 0.0, 4.0], requires_grad=True)
+    solution = layer.solve(v, torch.tensor(1.0))
+    assert solution.status == Status.MAX_ITERATIONS
+    assert solution.values[0].isnan().all() == (on_failure == "nan")
+    (grad,) = torch.autograd.grad(solution.values[0].sum(), v)
+    assert grad.isnan().all() == (on_failure == "nan")
 
 
 def refused():

@@ -129,6 +129,21 @@ def test_compiled_as_one_graph():
         torch.testing.assert_close(a, b)
 
 
+def test_compiled_for_any_batch():
+    warm = solve_qp(*batch("strictly convex", 1))
+
+    def total(Q, p, G, h, A, b):
+        return (solve_qp(Q, p, G, h, A, b, warm_start=warm).x * solve_osqp(Q, p, G, h - 3, h).y[..., :6]).sum()
+
+    compiled = torch.compile(total, backend="aot_eager", fullgraph=True, dynamic=True)
+    for size in (2, 5):
+        args = programs(size)
+        for a, b in zip(*(torch.autograd.grad(f(*args), args) for f in (compiled, total)), strict=True):
+            torch.testing.assert_close(a, b)
+    with pytest.raises(RuntimeError, match="INFEASIBLE at 0, 1"):
+        compiled(*batch("infeasible", 2))
+
+
 def test_the_kink_has_the_derivative_of_the_side_without_a_force():
     p = torch.zeros(1, dtype=WIDE, requires_grad=True)
     bound = torch.zeros(1, dtype=WIDE, requires_grad=True)

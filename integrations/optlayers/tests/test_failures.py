@@ -69,6 +69,13 @@ def test_a_limit_that_is_reached(route):
     assert set(hasty.status.tolist()) == {Status.SOLVED, Status.MAX_ITERATIONS}
 
 
+def test_what_was_filled_with_nan_has_no_gradient(route):
+    Q, p, *rest = (v.requires_grad_() for v in batch("badly scaled", 40))
+    hasty = solve_qp(Q, p, *rest, on_failure="nan", max_iterations=1, route=route)
+    for grad in torch.autograd.grad(hasty.x.sum(), (Q, p)):
+        assert torch.equal(grad.flatten(1).isnan().any(1), hasty.status == Status.MAX_ITERATIONS)
+
+
 def test_equations_that_contradict_each_other(route):
     Q, p, A = torch.eye(2), torch.ones(2), torch.tensor([[1.0, 1.0], [2.0, 2.0]])
     assert solve_qp(Q, p, None, None, A, torch.tensor([1.0, 2.0]), route=route).solved

@@ -8,7 +8,7 @@ import torch
 
 from torchflux_optlayers import _route, solve_qp
 
-SLOW = "torch._dynamo", "numba", "scipy.optimize", "torchflux_zygote"
+SLOW = "numba", "torchflux_zygote"
 
 
 def test_slow_imports_wait_until_they_are_needed():

@@ -167,6 +167,18 @@ def test_costs_of_any_size(size, route):
     torch.testing.assert_close(found.z / size, torch.tensor([0.0, 2.0], dtype=WIDE), rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize(("powers", "error"), [(4, 1e-11), (6, 1e-8), (8, 1e-6)])
+def test_ill_conditioned_costs(powers, error, route):
+    """Minimisers that are known, of matrices whose eigenvalues spread over so many decades."""
+    rng = torch.Generator().manual_seed(0)
+    directions, _ = torch.linalg.qr(torch.randn(50, 10, 10, dtype=WIDE, generator=rng))
+    eigenvalues = 10 ** (-powers * torch.rand(50, 1, 10, dtype=WIDE, generator=rng))
+    Q, x = (directions * eigenvalues) @ directions.mT, torch.randn(50, 10, dtype=WIDE, generator=rng)
+    eye, far = torch.eye(10, dtype=WIDE), torch.full((10,), 50.0, dtype=WIDE)
+    found = solve_osqp(Q, -(Q @ x[..., None])[..., 0], eye, -far, far, route=route)
+    torch.testing.assert_close(found.x, x, rtol=0, atol=error)
+
+
 def test_infinite_bounds_are_none(route):
     Q, p, G, h, A, b = batch("strictly convex", 10)
     free = torch.where(torch.arange(10) < 4, torch.inf, h)

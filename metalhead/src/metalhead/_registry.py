@@ -9,8 +9,9 @@ from typing import Any
 import torch
 
 from ._init import drawing_from
+from ._loading import load_weights, sizes
 from ._model import Model, features_only
-from ._weights import Weights, given_tensors, load_weights, sizes
+from ._weights import Weights, given_tensors
 
 __all__ = ["Entry", "create_model", "entry", "list_models"]
 
@@ -92,24 +93,38 @@ def create_model(
     Traceback (most recent call last):
     ValueError: there is no model 'resnt18'; did you mean resnet18 or ...?
     """
-    build, adapt = entry(name).build, []
-    if isinstance(weights, Weights) and weights.model != name:
-        raise ValueError(f"{weights.name} are for {weights.model}, not for {name}")
+    build, tensors, adapt = entry(name).build, None, []
+    if min(nclasses or 0, (inchannels or 1) - 1) < 0:
+        raise ValueError(f"nclasses={nclasses} and inchannels={inchannels} must be at least 0 and 1")
     if weights is not None:
-        weights = given_tensors(weights)
+        tensors = _tensors_for(name, weights)
         with torch.device("meta"):
             probe = build(nclasses=1, inchannels=3, **options)
         probe.name = name
-        classes, channels = sizes(probe, weights)
-        adapt = ["positions"] * ("imsize" in options) + ["stem"] * (inchannels not in (None, channels))
-        adapt += ["head"] * (nclasses not in (None, classes))
-        nclasses, inchannels = classes if nclasses is None else nclasses, channels if inchannels is None else inchannels
+        nclasses, inchannels, adapt = _fit(sizes(probe, tensors), nclasses, inchannels)
     with drawing_from(generator):
         size = 1000 if nclasses is None else nclasses or 1
-        model = build(nclasses=size, inchannels=3 if inchannels is None else inchannels, **options)
+        model = build(nclasses=size, inchannels=inchannels or 3, **options)
     model.name = name
-    if weights is not None:
-        load_weights(model, weights, adapt=adapt, eps_known="eps" in options)
+    if tensors is not None:
+        load_weights(
+            model, tensors, adapt=[*adapt, "positions"] if "imsize" in options else adapt, eps_known="eps" in options
+        )
     if nclasses == 0:
         model.reset_classifier(0)
     return features_only(model, None if features is True else features) if features is not False else model
+
+
+def _tensors_for(name: str, weights: Any) -> dict[str, torch.Tensor]:
+    if isinstance(weights, Weights) and weights.model != name:
+        raise ValueError(f"{weights.name} are for {weights.model}, not for {name}")
+    return given_tensors(weights)
+
+
+def _fit(
+    found: tuple[int | None, int | None], nclasses: int | None, inchannels: int | None
+) -> tuple[int | None, int | None, list[str]]:
+    """The class count and channels of the model, given those of the weights, and what of these has to be adapted."""
+    classes, channels = found
+    adapt = ["head"] * (nclasses not in (None, classes)) + ["stem"] * (inchannels not in (None, channels))
+    return classes if nclasses is None else nclasses, channels if inchannels is None else inchannels, adapt

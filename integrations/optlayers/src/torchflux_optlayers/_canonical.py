@@ -118,10 +118,11 @@ def _parameter_map(program: Any, chain: Any, parameters: Sequence[Any]) -> spars
         for view in (numbers, numbers.swapaxes(-1, -2)) if symmetric else (numbers,):
             (name,) = names.get(parameter.id, [parameter.id])
             taken = np.asarray(_forward(chain.reductions, "param_forward", {parameter.id: view})[name])
-            if name in program.param_id_to_col:
-                rows.extend(program.param_id_to_col[name] + np.arange(taken.size))
-                columns.extend(taken.ravel(order="F").astype(int))
-                shares.extend([0.5 if symmetric else 1.0] * taken.size)
+            if name not in program.param_id_to_col:
+                raise ValueError(f"{parameter.name()} {parameter.shape} has dropped out of the problem: leave it out")
+            rows.extend(program.param_id_to_col[name] + np.arange(taken.size))
+            columns.extend(taken.ravel(order="F").astype(int))
+            shares.extend([0.5 if symmetric else 1.0] * taken.size)
         start += parameter.size
     return sparse.csr_array((shares, (rows, columns)), shape=(program.A.shape[1], start + 1))
 

@@ -82,12 +82,10 @@ def solve_conic(
     return _as_found(program, x, y, s), status, found.iterations
 
 
-ENDS = {
+ENDS = {  # what is almost proved isn't
     "Solved": Status.SOLVED,
     "PrimalInfeasible": Status.INFEASIBLE,
-    "AlmostPrimalInfeasible": Status.INFEASIBLE,
     "DualInfeasible": Status.UNBOUNDED,
-    "AlmostDualInfeasible": Status.UNBOUNDED,
 }
 
 

@@ -21,6 +21,7 @@ from ._conic import Point, solve_conic, stationary
 from ._layout import Conic, Layout
 from ._newton_system import NewtonSystem
 from ._solution import Status, complaint, places
+from ._vmapped import apart, in_front
 
 __all__ = ["Backward", "ConicOptions", "ConicResult", "conic_solution"]
 
@@ -33,20 +34,20 @@ class Backward:
     residual: Tensor | None = None
     """By how much the last backward solve missed each element's equations, in relation to the cotangents."""
 
-    def note(self, residual: Tensor, shape: tuple[int, ...], tol: float, on_failure: str) -> None:
-        """Keeps residuals, shape (B,), and speaks up where they aren't small.
+    def note(self, residual: Tensor, solved: Tensor, shape: tuple[int, ...], tol: float, on_failure: str) -> None:
+        """Keeps residuals, shape (B,), and speaks up where they aren't small though there is a solution.
 
         Raises:
             RuntimeError: one is larger than tol, and `on_failure` is "raise".
         """
         whole = residual.numel() == int(np.prod(shape))
         self.residual = residual.view(shape) if whole else residual
-        bad = ~(residual <= tol)
+        bad = ~(residual <= tol) & solved
         if not bad.any():
             return
         where = places(bad.nonzero()[:, 0].tolist(), shape if whole else tuple(residual.shape))
         message = (
-            f"the gradient has a residual of up to {residual.nan_to_num(torch.inf).max():.1e} {where}, more than "
+            f"the gradient has a residual of up to {residual[bad].nan_to_num(torch.inf).max():.1e} {where}, more than "
             f"gradient_tol={tol:.1e}: the solution isn't unique there, or has a kink"
         )
         if on_failure == "raise":
@@ -76,10 +77,10 @@ class ConicResult(NamedTuple):
     """Shape (B, m), as is the next."""
     v: Tensor
     status: Tensor
-    """Shape (B,), as is the next."""
+    """Shape (B,), as are the next."""
     iterations: Tensor
-    residuals: Tensor
-    """Primal and dual, shape (B, 2)."""
+    primal_residual: Tensor
+    dual_residual: Tensor
 
 
 def _arrays(*tensors: Tensor) -> list[np.ndarray]:
@@ -102,20 +103,12 @@ def _solved(numbers: Tensors, start: tuple[Tensor, Tensor] | None, options: Coni
     if options.on_failure == "raise" and status.any():
         raise RuntimeError(complaint(status, options.shape))
     points = [point for point, _, _ in found]
-    bad = (status != Status.SOLVED)[:, None] & (options.on_failure == "nan")
-    x, y, v = (
-        _stacked([getattr(p, k) for p in points], size)
-        for k, size in (("x", layout.n), ("y", layout.m), ("v", layout.m))
-    )
-    fields = (
-        x.masked_fill(bad, torch.nan).to(like.dtype),
-        y.masked_fill(bad, torch.nan).to(like.dtype),
-        v,
-        status,
-        torch.tensor([k for _, _, k in found], dtype=torch.int64),
-        _stacked([p.residuals for p in points], 2),
-    )
-    return ConicResult(*(t.to(like.device) for t in fields))
+    x, y, v = (_stacked([p[k] for p in points], size) for k, size in ((0, layout.n), (2, layout.m), (1, layout.m)))
+    if options.on_failure == "nan":
+        bad = (status != Status.SOLVED)[:, None]
+        x, y = x.masked_fill(bad, torch.nan), y.masked_fill(bad, torch.nan)
+    iterations, residuals = torch.tensor([k for _, _, k in found]), _stacked([p.residuals for p in points], 2)
+    return ConicResult(*(t.to(like.device) for t in (x, y, v, status, iterations.long(), *residuals.unbind(1))))
 
 
 def _stacked(rows: list[Any], width: int) -> Tensor:
@@ -132,17 +125,16 @@ def _systems_solved(
     layout, like = options.layout, right[0]
     *arrays, x, v, r, t, status = _arrays(*numbers, *at[:2], *right, at[2])
     u, w, errors = np.zeros_like(r), np.zeros_like(t), np.zeros(len(r))
-    for i in range(len(r)):
-        if not (r[i].any() or t[i].any()):
-            continue
-        if status[i] not in (Status.SOLVED, Status.MAX_ITERATIONS) or not np.isfinite(v[i]).all():
+    solved = (status == Status.SOLVED) | ((status == Status.MAX_ITERATIONS) & (options.on_failure == "best"))
+    for i in np.flatnonzero(r.any(1) | t.any(1)):
+        if not solved[i]:
             u[i], w[i], errors[i] = np.nan, np.nan, np.nan
             continue
         program = layout.program(*(a[i] for a in arrays))
         point = stationary(program, x[i], v[i])
         u[i], w[i], errors[i] = _system_solved(program, point, r[i], t[i], transposed)
     residual = torch.from_numpy(errors)
-    options.backward.note(residual, options.shape, options.gradient_tol, options.on_failure)
+    options.backward.note(residual, torch.from_numpy(solved), options.shape, options.gradient_tol, options.on_failure)
     bad = ~(residual <= options.gradient_tol)[:, None] & (options.on_failure != "best")
     first, second = (torch.from_numpy(a).masked_fill(bad, torch.nan).to(like) for a in (u, w))
     return first, second
@@ -184,28 +176,14 @@ class _Systems(torch.autograd.Function):
     @staticmethod
     def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
         """More systems."""
-        found = _Systems.apply(*_in_front(info, in_dims[:9], args[:9]), *args[9:])
-        return _apart(info, found), (0, 0)
+        found = _Systems.apply(*in_front(info, in_dims[:9], args[:9]), *args[9:])
+        return apart(info, found), (0, 0)
 
 
 SECOND = (
     "programs over second-order, semidefinite, exponential or power cones have first derivatives only; those whose "
     "cost is quadratic and whose constraints are linear have all"
 )
-
-
-def _in_front(info: Any, dims: tuple[Any, ...], tensors: tuple[Any, ...]) -> list[Any]:
-    """Tensors with vmap's axis and the batch as one axis."""
-    moved = [
-        x.movedim(dim, 0) if dim is not None else x.expand(info.batch_size, *x.shape)
-        for x, dim in zip(tensors, dims, strict=True)
-    ]
-    return [x.flatten(0, 1) for x in moved]
-
-
-def _apart(info: Any, tensors: Tensors) -> Tensors:
-    """With the two axes apart again."""
-    return tuple(x.view(info.batch_size, len(x) // info.batch_size, *x.shape[1:]) for x in tensors)
 
 
 class _Conic(torch.autograd.Function):
@@ -241,27 +219,26 @@ class _Conic(torch.autograd.Function):
     def jvp(ctx: Any, dP: Any, dq: Any, dA: Any, db: Any, *_: Any) -> Any:
         """Solves the systems for the tangents."""
         *numbers, x, y, v, status = ctx.saved_tensors
-        (i, j), (k, l) = (
-            tuple(map(torch.from_numpy, places)) for places in (ctx.options.layout.P, ctx.options.layout.A)
-        )
+        places = (*ctx.options.layout.P, *ctx.options.layout.A)
+        i, j, k, l = (torch.from_numpy(v).to(x.device) for v in places)
         dr = -dq - torch.zeros_like(x).index_add(1, i, dP * x[:, j]) - torch.zeros_like(x).index_add(1, l, dA * y[:, k])
         dt = db - torch.zeros_like(y).index_add(1, k, dA * x[:, l])
-        return *_Systems.apply(*numbers, x, v, status, dr, dt, False, ctx.options), *[None] * 4
+        return *_Systems.apply(*numbers, x, v, status, dr, dt, False, ctx.options), *[None] * 5
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
         """More programs."""
         *tensors, options = args
-        moved = _in_front(info, in_dims[:-1], tuple(tensors))
+        moved = in_front(info, in_dims[:-1], tuple(tensors))
         found = _Conic.apply(*moved, options._replace(shape=(info.batch_size, *options.shape)))
-        return _apart(info, found), (0,) * 6
+        return apart(info, found), (0,) * 7
 
 
-def conic_solution(numbers: Tensors, start: tuple[Tensor, Tensor] | None, options: ConicOptions) -> ConicResult:
-    """Solves B programs, whose P, q, A and b are given by their entries, shapes (B, *).
+def conic_solution(numbers: Tensors, start: ConicResult | None, options: ConicOptions) -> ConicResult:
+    """Solves B programs, whose P, q, A and b are given by their entries in float64, shapes (B, *).
 
     Raises:
         RuntimeError: some weren't solved, and `on_failure` is "raise".
     """
     nothing = numbers[1][:, :0].detach()
-    return ConicResult(*_Conic.apply(*numbers, *(start or (nothing, nothing)), options))
+    return ConicResult(*_Conic.apply(*numbers, *((nothing, nothing) if start is None else (start.x, start.v)), options))

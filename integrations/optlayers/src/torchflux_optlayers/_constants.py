@@ -2,8 +2,9 @@
 
 RHO, DELTA = 1e-8, 1e-7
 """The proximal terms of x and of the forces. Steps are refined, so they change how fast, not what is found."""
-ROUNDS, SMALL = 20, 1e-13
-"""How often a solution is refined at most, and the relative residual that is enough."""
+ROUNDS, SMALL = 20, 1e-16
+"""How often a solution is refined at most, and the relative residual that is enough: rounding, as an error is what the
+least eigenvalue makes of it."""
 EXACT, SIGN, WEAK, FLOOR = 1e-11, 1e-10, 1e-9, 1e-3
 """The residual of an exact solution; what may be missing to a sign; up to where a force counts as none; the share of
 the strongest force that the others are measured against."""

@@ -1,5 +1,6 @@
 """What a parameter of CVXPY's is declared to be, and whether tensors are that."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -7,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Declared", "declared"]
+__all__ = ["Declared", "declared", "flattened", "is_plain"]
 
 
 class Declared(NamedTuple):
@@ -62,6 +63,42 @@ def declared(parameter: Any) -> Declared:
     if "bounds" in known:
         known["bounds"] = tuple(torch.tensor(np.broadcast_to(v, parameter.shape)) for v in parameter.bounds)
     return Declared(parameter.name(), tuple(parameter.shape), known)
+
+
+def flattened(known: tuple[Declared, ...], values: tuple[Any, ...]) -> tuple[Tensor, tuple[int, ...], Tensor]:
+    """The parameters as one matrix (B, *) in float64, the shape of the batch, and a tensor with the dtype wanted.
+
+    Raises:
+        TypeError, ValueError: the values don't fit, or aren't as declared.
+    """
+    if len(values) != len(known):
+        raise ValueError(f"{len(values)} tensors for {len(known)} parameters: {', '.join(p.name for p in known)}")
+    leads = [p.lead(value) for p, value in zip(known, values, strict=True)]
+    like = values[0] if values else torch.empty(0)
+    for p, value in zip(known, values, strict=True):
+        if value.dtype != like.dtype or value.device != like.device:
+            first = f"{known[0].name} {like.dtype} on {like.device}"
+            raise TypeError(f"{p.name} is {value.dtype} on {value.device}, {first}: they have to agree")
+        if is_plain(value):
+            p.require(value)
+    try:
+        batch = tuple(torch.broadcast_shapes(*leads)) if leads else ()
+    except RuntimeError:
+        shapes = ", ".join(f"{p.name} {tuple(v.shape)}" for p, v in zip(known, values, strict=True))
+        raise ValueError(f"the leading axes can't be broadcast: {shapes}") from None
+    size = math.prod(batch)
+    wide = [
+        value.to(torch.float64).expand((*batch, *p.shape)).reshape(size, math.prod(p.shape))
+        for p, value in zip(known, values, strict=True)
+    ]
+    return torch.cat(wide, 1) if wide else like.new_empty(size, 0, dtype=torch.float64), batch, like
+
+
+def is_plain(x: Tensor) -> bool:
+    """Whether a tensor has numbers that can be read here and now."""
+    if torch.compiler.is_compiling():
+        return False
+    return type(x) in (Tensor, torch.nn.Parameter) and not torch._C._functorch.is_functorch_wrapped_tensor(x)
 
 
 def _least(v: Tensor) -> Tensor:

@@ -33,12 +33,12 @@ def add(out, factor, v):  # type: ignore[no-untyped-def]
 @jit
 def largest(v):  # type: ignore[no-untyped-def]
     """The largest absolute value; NaN if there is one."""
-    top = 0.0
+    top, total = 0.0, 0.0
     for i in range(v.shape[0]):
         size = abs(v[i])
-        if size > top or math.isnan(size):
-            top = size
-    return top
+        total += size
+        top = size if size > top else top
+    return total if math.isnan(total) else top
 
 
 @jit

@@ -17,6 +17,7 @@ from ._native import native_pullback
 from ._route import Options, Result, is_native, reduced_system, solve
 from ._scaling import Program
 from ._solution import Status, complaint
+from ._vmapped import apart, in_front
 
 __all__ = ["solution"]
 
@@ -106,23 +107,6 @@ def _outer(a: Tensor, b: Tensor) -> Tensor:
     return a.unsqueeze(-1) * b.unsqueeze(-2)
 
 
-def _in_front(info: Any, dims: tuple[Any, ...], tensors: tuple[Any, ...]) -> list[Any]:
-    """Tensors with vmap's axis and the batch as one axis."""
-    out: list[Any] = []
-    for x, dim in zip(tensors, dims, strict=True):
-        if x is None:
-            out.append(None)
-            continue
-        moved = x.movedim(dim, 0) if dim is not None else x.expand(info.batch_size, *x.shape)
-        out.append(moved.flatten(0, 1))
-    return out
-
-
-def _apart(info: Any, tensors: Tensors) -> Tensors:
-    """With the two axes apart again."""
-    return tuple(x.view(info.batch_size, len(x) // info.batch_size, *x.shape[1:]) for x in tensors)
-
-
 class _Reduced(torch.autograd.Function):
     """The solution (u, v) of a reduced system; differentiable in Q (symmetric), C and the right-hand side."""
 
@@ -154,7 +138,7 @@ class _Reduced(torch.autograd.Function):
     @staticmethod
     def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
         """More systems."""
-        return _apart(info, _Reduced.apply(*_in_front(info, in_dims[:-1], args[:-1]), args[-1])), (0, 0)
+        return apart(info, _Reduced.apply(*in_front(info, in_dims[:-1], args[:-1]), args[-1])), (0, 0)
 
 
 def _pushed(system: list[Tensor], found: Tensors, dQ: Any, dC: Any, dr: Any, dt: Any, route: str) -> Any:
@@ -208,8 +192,8 @@ class _Solve(torch.autograd.Function):
     def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
         """More programs."""
         *tensors, options, shape = args
-        moved = _in_front(info, in_dims[:-2], tuple(tensors))
-        return _apart(info, _Solve.apply(*moved, options, [info.batch_size, *shape])), (0,) * 8
+        moved = in_front(info, in_dims[:-2], tuple(tensors))
+        return apart(info, _Solve.apply(*moved, options, [info.batch_size, *shape])), (0,) * 8
 
 
 class _Attached(torch.autograd.Function):
@@ -235,7 +219,10 @@ class _Attached(torch.autograd.Function):
 def _keep(ctx: Any, Q: Tensor, C: Tensor, result: Result, options: Options) -> None:
     """Keeps the reduced system and its solution."""
     ctx.route, ctx.may_fail = options.route, options.on_failure != "raise"
-    kept = Q, C, result.active, result.low, result.scales, result.status, result.x, result.force
+    status = result.status
+    if options.on_failure == "nan":  # what was filled with NaN has no derivatives, though it may have a system
+        status = status.masked_fill(status != Status.SOLVED, int(Status.NOT_FINITE))
+    kept = Q, C, result.active, result.low, result.scales, status, result.x, result.force
     ctx.save_for_backward(*kept)
     ctx.save_for_forward(*kept)
     ctx.set_materialize_grads(False)

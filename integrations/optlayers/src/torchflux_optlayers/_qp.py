@@ -104,10 +104,10 @@ def _warm(found: Arguments, start: QPSolution) -> tuple[Tensor, Tensor]:
             f"warm_start has {given} variables and multipliers: here there are {n}, {found.m} and {k - found.m}"
         )
     try:
-        both = [v.expand(*found.batch, -1).reshape(len(found.p), v.shape[-1]) for v in (start.x.detach(), force)]
+        x, force = (v.expand(*found.batch, -1).reshape(len(found.p), v.shape[-1]) for v in (start.x.detach(), force))
     except RuntimeError:
         raise ValueError(f"warm_start is of a batch {tuple(start.x.shape[:-1])}: here it is {found.batch}") from None
-    return both[0].nan_to_num(), both[1].nan_to_num()
+    return x.nan_to_num().to(found.p), force.nan_to_num().to(found.p)
 
 
 def _solution(found: Arguments, fields: tuple[Tensor, ...]) -> QPSolution:
@@ -116,10 +116,15 @@ def _solution(found: Arguments, fields: tuple[Tensor, ...]) -> QPSolution:
     C, d, m = found.C, found.d, found.m
     if m < C.shape[1]:
         C, d, active = C[:, :m], d[:, :m], active[:, :m]
-    ahead = torch.baddbmm(d.double()[..., None], C.double(), x.double()[..., None], alpha=-1)[..., 0]
-    slack = ahead.masked_fill(active, 0.0).to(x.dtype)  # double precision is what autocast leaves alone
+    slack = _slack(C, d, x) if x.dtype == torch.float64 else _slack(C.double(), d.double(), x.double()).to(x.dtype)
+    slack = slack.masked_fill(active, 0.0)
     fields = x, force[:, :m], force[:, m:], slack, status, iterations, *residuals.unbind(1)
     return QPSolution(*(v if len(found.batch) == 1 else v.reshape((*found.batch, *v.shape[1:])) for v in fields))
+
+
+def _slack(C: Tensor, d: Tensor, x: Tensor) -> Tensor:
+    """d - Cx in double precision, which autocast leaves alone."""
+    return torch.baddbmm(d[..., None], C, x[..., None], alpha=-1)[..., 0]
 
 
 class QPLayer(nn.Module):

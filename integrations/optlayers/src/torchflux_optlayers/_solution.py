@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import NamedTuple
 
-import torch
+import numpy as np
 from torch import Tensor
 
 __all__ = ["QPSolution", "Status"]
@@ -81,19 +81,20 @@ def complaint(status: Tensor, shape: Sequence[int]) -> str:
 
 def failures(status: Tensor, shape: Sequence[int]) -> str:
     """Which elements of a batch of this shape failed, and why."""
-    failed = status.nonzero()[:, 0].tolist()
+    ends = status.tolist()
     parts = []
     for kind, advice in ADVICE.items():
-        where = [i for i in failed if status[i] == kind]
+        where = [i for i, end in enumerate(ends) if end == kind]
         if where:
             parts.append(f"{kind.name} {places(where, shape)} ({advice})")
-    return f"{len(failed)} of {len(status)} programs not solved: {'; '.join(parts)}"
+    failed = len(ends) - ends.count(Status.SOLVED)
+    return f"{failed} of {len(ends)} programs not solved: {'; '.join(parts)}"
 
 
 def places(where: list[int], shape: Sequence[int]) -> str:
     """Indices into the batch, the first ten."""
     if not shape:
         return "as a whole"
-    found = zip(*(x.tolist() for x in torch.unravel_index(torch.tensor(where[:10]), tuple(shape))), strict=True)
+    found = zip(*(axis.tolist() for axis in np.unravel_index(where[:10], tuple(shape))), strict=True)
     names = [str(i[0]) if len(shape) == 1 else str(i) for i in found]
     return f"at {', '.join(names)}{', ...' if len(where) > 10 else ''}"
