@@ -93,8 +93,9 @@ def create_model(
     Traceback (most recent call last):
     ValueError: there is no model 'resnt18'; did you mean resnet18 or ...?
     """
-    build, tensors, adapt = entry(name).build, None, []
-    if min(nclasses or 0, (inchannels or 1) - 1) < 0:
+    build, tensors = entry(name).build, None
+    adapt: list[str] = []
+    if (nclasses is not None and nclasses < 0) or (inchannels is not None and inchannels < 1):
         raise ValueError(f"nclasses={nclasses} and inchannels={inchannels} must be at least 0 and 1")
     if weights is not None:
         tensors = _tensors_for(name, weights)
