@@ -1,22 +1,16 @@
 """metalhead: vision models in short files that load the world's weights, and images that know their layout."""
 
-<<<<<<< HEAD
-from ._fastest import *
-=======
 from ._classify import *
+from ._fastest import *
 from ._image import *
->>>>>>> images
 from ._keys import *
 from ._layers import *
 from ._loading import *
 from ._model import *
 from ._models import *
-<<<<<<< HEAD
-from ._published import *
-=======
 from ._preprocess import *
+from ._published import *
 from ._read import *
->>>>>>> images
 from ._registry import *
 from ._resize import *
 from ._weights import *

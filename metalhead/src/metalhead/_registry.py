@@ -93,17 +93,11 @@ def create_model(
     Traceback (most recent call last):
     ValueError: there is no model 'resnt18'; did you mean resnet18 or ...?
     """
-<<<<<<< HEAD
     build, tensors = entry(name).build, None
     adapt: list[str] = []
     if (nclasses is not None and nclasses < 0) or (inchannels is not None and inchannels < 1):
         raise ValueError(f"nclasses={nclasses} and inchannels={inchannels} must be at least 0 and 1")
-=======
-    build, adapt = entry(name).build, []
-    if isinstance(weights, Weights) and weights.model != name:
-        raise ValueError(f"{weights.name} are for {weights.model}, not for {name}")
     published = weights if isinstance(weights, Weights) else None
->>>>>>> images
     if weights is not None:
         tensors = _tensors_for(name, weights)
         with torch.device("meta"):
@@ -112,19 +106,12 @@ def create_model(
         nclasses, inchannels, adapt = _fit(sizes(probe, tensors), nclasses, inchannels)
     with drawing_from(generator):
         size = 1000 if nclasses is None else nclasses or 1
-<<<<<<< HEAD
         model = build(nclasses=size, inchannels=inchannels or 3, **options)
-    model.name = name
+    model.name, model.weights = name, published
     if tensors is not None:
         load_weights(
             model, tensors, adapt=[*adapt, "positions"] if "imsize" in options else adapt, eps_known="eps" in options
         )
-=======
-        model = build(nclasses=size, inchannels=3 if inchannels is None else inchannels, **options)
-    model.name, model.weights = name, published
-    if weights is not None:
-        load_weights(model, weights, adapt=adapt, eps_known="eps" in options)
->>>>>>> images
     if nclasses == 0:
         model.reset_classifier(0)
     return features_only(model, None if features is True else features) if features is not False else model
