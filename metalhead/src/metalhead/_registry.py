@@ -13,7 +13,7 @@ from ._loading import load_weights, sizes
 from ._model import Model, features_only
 from ._weights import Weights, given_tensors
 
-__all__ = ["Entry", "create_model", "entry", "list_models"]
+__all__ = ["Entry", "create_model", "entry", "list_models", "register"]
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,22 @@ _ENTRIES: dict[str, Entry] = {}
 
 
 def register(name: str, build: Callable[..., Model], parameters: int | float, source: str) -> None:
-    """Gives a name to a builder, `build(nclasses=, inchannels=, ...)`."""
+    """Gives a name to a builder, `build(nclasses=, inchannels=, ...)`.
+
+    A variant of a family takes a line: `register("resnet10", partial(resnet, Basic, (1, 1, 1, 1)), 5.4, "mine")`.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+    if name in _ENTRIES:
+        raise ValueError(f"there is a model {name!r} already; choose another name")
     _ENTRIES[name] = Entry(name, build, parameters, source)
 
 
 def entry(name: str) -> Entry:
     """What is known of the model of this name.
 
+    >>> from metalhead import entry
     >>> entry("resnet50").parameters
     25557032
 
@@ -56,6 +65,7 @@ def entry(name: str) -> Entry:
 def list_models(*patterns: str) -> list[str]:
     """The names of all models, or of those that one of the patterns fits.
 
+    >>> from metalhead import list_models
     >>> list_models("wide_resnet*", "*18")
     ['resnet18', 'seresnet18', 'wide_resnet101_2', 'wide_resnet50_2']
     """
@@ -87,6 +97,7 @@ def create_model(
     Raises:
         ValueError: there is no such model (the error names the nearest), or the weights don't fit.
 
+    >>> from metalhead import create_model
     >>> create_model("resnet18", nclasses=10)(torch.zeros(2, 3, 64, 64)).shape
     torch.Size([2, 10])
     >>> create_model("resnt18")
