@@ -1,10 +1,10 @@
-"""Quadratic programs as layers, forward and backward, against the peers, side by side in one run.
+"""Quadratic programs and roots as layers, forward and backward, against the peers, side by side in one run.
 
 python benchmarks/optlayers.py [--rounds N] [--threads N] [--batches 1,32,256]
 
 qpth, qpax and cvxpylayers take part where they are installed. All compute the minimisers and the gradients with respect
 to every number of the programs in float64; how far they are from ours is printed, and how far ours are from
-differences. With one thread, the processor's time is measured.
+differences. With one thread, the processor's time is measured. Roots are compared with Newton's method by hand.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from timing import alternate, table
 
-from torchflux_optlayers import ConvexLayer, solve_qp
+from torchflux_optlayers import ConvexLayer, Implicit, root, solve_qp
 
 WIDE = torch.float64
 
@@ -197,6 +197,60 @@ def warm_starts(length=50):
     print(f"\nA sequence of programs: {cold:.2f} systems factorised each, with warm starts {warm:.2f}")
 
 
+def cubic(y, a):
+    return y**3 + y - a
+
+
+def newton_by_hand(a, slope=None, rtol=1e-8, atol=1e-10):
+    """Newton's method for all equations at once, until every step is small; `slope` is known, or by autograd."""
+    y = torch.ones_like(a)
+    for _ in range(256):
+        if slope is None:
+            y.requires_grad_()
+            value = cubic(y, a)
+            (known,) = torch.autograd.grad(value.sum(), y)
+            value = value.detach()
+        else:
+            value, known = cubic(y, a), slope(y)
+        step = value / known
+        y = y.detach() - step
+        if bool((step.abs() <= rtol * y.abs() + atol).all()):
+            return y
+    raise RuntimeError("no root")
+
+
+def gradient_by_hand(a):
+    """The gradient of the sum of the roots by `a`: one more step, with a tape and the slope held."""
+    y = newton_by_hand(a.detach()).requires_grad_()
+    (slope,) = torch.autograd.grad(cubic(y, a.detach()).sum(), y)
+    a = a.detach().requires_grad_()
+    return torch.autograd.grad((y.detach() - cubic(y.detach(), a) / slope).sum(), a)[0]
+
+
+def roots(rounds, count=10_000):
+    """Scalar equations y³ + y = a by `root`, against Newton's method by hand."""
+    a = 1 + 9 * torch.rand(count, generator=torch.Generator().manual_seed(0), dtype=WIDE)
+    start, needs = torch.ones_like(a), a.clone().requires_grad_()
+    solve = lambda a, **options: root(cubic, start, a, batched=True, **options).value
+    slopes = lambda **options: torch.autograd.grad(solve(needs, **options).sum(), needs)[0]
+    known = 1 / (3 * solve(a).square() + 1)
+    off = float((solve(a) - newton_by_hand(a)).abs().max()), float((slopes() - known).abs().max())
+    print(f"\nroot: {off[0]:.0e} from the roots by hand; its gradient {off[1]:.0e} from the closed form")
+    clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
+    calls = {
+        "root": lambda: solve(a),
+        "by hand, slope by autograd": lambda: newton_by_hand(a),
+        "by hand, slope known": lambda: newton_by_hand(a, lambda y: 3 * y * y + 1),
+    }
+    table(f"{count} scalar equations", alternate(calls, rounds, clock=clock), *list(calls)[1:])
+    calls = {
+        "root, differentiable twice": slopes,
+        "root, once": lambda: slopes(adjoint=Implicit(orders=1)),
+        "by hand, once": lambda: gradient_by_hand(needs),
+    }
+    table(f"{count} scalar equations and the gradient", alternate(calls, rounds, clock=clock), "by hand, once")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=15)
@@ -211,6 +265,7 @@ def main():
     layers(128, 3, 4, options.rounds)
     portfolios(32, options.rounds)
     warm_starts()
+    roots(options.rounds)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.func import vmap
 
 from torchflux import destructure, trainables
-from torchflux_lab import experiments, find, parameters_with, perform
+from torchflux_lab import Checkpoint, Run, experiments, find, parameters_with, perform, perform_on
 from torchflux_mcmc import hmc
 from torchflux_mcmc import run as draw
 
@@ -40,6 +40,45 @@ def test_each_says_what_it_is_and_how_it_is_run() -> None:
         assert f"torchflux run {each.name}" in readme
         assert f"]({each.name}.png)" in readme
         assert (each.script.parent / f"{each.name}.png").is_file()
+
+
+SHORT = {
+    "ebm": ("steps=40", "every=10", "chains=40", "long=200"),
+    "lynx-hare": ("origins=1914", "priors=0.1", "seeds=1", "starts=2", "steps=21"),
+}
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_broken_off_and_resumed_it_comes_to_the_same_numbers(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sampler beside the weights, and parameters without a module; both have two loops."""
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("sklearn")
+    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
+    whole.mkdir()
+    resumed.mkdir()
+    save, saved = Checkpoint.save, []
+
+    def broken_off(checkpoint: Checkpoint, step: int) -> None:
+        save(checkpoint, step)
+        saved.append(step)
+        if len(saved) == 3:
+            raise KeyboardInterrupt
+
+    with find(name, FOLDER).loaded() as program:
+        parameters = parameters_with(program.parameters, SHORT[name])
+        perform(program, parameters, whole)
+        monkeypatch.setattr(Checkpoint, "save", broken_off)
+        with pytest.raises(KeyboardInterrupt):
+            perform(program, parameters, resumed)
+        perform_on(program, parameters, Run.read(resumed), [])
+    for file in ("metrics.jsonl", f"{name}.png"):
+        assert (resumed / file).read_bytes() == (whole / file).read_bytes()
+    results = [Run.read(folder).results for folder in (whole, resumed)]
+    assert results[0] is not None
+    assert results[1] is not None
+    assert results[0]["results"] == results[1]["results"]
 
 
 def test_dan(tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-import lock_file
 import torch_build
 import workspace
+from torchflux_lab._lockfile import entries, project_of
 
 LOCKS = ("cpu", "cuda")
 PYTORCH = torch_build.read_table()
@@ -27,7 +27,7 @@ def read(lock: str) -> str:
 def pins(lock: str) -> dict[str, set[str]]:
     """The versions of every project in a lock; torch has two in the CPU lock."""
     found: dict[str, set[str]] = {}
-    for entry in lock_file.entries(read(lock)):
+    for entry in entries(read(lock)):
         (specifier,) = Requirement(entry.requirement).specifier
         assert specifier.operator == "=="
         found.setdefault(entry.name, set()).add(specifier.version)
@@ -40,7 +40,7 @@ def declared() -> list[tuple[str, str]]:
     ours = {package.name for package in packages}
     found = [(p.name, r) for p in packages for r in [*p.dependencies, *p.build_requirements]]
     found += [(group, r) for group, requirements in workspace.groups().items() for r in requirements]
-    return [(place, r) for place, r in found if workspace.project_of(r) not in ours]
+    return [(place, r) for place, r in found if project_of(r) not in ours]
 
 
 @pytest.mark.parametrize("lock", LOCKS)
@@ -55,7 +55,7 @@ def test_every_declared_requirement_is_locked_at_an_allowed_version(lock: str, p
 @pytest.mark.parametrize("lock", LOCKS)
 def test_every_entry_has_hashes_and_no_line_is_overlooked(lock: str) -> None:
     text = read(lock)
-    found = lock_file.entries(text)
+    found = entries(text)
     assert all(entry.hashes for entry in found)
     assert sum(len(entry.hashes) for entry in found) == text.count("sha256")
     rest = [line for line in text.splitlines() if line and not line.startswith(("#", " "))]
@@ -87,13 +87,13 @@ def test_torch_is_pinned() -> None:
     ("system", "expected"), [("linux", "2.13.0+cpu"), ("win32", "2.13.0+cpu"), ("darwin", "2.13.0")]
 )
 def test_each_platform_gets_one_cpu_build(system: str, expected: str) -> None:
-    found = [Requirement(e.requirement) for e in lock_file.entries(read("cpu")) if e.name == "torch"]
+    found = [Requirement(e.requirement) for e in entries(read("cpu")) if e.name == "torch"]
     chosen = [r for r in found if r.marker is not None and r.marker.evaluate({"sys_platform": system})]
     assert [str(requirement.specifier) for requirement in chosen] == [f"=={expected}"]
 
 
 def test_the_cpu_lock_holds_the_hashes_of_the_table() -> None:
-    locked = [digest for e in lock_file.entries(read("cpu")) if e.name == "torch" for digest in e.hashes]
+    locked = [digest for e in entries(read("cpu")) if e.name == "torch" for digest in e.hashes]
     assert sorted(locked) == sorted(f"sha256:{digest}" for digest in PYTORCH.wheels.values())
 
 
@@ -118,7 +118,7 @@ def test_the_environment_has_everything_that_its_packages_declare() -> None:
 
 
 def test_entries_of_a_lock() -> None:
-    first, second = lock_file.entries(
+    first, second = entries(
         f"# a comment\n\nA_b==1 ; sys_platform == 'linux' \\\n    --hash=sha256:{'0' * 64} \\\n"
         f"    --hash=sha256:{'1' * 64}\n    # via\n    #   c\nc==2+cpu \\\n    --hash=sha256:{'2' * 64}\n"
     )

@@ -18,7 +18,9 @@ import pytest
 import environment
 import set_up
 import torch_build
-from environment import NotOffered, Plan, SetUpError
+from environment import Plan, SetUpError
+from torchflux_lab import _environment
+from torchflux_lab._environment import Environment, NotOffered, clean_environment, running_wheel_tag
 
 FINISHED = {"interpreter", "lock", "packages"}
 
@@ -30,17 +32,22 @@ class FakeCommands:
         self.commands: list[list[str]] = []
         self.failing = failing or {}
 
-    def __call__(self, plan: Plan, command: list[str]) -> str:
+    def __call__(self, made: Environment, command: list[str]) -> str:
         self.commands.append(command)
         for word, error in self.failing.items():
             if any(word in part for part in command):
                 raise error
         if "venv" in command:
-            (plan.venv / "pyvenv.cfg").touch()
+            (made.folder / "pyvenv.cfg").touch()
         return '[{"name": "pip"}, {"name": "torchflux"}]\n'
 
     def having(self, word: str) -> list[list[str]]:
         return [command for command in self.commands if any(word in part for part in command)]
+
+
+def use(monkeypatch: pytest.MonkeyPatch, fake: FakeCommands) -> None:
+    """Let a set-up give its commands to this."""
+    monkeypatch.setattr(Environment, "run", lambda made, command: fake(made, command))
 
 
 @pytest.fixture
@@ -49,16 +56,16 @@ def plan(tmp_path: Path) -> Plan:
     (tmp_path / "core").mkdir()
     (tmp_path / "core" / "pyproject.toml").write_text('[project]\nname = "torchflux"\n')
     (tmp_path / "lockfiles").mkdir()
-    lock = f"other==1 \\\n    --hash=sha256:{'0' * 64}\n" + torch_build.read_table().lock_entries()
-    for name in ("cpu", "cuda"):
-        (tmp_path / "lockfiles" / f"{name}.txt").write_text(lock)
+    other = f"other==1 \\\n    --hash=sha256:{'0' * 64}\n"
+    (tmp_path / "lockfiles" / "cpu.txt").write_text(other + torch_build.read_table().lock_entries())
+    (tmp_path / "lockfiles" / "cuda.txt").write_text(other + other.replace("other==1", "torch==2.13.0"))
     return Plan(tmp_path, tmp_path / ".venv")
 
 
 @pytest.fixture
 def commands(monkeypatch: pytest.MonkeyPatch) -> FakeCommands:
     fake = FakeCommands()
-    monkeypatch.setattr(environment, "run", fake)
+    use(monkeypatch, fake)
     return fake
 
 
@@ -67,6 +74,14 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> FakeCommands:
 
 def test_an_older_python_can_read_the_entry_point() -> None:
     ast.parse(Path(set_up.__file__).read_text(encoding="utf-8"), feature_version=(3, 8))
+
+
+def test_the_set_up_needs_no_package() -> None:
+    """It imports the lab from its source, in a Python that has nothing installed."""
+    places = [str(Path(set_up.__file__).parent), str(Path(_environment.__file__).parent.parent)]
+    command = [sys.executable, "-I", "-S", "-c", f"import sys; sys.path[:0] = {places}; import environment"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_what_the_entry_point_objects_to() -> None:
@@ -87,7 +102,7 @@ def test_an_interpreter_without_a_locked_wheel_is_named_with_the_way_out() -> No
 
 def test_the_tag_of_this_interpreter_is_that_of_the_installed_wheel() -> None:
     distribution = importlib.metadata.distribution("torch")
-    assert torch_build.running_wheel_tag() in (distribution.read_text("WHEEL") or "")
+    assert running_wheel_tag() in (distribution.read_text("WHEEL") or "")
 
 
 # what is done again --------------------------------------------------------------------------------
@@ -129,13 +144,13 @@ def test_another_build_of_torch_means_a_new_environment(plan: Plan, commands: Fa
 
 
 def test_an_interrupted_set_up_starts_over(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(environment, "run", FakeCommands({"lockfiles": KeyboardInterrupt()}))
+    use(monkeypatch, FakeCommands({"lockfiles": KeyboardInterrupt()}))
     with pytest.raises(KeyboardInterrupt):
         environment.make(plan)
     half_installed = plan.venv / "half"
     half_installed.touch()
     whole = FakeCommands()
-    monkeypatch.setattr(environment, "run", whole)
+    use(monkeypatch, whole)
     environment.make(plan)
     assert any(command[1:3] == ["-m", "venv"] for command in whole.commands)
     assert not half_installed.exists()
@@ -143,10 +158,10 @@ def test_an_interrupted_set_up_starts_over(plan: Plan, monkeypatch: pytest.Monke
 
 
 def test_an_update_that_is_interrupted_starts_over(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(environment, "run", FakeCommands())
+    use(monkeypatch, FakeCommands())
     environment.make(plan)
     plan.lock.write_text(plan.lock.read_text() + "\n# changed\n")
-    monkeypatch.setattr(environment, "run", FakeCommands({"--require-hashes": SetUpError("no disk")}))
+    use(monkeypatch, FakeCommands({"--require-hashes": SetUpError("no disk")}))
     with pytest.raises(SetUpError, match="no disk"):
         environment.make(plan)
     assert environment.read_stamp(plan.venv) == {}
@@ -154,12 +169,12 @@ def test_an_update_that_is_interrupted_starts_over(plan: Plan, monkeypatch: pyte
 
 def test_what_the_lock_no_longer_holds_is_removed(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     class WithStray(FakeCommands):
-        def __call__(self, plan: Plan, command: list[str]) -> str:
-            super().__call__(plan, command)
+        def __call__(self, made: Environment, command: list[str]) -> str:
+            super().__call__(made, command)
             return '[{"name": "pip"}, {"name": "Old.Thing"}, {"name": "other"}]\n'
 
     fake = WithStray()
-    monkeypatch.setattr(environment, "run", fake)
+    use(monkeypatch, fake)
     environment.make(plan)
     assert [command[-2:] for command in fake.having("uninstall")] == [["--yes", "old-thing"]]
 
@@ -206,17 +221,17 @@ def test_pip_checks_hashes_and_never_builds(plan: Plan, commands: FakeCommands) 
 
 def test_pytorchs_index_is_asked_for_torch_alone(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     class NotOnTheUsualIndex(FakeCommands):
-        def __call__(self, plan: Plan, command: list[str]) -> str:
-            said = super().__call__(plan, command)
+        def __call__(self, made: Environment, command: list[str]) -> str:
+            said = super().__call__(made, command)
             if "torch.txt" in command[-1] and "--index-url" not in command:
                 raise NotOffered("no torch here")
             return said
 
     fake = NotOnTheUsualIndex()
-    monkeypatch.setattr(environment, "run", fake)
+    use(monkeypatch, fake)
     environment.make(plan)
     (asked,) = fake.having("--index-url")
-    assert asked[asked.index("--index-url") + 1] == torch_build.CPU_INDEX
+    assert asked[asked.index("--index-url") + 1] == _environment.CPU_INDEX
     assert {"--require-hashes", "--no-deps"} <= set(asked)
     assert asked[-1] == str(plan.venv / "torch.txt")
     assert {line.split("==")[0] for line in Path(asked[-1]).read_text().splitlines() if "==" in line} == {"torch"}
@@ -231,7 +246,7 @@ def test_the_cuda_lock_needs_no_other_index(plan: Plan, commands: FakeCommands) 
 def test_settings_that_lead_elsewhere_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("PYTHONPATH", "PYTHONHOME", "PIP_TARGET", "PIP_FIND_LINKS"):
         monkeypatch.setenv(name, "somewhere")
-    kept = environment.clean_environment()
+    kept = clean_environment()
     assert kept["PIP_FIND_LINKS"] == "somewhere"
     assert not {"PYTHONPATH", "PYTHONHOME", "PIP_TARGET"} & set(kept)
 
@@ -305,7 +320,7 @@ def publish(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     page.parent.mkdir(parents=True)
     (wheel,) = plan.root.glob("*.whl")
     page.write_text(f'<!DOCTYPE html><html><body><a href="{wheel.as_uri()}">{wheel.name}</a></body></html>')
-    monkeypatch.setattr(torch_build, "CPU_INDEX", (plan.root / "pytorch").as_uri())
+    monkeypatch.setattr(_environment, "CPU_INDEX", (plan.root / "pytorch").as_uri())
 
 
 def test_the_whole_set_up_with_the_fallback(
@@ -315,7 +330,7 @@ def test_the_whole_set_up_with_the_fallback(
     environment.make(empty_index)
     assert list(empty_index.venv.glob("**/site-packages/torch.py"))
     said = capsys.readouterr().out
-    assert f"asking PyTorch's own index, {torch_build.CPU_INDEX}" in said
+    assert f"asking PyTorch's own index, {_environment.CPU_INDEX}" in said
     environment.make(empty_index)
     assert capsys.readouterr().out == ""
 
@@ -323,7 +338,7 @@ def test_the_whole_set_up_with_the_fallback(
 def test_when_pytorchs_index_fails_too_the_user_is_told_what_to_do(
     empty_index: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch_build, "CPU_INDEX", (empty_index.root / "nowhere").as_uri())
+    monkeypatch.setattr(_environment, "CPU_INDEX", (empty_index.root / "nowhere").as_uri())
     with pytest.raises(SetUpError, match="PIP_FIND_LINKS=/that/folder"):
         environment.make(empty_index)
 

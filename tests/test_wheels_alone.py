@@ -18,7 +18,8 @@ import pytest
 from packaging.requirements import Requirement
 
 import workspace
-from workspace import Package, normalised
+from torchflux_lab._packages import normalised
+from workspace import Package
 
 PACKAGES = {package.name: package for package in workspace.packages()}
 PLACES_OF_TESTS = ("test", "tests", "conftest.py")

@@ -9,34 +9,22 @@ import hashlib
 import json
 import os
 import platform
-import re
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, NoReturn
+from typing import IO
 
-import lock_file
 import torch_build
 import workspace
+from torchflux_lab._environment import Environment, SetUpError, running_wheel_tag
+from torchflux_lab._lockfile import entries
+from torchflux_lab._packages import normalised
 
 STAMP = "set-up.json"
 LOCK = "set-up.lock"
-LOG = "set-up.log"
-TAIL_LINES = 15
-# Settings of pip that would send the packages somewhere else than into the environment.
-REDIRECTING = ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_USER", "PIP_CONSTRAINT", "PIP_REQUIREMENT")
-
-
-class SetUpError(Exception):
-    """The environment cannot be made; the message says why and what to do."""
-
-
-class NotOffered(SetUpError):
-    """pip found no file for a requirement, or none that fits."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +40,8 @@ class Plan:
         return self.root / "lockfiles" / f"{self.torch}.txt"
 
     @property
-    def python(self) -> Path:
-        return workspace.scripts_folder(self.venv) / ("python.exe" if os.name == "nt" else "python")
+    def environment(self) -> Environment:
+        return Environment(self.venv, self.lock, say)
 
     def stamp(self) -> dict[str, str]:
         """What the environment is made from. The parts say what has to be done again: another
@@ -80,7 +68,7 @@ def make(plan: Plan) -> None:
             create(plan)
         write_stamp(plan.venv, {})  # unfinished: if this run is interrupted, the next one starts over
         if (found.get("interpreter"), found.get("lock")) != (wanted["interpreter"], wanted["lock"]):
-            install_lock(plan)
+            plan.environment.install_lock()
         install_workspace(plan)
         remove_strays(plan)
         write_stamp(plan.venv, wanted)
@@ -98,7 +86,7 @@ def check(plan: Plan) -> None:
             "Move or delete that folder (`make clean` does), then run this again."
         )
     if plan.torch == "cpu":
-        objection = torch_build.read_table().objection(torch_build.running_wheel_tag())
+        objection = torch_build.read_table().objection(running_wheel_tag())
         if objection:
             raise SetUpError(objection)
 
@@ -111,43 +99,7 @@ def create(plan: Plan) -> None:
     for entry in plan.venv.iterdir():
         if entry.name not in (STAMP, LOCK):
             _delete(entry)
-    # A set-up that is started from inside a virtual environment uses the Python below it.
-    interpreter = getattr(sys, "_base_executable", sys.executable)
-    run(plan, [interpreter, "-m", "venv", str(plan.venv)])
-
-
-def install_lock(plan: Plan) -> None:
-    """Everything that the lock holds, with its hashes checked. The lock is complete, so pip has
-    nothing to resolve (--no-deps), and nothing is built from source."""
-    locked = lock_file.entries(plan.lock.read_text(encoding="utf-8"))
-    if plan.torch == "cpu":
-        install_cpu_torch(plan, [entry for entry in locked if entry.name == "torch"])
-    say(f"installing the other packages of lockfiles/{plan.lock.name} ({len(locked)} are locked)")
-    pip_install(plan, "--requirement", str(plan.lock))
-
-
-def install_cpu_torch(plan: Plan, locked: list[lock_file.Entry]) -> None:
-    """PyTorch's CPU build, from pip's own sources or else, for this package alone, from PyTorch's."""
-    pin = plan.venv / "torch.txt"
-    pin.write_text("".join(entry.text for entry in locked), encoding="utf-8")
-    say("asking pip for PyTorch's CPU build (the largest package: 100 to 200 MB to fetch the first time)")
-    try:
-        pip_install(plan, "--requirement", str(pin))
-    except NotOffered:
-        say(f"pip's sources do not offer that build; asking PyTorch's own index, {torch_build.CPU_INDEX}")
-        ask_pytorch(plan, pin)
-
-
-def ask_pytorch(plan: Plan, pin: Path) -> None:
-    try:
-        pip_install(plan, "--index-url", torch_build.CPU_INDEX, "--requirement", str(pin))
-    except NotOffered as error:
-        raise SetUpError(
-            f"neither pip's own sources nor {torch_build.CPU_INDEX} gave PyTorch's CPU build. Where that "
-            "index is out of reach, fetch its wheel torch-*+cpu-"
-            f"{torch_build.running_wheel_tag()}.whl elsewhere, put it into a folder and name the folder: "
-            f"PIP_FIND_LINKS=/that/folder make test. The whole output is in {plan.venv / LOG}."
-        ) from error
+    plan.environment.create()
 
 
 def install_workspace(plan: Plan) -> None:
@@ -155,73 +107,18 @@ def install_workspace(plan: Plan) -> None:
     packages = workspace.packages(plan.root)
     if packages:
         say("installing this checkout's packages: " + ", ".join(package.name for package in packages))
-        editable = [word for package in packages for word in ("--editable", str(package.folder))]
-        run(plan, [*pip(plan), "install", "--no-deps", "--no-build-isolation", *editable])
+        plan.environment.install_editable(package.folder for package in packages)
 
 
 def remove_strays(plan: Plan) -> None:
     """Take out what an earlier lock or checkout had and this one has not."""
-    listed = json.loads(run(plan, [*pip(plan), "list", "--format=json"]).splitlines()[0])
-    locked = {entry.name for entry in lock_file.entries(plan.lock.read_text(encoding="utf-8"))}
+    listed = json.loads(plan.environment.pip("list", "--format=json").splitlines()[0])
+    locked = {entry.name for entry in entries(plan.lock.read_text(encoding="utf-8"))}
     wanted = locked | {package.name for package in workspace.packages(plan.root)} | {"pip"}
-    strays = {workspace.normalised(item["name"]) for item in listed} - wanted
+    strays = {normalised(item["name"]) for item in listed} - wanted
     if strays:
         say("removing what the lock no longer holds: " + ", ".join(sorted(strays)))
-        run(plan, [*pip(plan), "uninstall", "--yes", *sorted(strays)])
-
-
-def pip(plan: Plan) -> list[str]:
-    return [str(plan.python), "-m", "pip", "--disable-pip-version-check", "--no-input"]
-
-
-def pip_install(plan: Plan, *arguments: str) -> None:
-    strict = ["--require-hashes", "--no-deps", "--only-binary", ":all:", "--progress-bar", "off"]
-    run(plan, [*pip(plan), "install", *strict, *arguments])
-
-
-def run(plan: Plan, command: list[str]) -> str:
-    """Run a command and return what it printed to stdout; everything goes to the log as well."""
-    done = subprocess.run(
-        command,
-        env=clean_environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        close_fds=False,  # the command holds the lock as well, see `exclusive`
-    )
-    with (plan.venv / LOG).open("a", encoding="utf-8") as log:
-        log.write(f"$ {' '.join(command)}\n{done.stdout}{done.stderr}\n")
-    if done.returncode:
-        explain(plan, done.stdout + done.stderr)
-    return done.stdout
-
-
-def explain(plan: Plan, output: str) -> NoReturn:
-    """Turn what pip said when it failed into a sentence with advice."""
-    log = f"The whole output is in {plan.venv / LOG}."
-    missing = re.search(r"No matching distribution found for (\S+)", output)
-    if missing:
-        raise NotOffered(
-            f"pip finds no file for {missing[1]} that this machine can use "
-            f"({torch_build.describe_interpreter()}). Is the package index within reach (`pip config list`, "
-            "a proxy, the network)? If it is, this Python or platform may have no wheel of that version: "
-            f"name another Python, as in PYTHON=python3.12 make test. {log}"
-        )
-    if "DO NOT MATCH THE HASHES" in output:
-        found = re.findall(r"^\s+(\S+==\S+).* from .*$", output, flags=re.MULTILINE)
-        raise SetUpError(
-            f"a file that pip was given for {', '.join(found) or 'a package'} does not have the hash that "
-            f"lockfiles/{plan.lock.name} holds, and was refused. Empty pip's cache (`pip cache purge`) and "
-            f"run this again; if it stays, the index serves a changed file. {log}"
-        )
-    tail = "\n".join(output.rstrip().splitlines()[-TAIL_LINES:])
-    raise SetUpError(f"a step of the set-up failed. Its last lines:\n{tail}\n{log}")
-
-
-def clean_environment() -> dict[str, str]:
-    """The process environment without what would lead Python or pip outside the environment."""
-    kept = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME", *REDIRECTING)}
-    return kept | {"PYTHONNOUSERSITE": "1", "PYTHONIOENCODING": "utf-8"}
+        plan.environment.pip("uninstall", "--yes", *sorted(strays))
 
 
 def read_stamp(venv: Path) -> dict[str, str]:

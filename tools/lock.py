@@ -18,9 +18,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-import lock_file
 import torch_build
 import workspace
+from torchflux_lab._lockfile import Entry, entries, project_of
 
 LOCKFILES = workspace.ROOT / "lockfiles"
 OLDEST_PYTHON = "3.11"
@@ -45,11 +45,11 @@ def main() -> None:
     # One resolution: what both files hold, the second takes from the first.
     shared = {entry.name for entry in cpu}
     cuda = resolve(cpu + [entry for entry in old_cuda if entry.name not in shared], build.version)
-    write("cpu", CPU, cpu + lock_file.entries(build.lock_entries()))
+    write("cpu", CPU, cpu + entries(build.lock_entries()))
     write("cuda", CUDA, cuda)
 
 
-def resolve(keep: list[lock_file.Entry], torch: str, requires: list[str] | None = None) -> list[lock_file.Entry]:
+def resolve(keep: list[Entry], torch: str, requires: list[str] | None = None) -> list[Entry]:
     """Let uv resolve everything at this version of torch, preferring the versions in `keep`; `requires`
     stands for what torch itself declares (the CPU build needs less than the index says)."""
     with tempfile.TemporaryDirectory() as name:
@@ -58,7 +58,7 @@ def resolve(keep: list[lock_file.Entry], torch: str, requires: list[str] | None 
         _write(folder / "uv.toml", _torch_settings(torch, requires))
         out = _write(folder / "lock.txt", "".join(entry.text for entry in keep))
         run_uv(folder, ["--config-file", "uv.toml", "--output-file", out.name, *inputs])
-        return lock_file.entries(out.read_text(encoding="utf-8"))
+        return entries(out.read_text(encoding="utf-8"))
 
 
 def write_inputs(folder: Path) -> list[str]:
@@ -69,7 +69,7 @@ def write_inputs(folder: Path) -> list[str]:
     arguments = []
     for package in packages:
         path = (package.folder / "pyproject.toml").relative_to(workspace.ROOT)
-        wanted = [d for d in package.dependencies if workspace.project_of(d) not in ours]
+        wanted = [d for d in package.dependencies if project_of(d) not in ours]
         _write(folder / path, _project(package.name, wanted))
         arguments.append(path.as_posix())
     build = sorted({r for package in packages for r in package.build_requirements})
@@ -91,19 +91,19 @@ def run_uv(folder: Path, arguments: list[str]) -> None:
         sys.exit(f"lock: uv found no resolution; nothing was written.\n{done.stderr}")
 
 
-def write(name: str, what: str, entries: list[lock_file.Entry]) -> None:
+def write(name: str, what: str, entries: list[Entry]) -> None:
     text = "".join(entry.text for entry in sorted(entries, key=lambda entry: entry.name))
     part = _write(LOCKFILES / f"{name}.txt.part", HEADER.format(what=what) + "\n" + text)
     shutil.move(part, LOCKFILES / f"{name}.txt")
     print(f"lock: lockfiles/{name}.txt holds {len(entries)} pins")
 
 
-def _locked(name: str) -> list[lock_file.Entry]:
+def _locked(name: str) -> list[Entry]:
     path = LOCKFILES / f"{name}.txt"
-    return lock_file.entries(path.read_text(encoding="utf-8")) if path.exists() else []
+    return entries(path.read_text(encoding="utf-8")) if path.exists() else []
 
 
-def _without_torch(entries: list[lock_file.Entry]) -> list[lock_file.Entry]:
+def _without_torch(entries: list[Entry]) -> list[Entry]:
     return [entry for entry in entries if entry.name != "torch"]
 
 

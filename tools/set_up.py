@@ -10,6 +10,7 @@ interpreter will do; the work is in environment.py.
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 
 OLDEST = (3, 11)
@@ -37,6 +38,8 @@ def main() -> None:
     problem = objection(tuple(sys.version_info[:2]), missing)
     if problem:
         sys.exit(f"set-up: {problem}")
+    # The lab makes environments from lock files; nothing is installed yet, so it comes from its source.
+    sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "packages", "lab", "src"))
     import environment
 
     environment.main()

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import platform
-import sys
-import sysconfig
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-# The "+cpu" builds are published here only. Packages other than torch are never taken from it.
-CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+from torchflux_lab._environment import describe_interpreter
+
 TABLE = Path(__file__).with_name("torch_cpu.toml")
 
 
@@ -51,36 +48,3 @@ def read_table(path: Path = TABLE) -> CpuBuild:
 def _entry(requirement: str, digests: list[str]) -> str:
     hashes = [f"    --hash=sha256:{digest}" for digest in sorted(digests)]
     return " \\\n".join([requirement, *hashes]) + "\n"
-
-
-def running_wheel_tag() -> str:
-    """The tag of the PyTorch wheel that this interpreter wants, as PyTorch names its wheels."""
-    major, minor = sys.version_info[:2]
-    python = f"cp{major}{minor}" if sys.implementation.name == "cpython" else sys.implementation.name
-    free_threaded = "t" if sysconfig.get_config_var("Py_GIL_DISABLED") else ""
-    return f"{python}-{python}{free_threaded}-{_platform_tag()}"
-
-
-def _platform_tag() -> str:
-    machine = platform.machine()
-    if sys.platform == "win32":
-        return f"win_{machine.lower()}"
-    if sys.platform == "darwin":
-        return _at_least("macosx", _numbers(platform.mac_ver()[0]), (14, 0)) + f"_{machine}"
-    library, version = platform.libc_ver()
-    if library != "glibc":
-        return f"{library or 'other'}linux_{machine}"
-    return _at_least("manylinux", _numbers(version), (2, 28)) + f"_{machine}"
-
-
-def _at_least(name: str, have: tuple[int, ...], need: tuple[int, int]) -> str:
-    """PyTorch's wheels state the oldest system that they run on; a newer one wants the same wheel."""
-    return f"{name}_" + "_".join(map(str, need if have >= need else have))
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
-
-
-def describe_interpreter() -> str:
-    return f"{platform.python_implementation()} {platform.python_version()} on {platform.platform()}"

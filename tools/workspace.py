@@ -9,6 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from torchflux_lab._packages import normalised
+
 ROOT = Path(__file__).resolve().parent.parent
 PLACES = ("core", "metalhead", "packages/*", "integrations/*")
 
@@ -51,21 +53,6 @@ def groups(root: Path = ROOT) -> dict[str, list[str]]:
     """The dependency groups of the root pyproject.toml."""
     declared = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
     return dict(declared.get("dependency-groups", {}))
-
-
-def normalised(name: str) -> str:
-    """A distribution's name as PEP 503 compares it."""
-    return name.lower().replace("_", "-").replace(".", "-")
-
-
-def project_of(requirement: str) -> str:
-    """The normalised name of the project that a requirement asks for.
-
-    >>> project_of("Torch[opt] >= 2.13 ; python_version > '3'")
-    'torch'
-    """
-    end = next((i for i, c in enumerate(requirement) if not (c.isalnum() or c in "-_.")), None)
-    return normalised(requirement[:end])
 
 
 def scripts_folder(venv: Path) -> Path:

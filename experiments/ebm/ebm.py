@@ -106,7 +106,8 @@ def train(F, data, p, out):
             with torch.no_grad():
                 digits, chains = F(data.held_out).mean().item(), F(now.chains.position).mean().item()
             now.looks.append((step, digits, chains))
-            metrics(step=step, digits=digits, chains=chains, step_size=now.size)
+            metrics(step=step, of="held-out digits", free_energy=digits)
+            metrics(step=step, of="chains", free_energy=chains)
             bar.set_postfix(digits=f"{digits:.1f}", chains=f"{chains:.1f}")
     return replace(alg, step_size=now.size), now.chains, now.looks
 

@@ -30,6 +30,8 @@ from torchflux_diffeq import PID
 from torchflux_lab import Checkpoint, Metrics
 from torchflux_zygote import native
 
+TOLERANCES = {"*seconds*": None, "*processor": None}  # times are never the same
+
 
 @dataclass
 class Parameters:

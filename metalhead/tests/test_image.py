@@ -37,10 +37,14 @@ def test_modes_are_kept(mode, format, bits, channels, tmp_path):
     assert image.layout == ("HW" if channels == 1 else "HWC")
     expected = np.asarray(original)[None] if channels == 1 else np.asarray(original).transpose(2, 0, 1)
     assert np.array_equal(image.values().numpy(), expected)
+    if mode == "LAB":  # a* and b* have no full intensity
+        with pytest.raises(ValueError, match=r'convert it to\("RGB"\)'):
+            mh.to_tensor(image)
+        image, expected = image.to("RGB"), np.asarray(original.convert("RGB")).transpose(2, 0, 1)
     x = mh.to_tensor(image)
     assert x.dtype == torch.float32
     torch.testing.assert_close(x, torch.from_numpy(expected.astype(np.float32) / (1 if bits == 1 else 255)))
-    assert load(path.read_bytes()).values().equal(image.values())
+    assert load(path.read_bytes()).values().equal(load(path).values())
     assert pickle.loads(pickle.dumps(image)).values().equal(image.values())
 
 
@@ -194,12 +198,39 @@ def test_conversions():
     assert lab.abs().float().mean() < 3  # but for what 8 bits of L*a*b* don't tell apart
 
 
+def linear_profile():
+    """A profile, written by hand, of the primaries of sRGB (adapted to D50) whose numbers are proportional to light."""
+    fixed = lambda *numbers: struct.pack(f">{len(numbers)}i", *(round(x * 65536) for x in numbers))
+    xyz = lambda *numbers: b"XYZ \0\0\0\0" + fixed(*numbers)
+    name = b"linear\0"
+    tags = {
+        b"desc": b"desc\0\0\0\0" + struct.pack(">I", len(name)) + name + bytes(78 + 1),
+        b"wtpt": xyz(0.9642, 1.0, 0.8249),
+        b"rXYZ": xyz(0.43607, 0.22249, 0.01392),
+        b"gXYZ": xyz(0.38515, 0.71687, 0.09708),
+        b"bXYZ": xyz(0.14307, 0.06061, 0.71410),
+        **{tag: b"curv" + bytes(8) for tag in (b"rTRC", b"gTRC", b"bTRC")},
+    }
+    table, data, start = struct.pack(">I", len(tags)), b"", 128 + 4 + 12 * len(tags)
+    for tag, content in tags.items():
+        table += tag + struct.pack(">II", start + len(data), len(content))
+        data += content + bytes(-len(content) % 4)
+    header = struct.pack(">I4sI4s4s4s", start + len(data), b"lcms", 0x02100000, b"mntr", b"RGB ", b"XYZ ")
+    header += struct.pack(">6H", 2026, 1, 1, 0, 0, 0) + b"acsp" + bytes(28) + fixed(0.9642, 1.0, 0.8249)
+    return header.ljust(128, b"\0") + table + data
+
+
 def test_profiles_are_honoured():
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     file = load(encoded(picture(), icc_profile=srgb))
     assert file.icc == srgb
     assert file.to("RGB").values().equal(file.values())
     assert file.to("RGB").icc is None
+    linear = Image(picture(), icc=linear_profile()).to("RGB").values().permute(1, 2, 0).numpy()
+    light = np.asarray(picture()) / 255
+    expected = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)  # IEC 61966-2-1
+    assert np.abs(linear - 255 * expected).max() <= 2
+    assert np.abs(linear - 255.0 * light).max() > 60  # unless it is ignored
     with pytest.raises(ValueError, match=r"profile of the image doesn't fit RGB .*with_\(icc=None\)"):
         Image(picture(), icc=b"nonsense").to("RGB")
 

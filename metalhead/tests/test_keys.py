@@ -9,20 +9,14 @@ from model_comparison import randomise, seeded
 import metalhead as mh
 
 PAIRS = {
-    "vgg11": "vgg11",
     "vgg19_bn": "vgg19_bn",
-    "vit_ti_16": "vit_tiny_patch16_224",
     "vit_s_16": "vit_small_patch16_224",
+    "vit_ti_16": "vit_tiny_patch16_224",
     "vit_b_32": "vit_base_patch32_224",
-    "vit_h_14": "vit_huge_patch14_224",
     "convnext_tiny": "convnext_tiny",
-    "convnext_large": "convnext_large",
     "swin_t": "swin_tiny_patch4_window7_224",
-    "swin_b": "swin_base_patch4_window7_224",
     "efficientnet_b0": "efficientnet_b0",
-    "efficientnet_b7": "tf_efficientnet_b7",
     "efficientnet_v2_s": "tf_efficientnetv2_s",
-    "efficientnet_v2_l": "efficientnetv2_l",
     "mnasnet1_0": "mnasnet_100",
     "mobilenet_v2": "mobilenetv2_100",
     "mobilenet_v3_large": "mobilenetv3_large_100",
@@ -30,7 +24,6 @@ PAIRS = {
     "resnet50": "resnet50",
     "resnext101_64x4d": "resnext101_64x4d",
     "wide_resnet50_2": "wide_resnet50_2",
-    "densenet161": "densenet161",
 }
 
 

@@ -24,7 +24,7 @@ def as_cvxpy_says(problem, parameters, variables, args, **options):
     solution = ConvexLayer(problem, parameters, variables, on_failure="raise", **options).solve(*args)
     for parameter, value in zip(parameters, args, strict=True):
         parameter.value = value.detach().numpy()
-    problem.solve(solver=cp.CLARABEL, tol_gap_abs=1e-11, tol_gap_rel=1e-11, tol_feas=1e-11)
+    problem.solve(solver=cp.CLARABEL, tol_gap_abs=1e-9, tol_gap_rel=1e-9, tol_feas=1e-9)
     torch.testing.assert_close(solution.objective.item(), problem.value, rtol=1e-7, atol=1e-7)
     for variable, value in zip(variables, solution.values, strict=True):
         given = variable.value_sparse if variable.sparse_idx else variable.value
@@ -246,3 +246,16 @@ def test_warm_starts(layer):
     other = quadratic("cone") if layer.is_quadratic else quadratic()
     with pytest.raises(ValueError, match="of another layer"):
         other.solve(v, radius, warm_start=before)
+
+
+@pytest.mark.parametrize("route", ["auto", "cone"])
+def test_more_than_a_thousand_parameters(route):
+    """For which CVXPY compiles with another backend: ridge regression."""
+    x, S, p = cp.Variable(32), cp.Parameter((33, 32)), cp.Parameter(33)
+    problem = cp.Problem(cp.Minimize(cp.sum_squares(S @ x - p) + cp.sum_squares(x)), [x >= -9])
+    args = [v.requires_grad_() for v in (random(33, 32), random(33, seed=1))]
+    found = ConvexLayer(problem, [S, p], [x], route=route)(*args)[0]
+    expected = torch.linalg.solve(args[0].mT @ args[0] + torch.eye(32, dtype=WIDE), args[0].mT @ args[1])
+    torch.testing.assert_close(found, expected)
+    for a, b in zip(*(torch.autograd.grad((y**3).sum(), args) for y in (found, expected)), strict=True):
+        torch.testing.assert_close(a, b)

@@ -16,7 +16,7 @@ __all__ = ["Image"]
 CHANNELS = {"1": 1, "L": 1, "I;16": 1, "I": 1, "F": 1, "LA": 2, "RGB": 3, "YCbCr": 3, "LAB": 3, "RGBA": 4, "CMYK": 4}
 DEEP = ("I;16", "I", "F")
 BITS = {"1": 1, "I;16": 16, "I": 32, "F": 32}
-WHITE = {"1": 1.0, "I;16": 65535.0, "I": None, "F": None}
+WHITE = {"1": 1.0, "I;16": 65535.0, "I": None, "F": None, "LAB": None}
 TURNS = {
     2: PIL.Image.Transpose.FLIP_LEFT_RIGHT,
     3: PIL.Image.Transpose.ROTATE_180,
@@ -34,7 +34,8 @@ class Image:
 
     Arguments:
         pixels: a Pillow image, as it lies in the file; its mode is the colour space and the depth.
-        white: the number that means full intensity; None where the mode doesn't say ("I", "F") and nobody did.
+        white: the number that means full intensity; None where the mode doesn't say ("I", "F"), nor anybody else, or
+            there is none ("LAB").
         orientation: the EXIF tag, 1 to 8: how the pixels have to be turned to be upright.
         icc: the colour profile, if there is one.
         frames: how many the file has; these are the pixels of one of them.
@@ -164,7 +165,7 @@ class Image:
         image = image._opaque(background) if image.colour in ("LA", "RGBA") else image
         pixels = _in_srgb(image) if image.icc is not None else image.pixels
         try:
-            return image.with_(pixels=pixels.convert(colour), icc=None)
+            return image.with_(pixels=pixels.convert(colour), icc=None, white=image.white or 255.0)
         except ValueError as error:
             raise ValueError(f"{self.name} can't be converted from {self.colour} to {colour}: {error}") from error
 
@@ -196,9 +197,8 @@ class Image:
     def known_white(self) -> float:
         """The number that means full intensity."""
         if self.white is None:
-            raise ValueError(
-                f"{self.name} has numbers of mode {self.colour!r}: say which is white, by with_(white=...)"
-            )
+            advice = 'convert it to("RGB")' if self.colour == "LAB" else "say which is white, by with_(white=...)"
+            raise ValueError(f"{self.name} has numbers of mode {self.colour!r}: {advice}")
         return self.white
 
     def values(self) -> Tensor:

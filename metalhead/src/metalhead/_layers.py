@@ -13,7 +13,7 @@ from torchflux import BatchNorm, Chain, Conv, Dense, Dropout, Group, identity, s
 
 from ._init import he_normal_out, uniform
 
-__all__ = ["Residual", "SqueezeExcite"]
+__all__ = ["Block", "Branches", "Residual", "SqueezeExcite"]
 
 Activation = Any
 Init = Any
@@ -132,6 +132,18 @@ class Branches(Group):
         return concat(*results)
 
 
+class Block(Chain):
+    """A chain that is one layer of the model that it is a part of, however it is sliced.
+
+    >>> Block(torch.sin, torch.cos)(torch.zeros(2))
+    tensor([1., 1.])
+    """
+
+    def forward(self, x: Any, *more: Any) -> Any:
+        """Applies the layers."""
+        return super().forward(x, *more)
+
+
 class Residual(Chain):
     """A chain whose result is added to its input: x + f(x).
 
@@ -147,8 +159,8 @@ class Residual(Chain):
 
 
 def skip_if(same: bool, **parts: Any) -> Chain:
-    """A residual where input and result have the same shape, a chain elsewhere."""
-    return (Residual if same else Chain)(**parts)
+    """A residual where input and result have the same shape, a plain block elsewhere."""
+    return (Residual if same else Block)(**parts)
 
 
 def stochastic_depth(p: float) -> Any:

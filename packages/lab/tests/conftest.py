@@ -139,6 +139,11 @@ class Repository(Project):
         text = "".join(f"{name}=={version} \\\n    --hash=sha256:{digest}\n" for name, version, digest in pins)
         (self.root / "lockfiles" / "cpu.txt").write_text(text, encoding="utf-8")
 
+    @property
+    def locked(self) -> list[str]:
+        """The pins."""
+        return [line for line in (self.root / "lockfiles" / "cpu.txt").read_text().splitlines() if "==" in line]
+
     def edit(self, name: str, old: str, new: str) -> None:
         """Change a file."""
         text = (self.root / name).read_text(encoding="utf-8")
@@ -149,7 +154,8 @@ class Repository(Project):
 def packed(package: Installed, folder: Path) -> Path:
     """The wheel that an installed package came from, file for file."""
     info = next(name.split("/")[0] for name in package.files if name.endswith(".dist-info/WHEEL"))
-    tag = re.findall(r"^Tag: (.*)$", (package.site / info / "WHEEL").read_text(), re.MULTILINE)[0]
+    tags = re.findall(r"^Tag: (.*)$", (package.site / info / "WHEEL").read_text(), re.MULTILINE)
+    tag = next((tag for tag in tags if tag.startswith("py3")), tags[0])
     files = {name: (package.site / name).read_bytes() for name in package.files}
     return wheel(folder / f"{info.removesuffix('.dist-info')}-{tag}.whl", files, info)
 

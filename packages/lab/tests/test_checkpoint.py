@@ -206,6 +206,33 @@ def test_weights_that_an_optimiser_holds_stay_the_same_tensors(out: Path, anothe
     assert held.tolist() == [1.0, 1.0]
 
 
+def test_the_layout_of_tensors_and_arrays_is_kept(out: Path, another_process: Callable[[], None]) -> None:
+    """A product of the same numbers in another layout may be another one in its last bit."""
+    make = lambda: {
+        "a": torch.rand(3, 4, 5).permute(2, 0, 1),
+        "b": np.asfortranarray(np.ones((2, 3))),
+        "c": torch.ones(4),
+    }
+    old = make()
+    Checkpoint(out, x=old).save(1)
+    another_process()
+    new: dict[str, Any] = {}
+    Checkpoint(out, x=new).restore()
+    assert new["a"].stride() == old["a"].stride() == (1, 20, 5)
+    assert torch.equal(new["a"], old["a"])
+    assert new["b"].flags.f_contiguous
+    assert not new["b"].flags.c_contiguous
+    assert all(x.data_ptr() % 64 == 0 for x in (new["a"], new["c"]))
+
+
+def test_what_trains_does_so_still(out: Path, another_process: Callable[[], None]) -> None:
+    Checkpoint(out, x=[torch.ones(2, requires_grad=True), torch.ones(2)]).save(1)
+    another_process()
+    new: list[Any] = []
+    Checkpoint(out, x=new).restore()
+    assert [x.requires_grad for x in new] == [True, False]
+
+
 # The loop.
 
 
@@ -314,6 +341,38 @@ def test_another_state_is_refused(
     another_process()
     with pytest.raises(LabError, match=said):
         Checkpoint(out, **new).restore()
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_checkpoint_has_one_loop(inside: bool, out: Path, tmp_path: Path) -> None:
+    """The second one would have nothing left to do."""
+    checkpoint = Checkpoint(out if inside else tmp_path / "nowhere")
+    assert list(checkpoint.steps(2)) == [0, 1]
+    with pytest.raises(LabError, match="this one has had its loop"):
+        checkpoint.steps(2)
+
+
+def test_another_loops_damaged_file_is_refused_too(out: Path, another_process: Callable[[], None]) -> None:
+    Checkpoint(out).save(1)
+    (out / "checkpoints" / "other.safetensors").write_bytes(b"torn")
+    another_process()
+    with pytest.raises(LabError, match=r"other\.safetensors is no safetensors file"):
+        Checkpoint(out).restore()
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", ".hidden", "", "a/"])
+def test_a_name_is_a_files(name: str, out: Path) -> None:
+    with pytest.raises(ValueError, match="cannot be called"):
+        Checkpoint(out, name)
+
+
+def test_a_state_may_have_any_name(out: Path, another_process: Callable[[], None]) -> None:
+    Checkpoint(out, "first", name=[1], out=[2], rng=[3], step=[4], state=[5], metrics=[6]).save(7)
+    another_process()
+    names = ("name", "out", "rng", "step", "state", "metrics")
+    new: dict[str, list[int]] = {name: [] for name in names}
+    assert Checkpoint(out, "first", **new).restore() == 7
+    assert [new[name] for name in names] == [[1], [2], [3], [4], [5], [6]]
 
 
 def test_no_loop_is_saved_less_than_never(out: Path) -> None:

@@ -33,7 +33,7 @@ def test_what_is_not_finite_is_left_out_and_counted() -> None:
     (plot,) = found
     assert plot.curves == [Curve("", [0, 2], [1, 3], missing=2)]
     assert plot.curves[0].label == "(2 not finite)"
-    assert "(2 not finite): 3 at last" in drawn(plot, 40).plain
+    assert "at last  (2 not finite): 3" in drawn(plot, 40).plain
 
 
 @pytest.mark.parametrize(
@@ -66,6 +66,11 @@ def test_ticks_are_round(low: float, high: float, expected: list[float]) -> None
     assert ticks(low, high) == pytest.approx(expected)
 
 
+def test_ticks_of_whole_numbers_are_whole() -> None:
+    assert ticks(1, 2) == pytest.approx([1, 1.2, 1.4, 1.6, 1.8, 2])
+    assert ticks(1, 2, whole=True) == [1, 2]
+
+
 @pytest.mark.parametrize("ends", [(-1e308, 1e308), (0, 5e-324), (1e300, 1e300 * (1 + 1e-15)), (1e-300, 1e300)])
 def test_no_numbers_are_too_large_or_too_close(ends: tuple[float, float]) -> None:
     (plot,) = plots([{"loss": y} for y in ends])
@@ -90,7 +95,7 @@ def test_a_straight_line_goes_from_corner_to_corner() -> None:
     columns = 2 * len(rows[0][4:])
     assert columns <= dots("".join(rows)) < 1.2 * columns
     assert axis.split() == ["0", "step", "99"]
-    assert legend == "  99 at last"
+    assert legend == "  at last  99"
     assert all(len(row) <= 40 for row in rows)
 
 
@@ -99,3 +104,12 @@ def test_a_terminal_of_ascii_gets_stars() -> None:
     text = drawn(plot, 40, braille=False).plain
     assert text.isascii()
     assert text.count("*") > 20
+
+
+def test_many_curves_share_the_lines_of_the_legend() -> None:
+    (plot,) = plots([{"mode": f"mode {i}", "loss": i} for i in range(17)])
+    legend = drawn(plot, 60).plain.splitlines()[ROWS + 2 :]
+    assert all(len(line) <= 60 for line in legend)
+    assert len(legend) == 6
+    assert legend[0].rstrip() == "  at last  mode 0: 0     mode 1: 1     mode 2: 2"
+    assert legend[-1].split() == ["mode", "15:", "15", "mode", "16:", "16"]

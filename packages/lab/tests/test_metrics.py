@@ -48,6 +48,12 @@ def test_a_last_line_without_an_end_is_not_read(torn: str, out: Path) -> None:
     assert lines(out) == [{"step": 1}]
 
 
+def test_what_is_no_line_of_metrics_is_said(out: Path) -> None:
+    (out / "metrics.jsonl").write_text('{"step": 1}\nnonsense\n')
+    with pytest.raises(LabError, match="something else than lines of JSON"):
+        lines(out)
+
+
 def test_lines_after_a_checkpoint_are_cut(out: Path) -> None:
     metrics = Metrics(out)
     metrics(step=1)

@@ -112,6 +112,16 @@ def test_a_run_that_changed_its_own_code_while_it_ran(recorded: Repository) -> N
     )
 
 
+def test_a_run_that_was_resumed_with_other_code(recorded: Repository) -> None:
+    script = recorded.add_short("stopping", "import os\nif 'STOP' in os.environ:\n    raise ValueError\nreturn {}")
+    recorded.commit()
+    recorded.shell("run", "stopping", "--out", "runs/resumed", STOP="yes")
+    script.write_text(script.read_text().replace("ValueError", "TypeError"))
+    recorded.commit()
+    assert recorded.shell("run", "stopping", "--resume", "--anyway", "--out", "runs/resumed").returncode == 0
+    assert "or before it was resumed: experiments/stopping/stopping.py" in refusal(recorded, "runs/resumed")
+
+
 @pytest.mark.parametrize(
     ("declared", "said"),
     [
@@ -193,7 +203,7 @@ def test_an_edited_record_is_found_and_its_table_named(table: str, old: str, new
     assert read_record(recorded.record).edited == [table]
     code, said = verified(recorded)
     assert code == 1
-    assert f"record {table} " in said
+    assert f"record {table} as recorded edited" in said
 
 
 def test_a_new_layout_is_no_edit(recorded: Repository) -> None:

@@ -4,8 +4,8 @@ import ast
 import copy
 import itertools
 import linecache
-from collections.abc import Callable
-from types import FunctionType
+from collections.abc import Callable, Generator
+from types import FunctionType, GeneratorType
 from typing import Any
 
 import pytest
@@ -44,12 +44,28 @@ class Same:
         arguments = copy.deepcopy(arguments)
         try:
             result = f(*arguments)
+            result = _driven(result) if isinstance(result, GeneratorType) else result
         except NameError:
             result = NameError  # whether it is called unbound or undefined is the interpreter's business
         except Exception as error:
             result = (type(error), [str(part) for part in error.args])
         after = repr(arguments) if all(isinstance(x, int | float | str | list | dict) for x in arguments) else None
         return _plain(result), after, list(self.log), state() if state else None
+
+
+def _driven(steps: Generator[Any, Any, Any]) -> list[Any]:
+    """What a generator yields when it is sent numbers, the next to last step an exception; and what it returns."""
+    seen: list[Any] = []
+    try:
+        seen.append(next(steps))
+        for i in range(8):
+            seen.append(steps.send(i) if i < 6 else steps.throw(KeyError(i)))
+        steps.close()
+    except StopIteration as stop:
+        seen.append(("returned", stop.value))
+    except Exception as error:
+        seen.append(type(error))
+    return seen
 
 
 def _plain(value: Any) -> Any:

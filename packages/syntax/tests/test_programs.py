@@ -2,7 +2,7 @@
 
 import textwrap
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 NAMES = ["a", "b", "c"]
@@ -131,4 +131,22 @@ def f(a, b):
 def test_the_same(body, arguments, cell, same):
     same.log = LOG
     f = cell(PROGRAM.format(indent(body)), note=note)["f"]
+    same(f, arguments)
+
+
+@settings(max_examples=60, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(body=block(statements(3)), arguments=st.tuples(st.integers(-2, 4), st.integers(-2, 4)))
+def test_generators_are_the_same(body, arguments, cell, same):
+    """Some of the noted values are yielded instead; what is sent takes their place."""
+    same.log = LOG
+    for number in (0, 1, 2, 5):
+        body = body.replace(f"note({number}, ", "(yield ")
+    body = (
+        body.replace("note(10)", "yield a").replace("note(11)", "yield from [b, a]").replace("note(20, True)", "True")
+    )
+    assume("yield" in body)
+    try:
+        f = cell(PROGRAM.format(indent(body)), note=note)["f"]
+    except SyntaxError:  # a `yield` in a comprehension
+        assume(False)
     same(f, arguments)

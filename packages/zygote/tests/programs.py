@@ -139,6 +139,10 @@ class Generator(shared.Generator):
                 lambda: f"{xs}[::-1][0]",
                 lambda: f"weighed(*{xs})",
                 lambda: f"sum([[g * {e()}, {e()}][i % 2] for i, g in enumerate({xs})])",
+                lambda: f"sum(steps({xs}, {e()}))",
+                lambda: f"sum([g * h for g, h in zip(endless({e()}), steps({xs}, {e()}))])",
+                lambda: f"next(map(math.sin, ({v} * {e()} for {v} in {xs})))",
+                lambda: f"list(steps({xs}, {e()}))[-1]",
             ]
         if s.dicts:
             d = self.pick(s.dicts)
@@ -273,7 +277,9 @@ class Generator(shared.Generator):
             return
         inner, v = s.copy(), self.fresh("v")
         xs = self.pick(s.lists)
-        self.line(self.pick([f"for {v} in {xs}[:3]:", f"for {v} in tuple({xs}):", f"for {v} in sorted({xs})[:2]:"]))
+        kinds = [f"{xs}[:3]", f"tuple({xs})", f"sorted({xs})[:2]", f"steps({xs}, {self.leaf(s)})"]
+        kinds += [f"first({self.rng.randint(1, 3)}, endless({self.leaf(s)}))"]
+        self.line(f"for {v} in {self.pick(kinds)}:")
         inner.floats.append(v)
         self.body(inner, s)
 
@@ -472,6 +478,22 @@ def named(p, q, r=0.3, **more):
 def stops(g, xs):
     xs[0] = xs[0] * 0.5 + g
     raise Enough(xs[0], g)
+def steps(xs, g):
+    for h in list(xs):
+        xs[0] = xs[0] * 0.5 + 0.1 * h
+        g = g * 0.5 + h
+        yield g
+    xs[-1] = xs[-1] * 0.5 + 0.1 * g
+def endless(g):
+    while True:
+        yield g
+        g = g * 0.5 + 0.3
+def first(n, xs):
+    for x in xs:
+        if n == 0:
+            return
+        n = n - 1
+        yield x
 """
 
 

@@ -37,6 +37,7 @@ def test_random_programs_have_everything():
         *("raise", "stops(", "helper(", "climb(", ".append(", ".insert(", ".pop(", "del ", ".sort()", ".reverse()"),
         *(".update(", ".setdefault(", ".items()", "{**", "|=", "[*", "**d", "State(", ".mean", ".add(", "setattr("),
         *(".copy_(", ".add_(", "[[0, 2]]", ".view(", ".expand(", "torch.where", "torch.stack", "zip(", "enumerate("),
+        *("steps(", "endless("),
     ):
         assert part in text, part
 

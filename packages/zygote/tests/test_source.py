@@ -27,6 +27,20 @@ def scaled(xs, c):
     return sum(xs)
 
 
+def powers(x, n):
+    y = 1.0
+    for i in range(n):  # noqa: B007
+        y = y * x
+        yield y
+
+
+def dotted(xs, c):
+    y = 0.0
+    for x in xs:
+        y += x * c
+    return y
+
+
 def test_a_loop():
     assert adjoint_source(power) == POWER
 
@@ -37,6 +51,15 @@ def test_a_branch():
 
 def test_a_change_in_place():
     assert adjoint_source(scaled) == SCALED
+
+
+def test_a_generator():
+    assert adjoint_source(powers) == POWERS
+    assert pushforward_source(powers) == POWERS_FORWARD
+
+
+def test_a_loop_over_an_iterator():
+    assert adjoint_source(dotted) == DOTTED
 
 
 def test_forward_mode():
@@ -130,3 +153,61 @@ def power_pushforward(push, args, dots):
     for i in t1:
         y, y_dot = push(mul, (y, x), (y_dot, x_dot))
     return (y, y_dot)"""
+POWERS = """\
+def powers_pullback(x, n):
+    tape1 = Tape()
+
+    def back(_):
+        x_bar = None
+        y_bar = None
+        for step, undo in reversed(tape1):
+            if step == 1:
+                y_bar = None
+            if step == 2:
+                y_bar, dx = undo(y_bar)
+                x_bar = accum(x_bar, dx)
+            if step == 3:
+                dx = (yield)
+                y_bar = accum(y_bar, dx)
+        return (x_bar, None)
+    yield (tape1, back)
+    y = 1.0
+    tape1.log(1, None)
+    t1 = range(n)
+    for i in t1:
+        y = tape1.pull(2, mul, y, x)
+        tape1.log(3, None)
+        yield y
+    return None"""
+POWERS_FORWARD = """\
+def powers_pushforward(push, args, dots):
+    x, n = args
+    x_dot, n_dot = dots
+    y = 1.0
+    y_dot = None
+    t1 = range(n)
+    for i in t1:
+        y, y_dot = push(mul, (y, x), (y_dot, x_dot))
+        yield (y, y_dot)
+    return (None, None)"""
+DOTTED = """\
+def dotted_pullback(xs, c):
+    y = 0.0
+    steps1, back1 = pull(each, xs)
+    trips1 = []
+    for x, step1 in steps1:
+        t1, back2 = pull(mul, x, c)
+        y, back3 = pull(iadd, y, t1)
+        trips1.append((step1, back2, back3))
+
+    def back(y_bar):
+        back1.end()
+        c_bar = None
+        for step1, back2, back3 in reversed(trips1):
+            y_bar, t1_bar = back3(y_bar)
+            x_bar, dx = back2(t1_bar)
+            c_bar = accum(c_bar, dx)
+            step1(x_bar)
+        [xs_bar] = back1(None)
+        return (xs_bar, c_bar)
+    return (y, back)"""

@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 
 from ._derivatives import jacobian, pulled
-from ._lanes import plain, transformed
+from ._krylov import least
+from ._lanes import plain
 from ._linear_solvers import factored
 from ._problem import LeastSquares, Minima
 
 __all__ = ["UNCLEAR", "Restricted"]
 
-NEAR, WEAK = 1e-5, 1e-6
+NEAR, WEAK = 1e-4, 1e-6
 """The distance up to which a constraint may be active, and the force up to which it counts as none."""
 POLISHED, FAR = 20, 0.01
 """How many steps of Newton's method it may be from SciPy's point to the solution, and what share of its size."""
@@ -44,10 +45,9 @@ class Restricted:
         found = [self.problem.other(LeastSquares, f).numbers(y) for f in functions]
         return torch.cat(found, -1) if found else y[:, :0]
 
-    def differentiable(self, y: Tensor) -> bool:
-        """Whether anything that the solution depends on can be differentiated."""
-        parts = self.problem.losses(y.detach()), self.constraints(y.detach()), self.lower, self.upper
-        return transformed() or any(x.requires_grad for x in parts)
+    def depends(self, y: Tensor) -> bool:
+        """Whether anything that the solution depends on has a gradient."""
+        return any(x.requires_grad for x in (self.problem.losses(y), self.constraints(y), self.lower, self.upper))
 
     def equations(self, y: Tensor, failed: Tensor) -> tuple[Callable[[Tensor], Tensor], Tensor, Tensor]:
         """What defines the solution next to `y` (rows, n), it with its forces (rows, n + k), and which rows have none.
@@ -124,8 +124,8 @@ def _forces(matrix: Tensor, slope: Tensor, active: Tensor, free: Tensor) -> Tens
     if not matrix.shape[1]:
         return slope[:, :0]
     used = torch.where(active.unsqueeze(-1) & free.unsqueeze(-2), matrix, 0.0)
-    found = torch.linalg.lstsq(used.mT, torch.where(free, slope, 0.0).unsqueeze(-1), driver="gelsd")
-    return torch.where(active, found.solution.squeeze(-1), 0.0)
+    found = least(used.mT, torch.where(free, slope, 0.0).unsqueeze(-1))
+    return torch.where(active, found.squeeze(-1), 0.0)
 
 
 def _polished(equations: Callable[[Tensor], Tensor], z: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:

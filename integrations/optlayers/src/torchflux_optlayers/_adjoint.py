@@ -31,7 +31,15 @@ class Adjoint(ABC):
 
 @dataclass(frozen=True)
 class Unrolled(Adjoint):
-    """The gradient of what the solver computed, step by step; the steps' tape is held, and flows to `y0` as well."""
+    """The gradient of what the solver computed, step by step; the steps' tape is held, and it flows to `y0` as well.
+
+    Lengths and dampings count as given. An element that fails may make the gradient of what all share NaN.
+
+    >>> from torchflux_optlayers import root
+    >>> c = torch.tensor(4.0, requires_grad=True)
+    >>> torch.autograd.grad(root(lambda y, c: y**2 - c, 1.0, c, adjoint=Unrolled()).value, c)[0]
+    tensor(0.2500)
+    """
 
     unrolls: ClassVar[bool] = True
 
@@ -47,9 +55,20 @@ class Implicit(Adjoint):
     It flows to `args` and everything else that `fn` uses. From the solution on, steps of Newton's method with a tape
     leave the numbers as they are, and each makes one more order of derivatives right.
 
+    It holds in backward, forward mode and `torch.func`'s transforms. Code under `torch.compile` calls the solver, which
+    isn't traced: `fullgraph=True` and transforms of compiled code are not possible.
+
     Arguments:
-        linear_solver: `Dense()`, `CG()`, `GMRES()` or `NormalCG()`, for the systems with the Jacobian.
+        linear_solver: of the systems with the Jacobian: `Dense()`, or `CG()`, `GMRES()` and `NormalCG()`, which don't
+            form it (but inside of transforms they do), and whose failure is an error when the gradient is computed.
         orders: how often the solution can be differentiated; each takes one evaluation. One more is an error.
+
+    >>> from torchflux_optlayers import root
+    >>> third = lambda c: root(lambda y, c: y**2 - c, 1.0, c, adjoint=Implicit(orders=3)).value
+    >>> for _ in range(3):
+    ...     third = torch.func.grad(third)
+    >>> third(torch.tensor(4.0))  # 3/8 c^(-5/2)
+    tensor(0.0117)
 
     Source: Griewank & Walther (2008), doi:10.1137/1.9780898717761, 15.1; Blondel et al. (2022), arXiv:2105.15183.
     """
@@ -63,7 +82,8 @@ class Implicit(Adjoint):
 
     def differentiable(self, solver: Solver, problem: Any, found: Found, throw: bool) -> Tensor:
         """By the equations that the solver's solution satisfies."""
-        if not (torch.is_grad_enabled() or transformed()) or not found.y.numel():
+        wanted = transformed() or (torch.is_grad_enabled() and solver.depends(problem, found.y.detach()))
+        if not wanted or not found.y.numel():
             return found.y.detach()
         equations, z, failed = solver.equations(problem, found, throw)
         exact = lifted(equations, z, failed, self, throw)
@@ -98,16 +118,21 @@ def lifted(equations: Function, z: Tensor, failed: Tensor, adjoint: Implicit, th
 def _safe(z: Tensor, failed: Tensor) -> Tensor:
     """Points at which the equations are likely to have derivatives: a mate's, or 0, in place of NaN."""
     fine = z.isfinite().all(-1) & ~failed
-    mate = torch.where(fine.unsqueeze(-1), z, 0.0)[fine.to(torch.int8).argmax()]
+    first = fine & (fine.cumsum(0) == 1)
+    mate = torch.where(first.unsqueeze(-1), z, 0.0).sum(0)
     return torch.where(z.isfinite().all(-1, keepdim=True), z, mate)
 
 
 class _Limited(torch.autograd.Function):
-    """A solution whose derivatives are right up to some order; one more is an error."""
+    """A solution whose derivatives are right up to some order; one more is an error.
+
+    Each derivative passes on what can be differentiated once less. So that none goes another way, the solution itself
+    gets a share of it as well, which is 0.
+    """
 
     @staticmethod
     def forward(x: Tensor, y: Tensor, left: int, orders: int) -> Tensor:
-        """The same; it depends on the solution y, so that its derivatives come by here."""
+        """The same."""
         return x.clone()
 
     @staticmethod
@@ -120,23 +145,26 @@ class _Limited(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *g: Any) -> Any:
         """One less."""
-        return _one_less(ctx, g[0]), None, None, None
+        (y,) = ctx.saved_tensors
+        less = _one_less(ctx, g[0], y)
+        return less, 0 * less.sum_to_size(y.shape), None, None
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Any:
         """One less."""
-        return _one_less(ctx, tangents[0])
+        return _one_less(ctx, tangents[0], *ctx.saved_tensors)
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, x: Tensor, y: Tensor, left: int, orders: int) -> Any:
-        """The same for more of them: y may have any shape."""
-        return _Limited.apply(x, y, left, orders), in_dims[0]
+        """The same for more of them."""
+        x = x.expand(info.batch_size, *x.shape) if in_dims[0] is None else x.movedim(in_dims[0], 0)
+        return _Limited.apply(x, y if in_dims[1] is None else y.movedim(in_dims[1], 0), left, orders), 0
 
 
-def _one_less(ctx: Any, direction: Tensor) -> Tensor:
+def _one_less(ctx: Any, direction: Tensor, y: Tensor) -> Tensor:
     """A cotangent or tangent, which can be differentiated once less."""
     if not ctx.left:
         more = ctx.orders + 1
         raise NotImplementedError(f"derivative {more} of a solution: ask for it with adjoint=Implicit(orders={more})")
-    found: Tensor = _Limited.apply(direction, *ctx.saved_tensors, ctx.left - 1, ctx.orders)
+    found: Tensor = _Limited.apply(direction, y, ctx.left - 1, ctx.orders)
     return found

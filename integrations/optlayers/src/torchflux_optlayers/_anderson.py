@@ -6,7 +6,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from ._iterate import Iterative, Step, Task
+from ._iterate import Iterative, Step, Task, unproven
 from ._problem import Roots
 
 __all__ = ["Anderson"]
@@ -26,11 +26,15 @@ class Anderson(Iterative):
     """Anderson's acceleration for `fixed_point` (and for a `root` of which `y - F(y)` is an iteration).
 
     No Jacobian is formed: of the last iterations, those combinations are taken that leave least. It ends when what is
-    left, `y - fn(y)`, is at most `atol + rtol |y|`.
+    left, `y - fn(y)`, and the next step are both at most `atol + rtol |y|`.
 
     Arguments:
         memory: how many iterations are combined.
         mixing: the share of what is left that a step goes along.
+
+    >>> from torchflux_optlayers import fixed_point
+    >>> fixed_point(lambda y, _: torch.cos(y), 1.0, solver=Anderson(memory=2)).value
+    tensor(0.7391, dtype=torch.float64)
 
     Source: Anderson (1965), doi:10.1145/321296.321305; Walker & Ni (2011), doi:10.1137/10078356X.
     """
@@ -51,13 +55,13 @@ class Anderson(Iterative):
     def step(self, task: Task, y: Tensor, state: Any) -> Step:
         """The combination that leaves least."""
         value = task.problem.optimality(y)
-        error = task.tolerance.residual(value, y)
         first = state.value.isnan().any(-1, keepdim=True)
         steps = pushed(state.steps, torch.where(first, 0.0, y - state.y))
         changes = pushed(state.changes, torch.where(first, 0.0, value - state.value))
         weights = _least(changes, value)
         plain = y - self.mixing * value
         new = plain - (weights.unsqueeze(-2) @ (steps - self.mixing * changes)).squeeze(-2)
+        error = unproven(task.tolerance, value, new - y, y, first.squeeze(-1) if self.memory else None)
         new = torch.where((error <= 1).unsqueeze(-1), y, new)
         return Step(new, State(steps, changes, y, value), error)
 

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from ._iterate import Iterative, Step, Task
-from ._newton import divided
 from ._problem import Roots
 
 __all__ = ["Broyden"]
@@ -26,6 +25,10 @@ class Broyden(Iterative):
 
     It ends when both the step and the function are at most `atol + rtol |y|`.
 
+    >>> from torchflux_optlayers import root
+    >>> root(lambda y, _: y**2 - 2, 1.0, solver=Broyden()).value
+    tensor(1.4142, dtype=torch.float64)
+
     Source: Broyden (1965), doi:10.1090/S0025-5718-1965-0198670-6.
     """
 
@@ -35,9 +38,9 @@ class Broyden(Iterative):
     def init(self, problem: Roots, y: Tensor) -> State:
         """The inverse at the start."""
         value, matrix = problem.linearised(y)
-        unit = torch.eye(y.shape[-1], dtype=y.dtype, device=y.device).expand_as(matrix)
-        columns = [divided(matrix, unit[..., i]) for i in range(y.shape[-1])]
-        return State(torch.stack(columns, -1), value)
+        inverse, info = torch.linalg.inv_ex(matrix)
+        regular = (info == 0) & matrix.isfinite().all(-1).all(-1)
+        return State(torch.where(regular[:, None, None], inverse, torch.nan), value)
 
     def step(self, task: Task, y: Tensor, state: Any) -> Step:
         """A step, and what it teaches."""

@@ -55,7 +55,7 @@ def fixed_point(
     >>> rate = torch.tensor(0.5, requires_grad=True)
     >>> y = fixed_point(lambda y, rate: torch.cos(rate * y), 1.0, rate).value
     >>> torch.autograd.grad(y, rate)[0]  # -sin(rate y) y / (1 + rate sin(rate y))
-    tensor(-0.3189)
+    tensor(-0.3218)
 
     Source of the gradient: Bai, Kolter & Koltun (2019), arXiv:1909.01377.
     """

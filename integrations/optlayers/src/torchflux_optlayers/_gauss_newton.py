@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ._iterate import Iterative, Step, Task
-from ._line_search import Backtracking
+from ._line_search import Backtracking, Path
 from ._problem import LeastSquares
 
 __all__ = ["GaussNewton"]
@@ -21,6 +21,10 @@ class GaussNewton(Iterative):
 
     Arguments:
         line_search: shortens steps that don't make the sum of squares smaller, e.g. `Backtracking()`.
+
+    >>> from torchflux_optlayers import least_squares
+    >>> least_squares(lambda y, _: (torch.exp(y) - 2, y - 1), 0.0, solver=GaussNewton()).value
+    tensor(0.7504, dtype=torch.float64)
 
     Source: Nocedal & Wright (2006), doi:10.1007/978-0-387-40065-5, 10.3.
     """
@@ -40,8 +44,8 @@ class GaussNewton(Iterative):
         if self.line_search is None:
             return Step(y + step, state, error)
         slope = ((matrix @ step.unsqueeze(-1)).squeeze(-1) * residuals).sum(-1)
-        start = residuals.square().sum(-1) / 2, slope, torch.ones_like(slope)
-        length, fine = self.line_search.lengths(task.problem.losses, y, step, start, task.running & (error > 1))
+        path = Path(y, step, residuals.square().sum(-1) / 2, slope, torch.ones_like(slope))
+        length, fine = self.line_search.lengths(task.problem.losses, None, path, task.running & (error > 1))
         length = torch.where(error <= 1, 1.0, length).unsqueeze(-1)
         return Step(y + length * step, state, error, ~fine & (error > 1))
 

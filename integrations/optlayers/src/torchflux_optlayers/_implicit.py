@@ -57,7 +57,7 @@ def _tolerance(dtype: torch.dtype, rtol: float | None, atol: float | None) -> To
     atol = (1e-6 if dtype == torch.float32 else 1e-10) if atol is None else atol
     if not (rtol >= 0 and atol >= 0 and rtol + atol > 0):
         raise ValueError(f"rtol={rtol} and atol={atol}: they are at least 0, and one is positive")
-    return Tolerance(rtol, atol)
+    return Tolerance(rtol, max(atol, torch.finfo(dtype).tiny))
 
 
 def _nothing(y: Tensor) -> Found:

@@ -11,7 +11,7 @@ from torchflux import fmap
 from ._lanes import any_of, bounds, transformed
 from ._solution import Status
 
-__all__ = ["Found", "Iterative", "Solver", "Step", "Task", "Tolerance"]
+__all__ = ["Found", "Iterative", "Solver", "Step", "Task", "Tolerance", "unproven"]
 
 INFINITE = float("inf")
 
@@ -29,6 +29,17 @@ class Tolerance(NamedTuple):
     def residual(self, residual: Tensor, y: Tensor) -> Tensor:
         """The largest entry of a residual in units of the tolerance of the largest entry of y, shape (rows,)."""
         return _greatest(residual.detach()) / _greatest(y.detach()).mul_(self.rtol).add_(self.atol)
+
+
+def unproven(tolerance: Tolerance, residual: Tensor, step: Tensor, y: Tensor, first: Tensor | None) -> Tensor:
+    """The error of a method that learns the scale of a function from its steps, shape (rows,).
+
+    What is left is small in units that may mean nothing, and a step may be small for its own sake: so it takes both.
+    In `first` rows, nothing is learned yet, and only a residual of 0 is enough.
+    """
+    left, far = tolerance.residual(residual, y), tolerance.step(step, y)
+    error = torch.maximum(left, far)
+    return error if first is None else torch.where(first & (left > 0), error.clamp(min=2.0), error)
 
 
 def _greatest(x: Tensor) -> Tensor:
@@ -79,6 +90,10 @@ class Solver(ABC):
     def solve(self, problem: Any, y: Tensor, tolerance: Tolerance, max_steps: int) -> Found:
         """Solves the problem for every row."""
 
+    def depends(self, problem: Any, y: Tensor) -> bool:
+        """Whether what is solved may depend on anything that has a gradient."""
+        return bool(problem.depends(y))
+
     def equations(self, problem: Any, found: Found, throw: bool) -> tuple[Any, Tensor, Tensor]:
         """The equations that define the solution, for the implicit function theorem, and their solution (rows, k).
 
@@ -124,7 +139,7 @@ def _iterated(solver: Iterative, problem: Any, y: Tensor, tolerance: Tolerance, 
     whole, index, now, state, all_run = part, None, problem, solver.init(problem, y), True
     for count in range(1, max_steps + 1):
         step = solver.step(Task(now, tolerance, running), part.y, state)
-        step = step if now.tape else step._replace(y=step.y.detach(), error=step.error.detach())
+        step = step if now.tape else Step(step.y.detach(), step.state, step.error.detach(), step.stalled)
         part, ends, state = *_after(part, step, running, all_run, count), step.state
         if ends is None:
             continue
@@ -135,6 +150,7 @@ def _iterated(solver: Iterative, problem: Any, y: Tensor, tolerance: Tolerance, 
             whole, index = _merged(whole, part, index), running.nonzero()[:, 0] if index is None else index[running]
             part, state = _kept(part, running), _kept(state, running)
             now, running, all_run = problem.on(index), running[running], True
+    part = part._replace(steps=torch.full_like(part.steps, max_steps)) if all_run else part
     return _found(solver, problem, _merged(whole, part, index))
 
 
@@ -145,9 +161,10 @@ def _after(part: _Rows, step: Step, running: Tensor, all_run: bool, count: int) 
     stalls = step.stalled if step.stalled is not None and any_of(step.stalled) else None
     y = step.y if fine is None else torch.where(fine.unsqueeze(-1), step.y, part.y)
     if all_run:
-        new = _Rows(y, step.error, torch.full_like(part.steps, count), part.stalled)
+        new = part._replace(y=y, error=step.error)
         if low > 1 and fine is None and stalls is None:
             return new, None
+        new = new._replace(steps=torch.full_like(part.steps, count))
     else:
         error, steps = torch.where(running, step.error, part.error), torch.where(running, count, part.steps)
         new = _Rows(torch.where(running.unsqueeze(-1), y, part.y), error, steps, part.stalled)

@@ -52,18 +52,23 @@ def _cycle(product: Product, r: Tensor, length: int) -> Tensor:
     """What one basis makes of a residual; directions that are nothing new are zeros."""
     start, tiny = r.norm(dim=-1), torch.finfo(r.dtype).eps
     basis = [r / torch.where(start > 0, start, 1.0).unsqueeze(-1)]
-    images = []
+    images: list[Tensor] = []
     for _ in range(length):
-        image = product(basis[-1])
-        images.append(image)
+        images.append(image := product(basis[-1]))
         known, new = torch.stack(basis, 1), image
         for _ in range(2):  # twice is enough
             new = new - (known.mT @ (known @ new.unsqueeze(-1))).squeeze(-1)
         size = new.norm(dim=-1, keepdim=True)
         some = size > 10 * tiny * image.norm(dim=-1, keepdim=True)
         basis.append(torch.where(some, new / torch.where(some, size, 1.0), 0.0))
-    found = torch.linalg.lstsq(torch.stack(images, -1), r.unsqueeze(-1), driver="gelsd").solution
-    return (torch.stack(basis[:-1], -1) @ found).squeeze(-1)
+    known = torch.stack(basis, 1)
+    weights = least(known @ torch.stack(images, -1), known @ r.unsqueeze(-1))
+    return (known[:, :-1].mT @ weights).squeeze(-1)
+
+
+def least(matrix: Tensor, b: Tensor) -> Tensor:
+    """The shortest x with the least `|A x - b|`, whatever the rank; that driver is one of the CPU."""
+    return torch.linalg.lstsq(matrix.cpu(), b.cpu(), driver="gelsd").solution.to(b.device)
 
 
 def checked(name: str, product: Product, x: Tensor, b: Tensor, rtol: float) -> Tensor:

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from ._anderson import pushed
-from ._iterate import Iterative, Step, Task
-from ._line_search import Backtracking
+from ._iterate import Iterative, Step, Task, unproven
+from ._line_search import Backtracking, Path
 from ._problem import Minima
 
 __all__ = ["LBFGS"]
@@ -25,13 +25,17 @@ class State(NamedTuple):
 
 @dataclass(frozen=True)
 class LBFGS(Iterative):
-    """The BFGS method with limited memory for `minimise`; it ends at a small gradient.
+    """The BFGS method with limited memory for `minimise`; it ends when the gradient and the next step are small.
 
     Each element has a memory and lengths of its own. A step along which the gradient doesn't grow is not remembered.
 
     Arguments:
         memory: how many steps are remembered.
         line_search: how the lengths are found.
+
+    >>> from torchflux_optlayers import minimise
+    >>> minimise(lambda y, _: torch.cosh(y - 2), 0.0, solver=LBFGS(memory=3)).value
+    tensor(2.0000, dtype=torch.float64)
 
     Source: Nocedal (1980), doi:10.1090/S0025-5718-1980-0572855-7.
     """
@@ -52,18 +56,19 @@ class LBFGS(Iterative):
     def step(self, task: Task, y: Tensor, state: Any) -> Step:
         """One step, from the length 1 on; the first is no longer than the point is far from the origin, or 1."""
         loss, slope = task.problem.sloped(y)
-        error = task.tolerance.residual(slope, y)
         steps, changes = _remembered(state, y, slope)
         direction = -_times(steps, changes, slope)
         descent = (direction * slope).sum(-1)
         direction = torch.where((descent < 0).unsqueeze(-1), direction, -slope)
         descent = torch.where(descent < 0, descent, -slope.square().sum(-1))
-        far = task.running & (error > 1)
         first = (steps == 0).all(-1).all(-1)
+        error = unproven(task.tolerance, slope, direction, y, first)
+        far = task.running & (error > 1)
         short = (y.norm(dim=-1).clamp(min=1) / slope.norm(dim=-1)).clamp(max=1)
-        start = loss.detach(), descent.detach(), torch.where(first, short, 1.0).detach()
-        length, fine = self.line_search.lengths(task.problem.losses, y, direction.detach(), start, far)
+        path = Path(y, direction, loss, descent, torch.where(first, short, 1.0))
+        length, fine = self.line_search.lengths(task.problem.losses, task.problem.gradient, path, far)
         new = torch.where((error > 1).unsqueeze(-1), y + length.unsqueeze(-1) * direction, y)
+        error = torch.where(far & ~fine, task.tolerance.residual(slope, y), error)  # as near as rounding lets it
         return Step(new, State(steps, changes, y, slope), error, far & ~fine)
 
 

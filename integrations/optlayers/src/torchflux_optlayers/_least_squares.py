@@ -55,12 +55,11 @@ def least_squares(
 
     >>> import torch
     >>> t = torch.linspace(0, 1, 20)
-    >>> seen = 2 * torch.exp(-3 * t)
-    >>> seen = seen.requires_grad_()
+    >>> seen = (2 * torch.exp(-3 * t)).requires_grad_()
     >>> start = {"a": torch.tensor(1.0), "rate": torch.tensor(1.0)}
     >>> fit = least_squares(lambda y, seen: y["a"] * torch.exp(-y["rate"] * t) - seen, start, seen)
     >>> fit.value["rate"]
-    tensor(3.0000, grad_fn=<...>)
+    tensor(3..., grad_fn=<...>)
 
     Source of the gradient: Gould et al. (2016), arXiv:1607.05447.
     """

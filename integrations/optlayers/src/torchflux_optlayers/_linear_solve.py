@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from ._adjoint import Implicit, lifted
+from ._corrections import Solved
 from ._derivatives import jacobian, pulled
 from ._lanes import any_of, transformed
-from ._linear_solvers import GMRES, Dense, Iterated, LinearSolver, Solved, factored
+from ._linear_solvers import GMRES, Dense, Iterated, LinearSolver, factored
 from ._outcome import which
 from ._problem import Problem
 from ._rows import Rows
@@ -30,6 +31,10 @@ class Operator:
         fn: `fn(x, args)`, linear in `x`, whose result is laid out like it.
         args: any tree.
         batched: whether the tensors in `x` have a batch in front, whose elements don't depend on each other.
+
+    >>> blur = Operator(lambda x, width: x + width * x.sum(), torch.tensor(0.5))
+    >>> linear_solve(blur, torch.tensor([2.0, 3.0]))
+    tensor([0.7500, 1.7500])
     """
 
     fn: Callable[..., Tree]
@@ -37,6 +42,7 @@ class Operator:
     batched: bool = False
 
 
+@torch.compiler.disable  # an iteration isn't traced, and compiled code calls it
 def linear_solve(A: Any, b: Tree, *, solver: LinearSolver | None = None, orders: int = 2) -> Tree:
     """The x with `A x = b`, and its derivatives by the entries of A, or all that an operator uses, and by b.
 
@@ -104,7 +110,7 @@ def _of_sparse(A: Sparse, b: Tensor, orders: int) -> Tensor:
     batch, factors = torch.broadcast_shapes(A.values.shape[:-1], b.shape[:-1]), A.factored()
     if len(factors.parts) > 1 and A.values.shape[:-1] != batch:
         raise ValueError(f"linear_solve: b has the batch {tuple(batch)}, the entries {tuple(A.values.shape[:-1])}")
-    right, values = b.expand(*batch, A.n).reshape(-1, A.n), A.values.reshape(-1, A.values.shape[-1])
+    right, values = b.expand(*batch, A.n).reshape(-1, A.n), A.values.reshape(A.count, A.values.shape[-1])
     x = Solved.apply(right.detach(), *factors.both())
     equations = lambda x: A.times(x, values) - right
     failed = torch.zeros(len(right), dtype=torch.bool, device=b.device)

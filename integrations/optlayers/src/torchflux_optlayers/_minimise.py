@@ -30,7 +30,7 @@ def minimise(
 ) -> Solution:
     """A `y` at which `fn(y, args)` is (locally) least, and its derivatives by all that `fn` uses.
 
-    They are those of the equation that the gradient is zero.
+    They are those of the equation that the gradient is zero; a start where it is zero is returned, whatever it is.
 
     Arguments:
         fn: the function; it returns one number, or with `batched=True` one for each element, shape (B,).

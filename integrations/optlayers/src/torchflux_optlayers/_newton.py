@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ._iterate import Iterative, Step, Task
-from ._line_search import Backtracking
+from ._line_search import Backtracking, Path
 from ._problem import Roots
 
 __all__ = ["Newton"]
@@ -22,6 +22,10 @@ class Newton(Iterative):
     Arguments:
         chord: keeps the first Jacobian, so that a step is cheap, and there are more of them.
         line_search: shortens steps that don't make `|F|` smaller, e.g. `Backtracking()`.
+
+    >>> from torchflux_optlayers import root
+    >>> root(lambda y, _: y**2 - 2, 1.0, solver=Newton(line_search=Backtracking())).value
+    tensor(1.4142, dtype=torch.float64)
 
     Source: Dennis & Schnabel (1983), doi:10.1137/1.9781611971200, chapters 5 and 6.
     """
@@ -44,8 +48,8 @@ class Newton(Iterative):
             return Step(y - step, state, error)
         merit = lambda y: task.problem.optimality(y).square().sum(-1)
         before = value.square().sum(-1)
-        start = before, -2 * before, torch.ones_like(before)
-        length, fine = self.line_search.lengths(merit, y, -step, start, task.running & (error > 1))
+        path = Path(y, -step, before, -2 * before, torch.ones_like(before))
+        length, fine = self.line_search.lengths(merit, None, path, task.running & (error > 1))
         length = torch.where(error <= 1, 1.0, length).unsqueeze(-1)
         return Step(y - length * step, state, error, ~fine & (error > 1))
 
@@ -53,6 +57,8 @@ class Newton(Iterative):
 def divided(matrix: Tensor, b: Tensor) -> Tensor:
     """The solutions of `A x = b`, for (rows, n, n) and (rows, n); NaN or infinite where the matrix has no inverse."""
     if matrix.shape[-1] == 1:
-        return b / matrix[..., 0]
+        only = matrix.squeeze(-1)
+        return torch.add(b / only, only, alpha=0)  # NaN for an infinite slope: a quotient of 0 would look like a root
     x, info = torch.linalg.solve_ex(matrix, b.unsqueeze(-1))
-    return torch.where((info == 0).unsqueeze(-1), x.squeeze(-1), torch.nan)
+    regular = (info == 0) & matrix.isfinite().all(-1).all(-1)
+    return torch.where(regular.unsqueeze(-1), x.squeeze(-1), torch.nan)

@@ -7,9 +7,10 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import Tensor
 
-from torchflux import leaves
+from torchflux import leaves, trainables
 
 from ._derivatives import jacobian, pulled
+from ._lanes import transformed
 from ._rows import PerSample, Rows, picked, tensors
 
 __all__ = ["FixedPoints", "LeastSquares", "Minima", "Problem", "Roots"]
@@ -37,6 +38,10 @@ class Problem(ABC):
         self.fn, self.rows, self.args, self.tape = fn, rows, args, tape
         self.marked = any(isinstance(x, PerSample) for _, x in leaves(args))
         self.given = picked(args, index) if self.marked else args
+        for path, x in leaves(args) if self.marked else ():
+            if isinstance(x, PerSample) and (not rows.batched or len(x.value) != rows.count):
+                count = f"{rows.count} elements" if rows.batched else "no batch: pass batched=True"
+                raise ValueError(f"args: {path or 'a tensor'} has {len(x.value)} entries by per_sample, y0 {count}")
 
     def on(self, index: Tensor) -> "Problem":
         """The same for some elements of the batch."""
@@ -52,28 +57,36 @@ class Problem(ABC):
     def optimality(self, y: Tensor) -> Tensor:
         """What is zero at a solution, shape (rows, n); differentiable by `y` and whatever `fn` uses."""
 
+    def depends(self, y: Tensor) -> bool:
+        """Whether the problem may depend on anything that has a gradient; its equations tell."""
+        return True
+
     def called(self, y: Tensor) -> Tree:
         """`fn` of the tree that the rows stand for."""
-        version = None if y.is_inference() else y._version
-        found = self.fn(self.rows.unravel(y), self.given)
+        version, state = None if y.is_inference() else y._version, self.rows.unravel(y)
+        if self.rows.modular and not (y.requires_grad or transformed()):
+            for x in trainables(state):
+                x.requires_grad_(False)  # a rebuilt module's parameters would have a tape that nobody asked for
+        found = self.fn(state, self.given)
         if version is not None and y._version != version:
             raise ValueError("fn changed its y in place, which the solver goes on with: write -y, not y.neg_()")
         return found
 
     def numbers(self, y: Tensor) -> Tensor:
         """All that `fn` returns as rows (rows, m)."""
-        found = list(tensors(self.called(y)))
+        given = self.called(y)
+        found = [given] if isinstance(given, Tensor) else list(tensors(given))
         if not found:
             raise TypeError(f"{self.name}: fn returned no tensor; compute with torch's functions")
         for x in found:
-            if x.dtype not in {part.dtype for part in self.rows.parts}:
+            if x.dtype not in self.rows.dtypes:
                 raise TypeError(f"{self.name}: fn returned {x.dtype}, and y0 is {self.rows.dtype}: convert one of them")
-            if self.rows.batched and (not x.dim() or len(x) != len(y)):
+            if self.rows.batched and x.shape[:1] != y.shape[:1]:
                 raise ValueError(
                     f"{self.name}: fn returned the shape {tuple(x.shape)} for {len(y)} elements: batched=True wants "
                     "results with the batch in front"
                 )
-        return self.rows.ravel(found, len(y))
+        return self.rows.ravel(found, y.shape[0])
 
 
 class Roots(Problem):
@@ -119,6 +132,10 @@ class Minima(Problem):
             raise ValueError(f"minimise: fn returned {found.shape[-1]} numbers; it is to return {due}")
         return found[:, 0]
 
+    def depends(self, y: Tensor) -> bool:
+        """Whether the losses have a tape: gradients always have one."""
+        return bool(y.numel()) and self.losses(y).requires_grad
+
     def optimality(self, y: Tensor) -> Tensor:
         """The gradient."""
         return self._sloped(y, True)[1]
@@ -126,6 +143,10 @@ class Minima(Problem):
     def sloped(self, y: Tensor) -> tuple[Tensor, Tensor]:
         """The losses (rows,) and their gradients (rows, n)."""
         return self._sloped(y, self.tape)
+
+    def gradient(self, y: Tensor) -> Tensor:
+        """The gradients alone, as numbers."""
+        return self._sloped(y, False)[1]
 
     def _sloped(self, y: Tensor, tape: bool) -> tuple[Tensor, Tensor]:
         losses, pull = pulled(self.losses, y, tape)

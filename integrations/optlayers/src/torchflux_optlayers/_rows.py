@@ -5,7 +5,7 @@ from functools import reduce
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from torchflux import fmap, leaves, trainables
 
@@ -45,16 +45,20 @@ class Rows:
     """
 
     def __init__(self, y0: Tree, batched: bool) -> None:
-        self.tree = fmap(_number, y0, leaf=lambda x: isinstance(x, float))
+        self.tree = fmap(_own, y0, leaf=_is_number, ties=False)
         self.batched, self.parts = batched, trainables(self.tree)
         if not self.parts:
             raise TypeError(f"y0 is {_described(y0)}: there is no floating-point number in it to solve for")
         if any(x.is_complex() for x in self.parts):
             raise TypeError("y0 is complex: pass real and imaginary parts as two tensors")
+        if wrong := {x.dtype for x in self.parts} - {torch.float32, torch.float64}:
+            raise TypeError(f"y0 is {wrong.pop()}: convert it to float32 or float64")
         self.shapes = [x.shape[1:] if batched else x.shape for x in self.parts]
         self.sizes = [shape.numel() for shape in self.shapes]
         self.count = _batch(self.parts) if batched else 1
-        self.dtype = reduce(torch.promote_types, [x.dtype for x in self.parts])
+        self.modular = any(isinstance(x, nn.Parameter) for x in self.parts) and not isinstance(self.tree, Tensor)
+        self.dtypes = {x.dtype for x in self.parts}
+        self.dtype = reduce(torch.promote_types, self.dtypes)
 
     def start(self) -> Tensor:
         """`y0` as rows."""
@@ -63,7 +67,7 @@ class Rows:
     def ravel(self, parts: list[Tensor], rows: int) -> Tensor:
         """Tensors as rows (rows, m), next to each other."""
         flat = [x.reshape(rows, x.numel() // rows if rows else x.shape[self.batched :].numel()) for x in parts]
-        return flat[0] if len(flat) == 1 else torch.cat([x.to(self.dtype) for x in flat], -1)
+        return flat[0].to(self.dtype) if len(flat) == 1 else torch.cat([x.to(self.dtype) for x in flat], -1)
 
     def unravel(self, y: Tensor) -> Tree:
         """Rows as the tree that they stand for, in the dtypes of `y0`."""
@@ -85,6 +89,8 @@ class Rows:
             if id(x) in due:
                 if not isinstance(other, Tensor) or tuple(other.shape) != tuple(due[id(x)]):
                     raise ValueError(f"{tuple(due[id(x)])} is due, and there is {_described(other)}")
+                if other.dtype != x.dtype:
+                    raise TypeError(f"{name} returned {other.dtype}, and y0 is {x.dtype}: convert one of them")
                 found.append(other)
             return x
 
@@ -119,8 +125,13 @@ def tensors(tree: Tree) -> Iterator[Tensor]:
     return (x for _, x in leaves(tree) if isinstance(x, Tensor))
 
 
-def _number(x: float) -> Tensor:
-    return torch.tensor(x, dtype=torch.float64)
+def _is_number(x: Any) -> bool:
+    return isinstance(x, float) or (isinstance(x, Tensor) and not isinstance(x, nn.Parameter))
+
+
+def _own(x: Any) -> Tensor:
+    """A tensor of its own for each place: only parameters that are tied stay the same unknown."""
+    return x.view_as(x) if isinstance(x, Tensor) else torch.tensor(x, dtype=torch.float64)
 
 
 def _batch(parts: list[Tensor]) -> int:

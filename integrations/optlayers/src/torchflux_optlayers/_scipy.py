@@ -97,15 +97,19 @@ class Scipy(Solver):
         unknown = torch.full_like(point[:, 0], torch.nan)
         return Found(point, numbers[0], numbers[1], unknown, next((said for *_, said in ends if said), ""))
 
+    def depends(self, problem: Any, y: Tensor) -> bool:
+        """Whether the problem, a bound or a constraint may depend on anything that has a gradient."""
+        return self._conditions(problem).depends(y) if isinstance(problem, Minima) else super().depends(problem, y)
+
+    def _conditions(self, problem: Minima) -> Restricted:
+        kinds = {kind: [x["fun"] for x in self.constraints if x["type"] == kind] for kind in ("eq", "ineq")}
+        return Restricted(problem, *self._bounds(problem), kinds["eq"], kinds["ineq"])
+
     def equations(self, problem: Any, found: Found, throw: bool) -> tuple[Any, Tensor, Tensor]:
         """With bounds and constraints, the conditions of Karush, Kuhn and Tucker."""
         if not isinstance(problem, Minima):
             return super().equations(problem, found, throw)
-        kinds = {kind: [x["fun"] for x in self.constraints if x["type"] == kind] for kind in ("eq", "ineq")}
-        conditions = Restricted(problem, *self._bounds(problem), kinds["eq"], kinds["ineq"])
-        if not conditions.differentiable(found.y):
-            return super().equations(problem, found, throw)
-        equations, z, failed = conditions.equations(found.y, found.status != Status.SOLVED)
+        equations, z, failed = self._conditions(problem).equations(found.y, found.status != Status.SOLVED)
         if throw and failed.any():
             raise ValueError(f"{self}{which(failed)}: {UNCLEAR}")
         return equations, z, failed

@@ -10,8 +10,9 @@ import torch
 from scipy.sparse.linalg import splu
 from torch import Tensor
 
+from ._corrections import Correction
 from ._lanes import numbers
-from ._linear_solvers import Correction, LinearSolver
+from ._linear_solvers import LinearSolver
 from ._outcome import which
 
 __all__ = ["Sparse"]
@@ -43,6 +44,11 @@ class Sparse:
             given = f"{tuple(self.values.shape)} {self.values.dtype}"
             raise ValueError(f"Sparse: the values are {given}; pass {len(self.rows)} of float32 or float64")
 
+    @property
+    def count(self) -> int:
+        """How many matrices there are."""
+        return self.values.shape[:-1].numel()
+
     @classmethod
     def of(cls, matrix: Tensor) -> "Sparse":
         """That of a sparse tensor of PyTorch's, to whose entries gradients flow."""
@@ -53,7 +59,8 @@ class Sparse:
 
     def times(self, x: Tensor, values: Tensor) -> Tensor:
         """The products of matrices with other values, shape (B, entries) or (1, entries), with vectors (B, n)."""
-        return torch.zeros_like(x).index_add(-1, self.rows, values * x[..., self.columns])
+        rows, columns = self.rows.to(x.device), self.columns.to(x.device)
+        return torch.zeros_like(x).index_add(-1, rows, values * x[..., columns])
 
     def factored(self) -> "Factors":
         """Its factors.
@@ -61,7 +68,7 @@ class Sparse:
         Raises:
             ValueError: a matrix has no inverse.
         """
-        values = numbers(self.values, "Sparse").reshape(-1, len(self.rows))
+        values = numbers(self.values, "Sparse").reshape(self.count, len(self.rows))
         found = [_factored(scipy.sparse.csc_array((v, self.places), shape=(self.n, self.n))) for v in values]
         bad = torch.tensor([x is None for x in found])
         if bad.any():

@@ -10,6 +10,7 @@ from ._field import *
 from ._hard import *
 from ._lbfgs import *
 from ._networks import *
+from ._operator_networks import *
 from ._points import *
 from ._problem import *
 from ._product import *

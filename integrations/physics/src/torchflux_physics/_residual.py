@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -62,20 +63,37 @@ def residuals(
     check_data(data, len(points))
     bound = Bound.of(residual, networks(models), names, params, tuple(data))
     jets = {name: jet for network in bound.networks for name, jet in network.jets(points).items()}
-    wanted = bound.wanted(jets, points, {name: x.new_full(x.shape[1:], 0.5) for name, x in data.items()})
-    if not len(points):
-        return {name: points.new_zeros(0) for name in wanted.results}
-    fields = {name: {index: component(jet, index) for index in wanted.indices[name]} for name, jet in jets.items()}
-    for jet in jets.values():
-        finished(jet)
-    return at_all(bound, fields, points, data)
+    try:
+        return at_all(bound, jets, LAST_WANTED.get(residual), points, data)
+    except Unforeseen:
+        wanted = LAST_WANTED[residual] = bound.wanted(jets, points, data)
+        return at_all(bound, jets, wanted, points, data)
+    finally:
+        for jet in jets.values():
+            finished(jet)
+
+
+LAST_WANTED: "WeakKeyDictionary[Residual, Wanted]" = WeakKeyDictionary()
+"""What a residual asked for when it was last seen: a guess, which is put right where it asks for more."""
+
+
+class Unforeseen(RuntimeError):
+    """A residual asked for a derivative that hasn't been computed."""
+
+    def __init__(self) -> None:
+        super().__init__("the residual asks for other derivatives each time that it is called")
 
 
 def at_all(
-    bound: "Bound", fields: dict[str, dict[Index, Tensor | None]], points: Tensor, data: dict[str, Tensor]
+    bound: "Bound", jets: dict[str, Jet], wanted: "Wanted | None", points: Tensor, data: dict[str, Tensor]
 ) -> dict[str, Tensor]:
     """The residual at every point, from the derivatives there."""
-    n = len(points)
+    if wanted is None or set(wanted.indices) != set(jets):
+        raise Unforeseen
+    n, indices = len(points), wanted.indices
+    if not n:
+        return {name: points.new_zeros(0) for name in wanted.results}
+    fields = {name: {index: component(jet, index) for index in indices[name]} for name, jet in jets.items()}
     moving = {
         name: {i: d.expand(n, *d.shape[1:]) for i, d in each.items() if d is not None} for name, each in fields.items()
     }
@@ -83,7 +101,7 @@ def at_all(
 
     def at_point(values: dict[str, dict[Index, Tensor]], point: Tensor, known: dict[str, Tensor]) -> dict[str, Tensor]:
         evaluation: list[Jet] = []
-        given = {name: _given(name, each, still[name], evaluation) for name, each in values.items()}
+        given = {name: _given(each, still[name], evaluation) for name, each in values.items()}
         found = named(bound.call(given, _coordinates(point, evaluation), known))
         for jet in evaluation:
             jet.slope = None
@@ -119,7 +137,7 @@ class Bound:
         params: Any,
         data: tuple[str, ...],
     ) -> "Bound":
-        taken = inspect.signature(residual).parameters
+        taken = parameters_of(residual)
         fields = [name for network in models for name in network.fields]
         entries = {"params": params} | (dict(params) if isinstance(params, Mapping) else {})
         known = {*fields, *coordinates, *entries, *data}
@@ -150,10 +168,21 @@ class Bound:
         evaluation: list[Jet] = []
         noting = {name: _noting(jet.value, indices[name], evaluation) for name, jet in jets.items()}
         point = points.new_full(points.shape[1:], 0.5)
-        found = self.call(noting, _coordinates(point, evaluation), data)
+        known = {name: x.new_full(x.shape[1:], 0.5) for name, x in data.items()}
+        found = self.call(noting, _coordinates(point, evaluation), known)
         for jet in evaluation:
             jet.slope = None
         return Wanted(indices, tuple(named(found)))
+
+
+PARAMETERS: "WeakKeyDictionary[Residual, Mapping[str, inspect.Parameter]]" = WeakKeyDictionary()
+
+
+def parameters_of(residual: Residual) -> Mapping[str, inspect.Parameter]:
+    """The arguments of a function, which take a while to look up."""
+    if residual not in PARAMETERS:
+        PARAMETERS[residual] = inspect.signature(residual).parameters
+    return PARAMETERS[residual]
 
 
 def _noting(value: Tensor, indices: set[Index], evaluation: list[Jet]) -> Jet:
@@ -167,15 +196,13 @@ def _noting(value: Tensor, indices: set[Index], evaluation: list[Jet]) -> Jet:
     return Jet(like, derive, evaluation)
 
 
-def _given(name: str, values: dict[Index, Tensor], still: set[Index], evaluation: list[Jet]) -> Jet:
+def _given(values: dict[Index, Tensor], still: set[Index], evaluation: list[Jet]) -> Jet:
     """A field at a point, of derivatives that have been computed."""
 
     def derive(_: Jet, index: Index) -> Tensor | None:
         if index in values or index in still:
             return values.get(index)
-        raise RuntimeError(
-            f"the residual asked for a derivative of {name} that it hadn't asked for when it was called first"
-        )
+        raise Unforeseen
 
     return Jet(values[()], derive, evaluation)
 

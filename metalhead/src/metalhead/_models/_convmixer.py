@@ -6,7 +6,7 @@ from typing import Any
 from torchflux import BatchNorm, Chain, Conv, Dropout, SamePad, gelu
 
 from .._init import uniform
-from .._layers import Residual, conv, globalmean, linear, uniform_bias
+from .._layers import Block, Residual, conv, globalmean, linear, uniform_bias
 from .._model import Model, Plan
 from .._registry import register
 
@@ -16,14 +16,6 @@ __all__ = ["convmixer"]
 def convolution(kernel: int, nin: int, nout: int, **options: Any) -> Conv:
     """A convolution that begins as PyTorch's do."""
     return uniform_bias(conv(kernel, nin, nout, bias=True, init=uniform, **options))
-
-
-class Block(Chain):
-    """A residual convolution of each channel by itself, and a 1 × 1 convolution; it is sliced as a whole."""
-
-    def forward(self, x: Any, *more: Any) -> Any:
-        """Applies the block."""
-        return super().forward(x, *more)
 
 
 def block(n: int, kernel: int) -> Block:

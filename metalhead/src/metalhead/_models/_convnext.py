@@ -10,6 +10,7 @@ from torch import Tensor
 from torchflux import Chain, Conv, LayerNorm, flatten, gelu, treelike
 
 from .._init import truncated
+from .._layers import Block as Whole
 from .._layers import ChannelNorm, channels_first, channels_last, conv, dense, globalmean, stochastic_depth
 from .._model import Model, Plan
 from .._registry import register
@@ -57,7 +58,7 @@ def convnext(
     drops = iter(torch.linspace(0, drop_path, sum(repeats), device="cpu").tolist())
     layers: list[Any] = [stem]
     for i, (n, repeat) in enumerate(zip(channels, repeats, strict=True)):
-        layers += [Chain(ChannelNorm(channels[i - 1]), patches(2, channels[i - 1], n))] if i else []
+        layers += [Whole(ChannelNorm(channels[i - 1]), patches(2, channels[i - 1], n))] if i else []
         layers.append(Chain(*(Block(n, next(drops)) for _ in range(repeat))))
     return Model(
         Plan("features", "classifier.2", linear, inchannels),

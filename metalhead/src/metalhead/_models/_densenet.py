@@ -7,7 +7,7 @@ from typing import Any
 from torchflux import BatchNorm, Chain, Dropout, MaxPool, MeanPool, identity
 
 from .._init import he_normal, uniform
-from .._layers import concat, conv, dense, globalmean, relu
+from .._layers import Block, concat, conv, dense, globalmean, relu
 from .._model import Model, Plan
 from .._registry import register
 
@@ -67,7 +67,7 @@ def densenet(
         n += repeat * growth
         if i < len(repeats):
             norm, half = BatchNorm(n, relu), conv(1, n, n // 2, init=he_normal)
-            parts[f"transition{i}"] = Chain(norm=norm, conv=half, pool=MeanPool((2, 2)))
+            parts[f"transition{i}"] = Block(norm=norm, conv=half, pool=MeanPool((2, 2)))
             n //= 2
     features = Chain(**parts, norm5=BatchNorm(n, relu))
     return Model(

@@ -7,7 +7,7 @@ from typing import Any
 
 from ._error import LabError
 
-__all__ = ["DIFFERENT", "Agreement", "agreements", "flat"]
+__all__ = ["DIFFERENT", "WITHIN", "Agreement", "agreements", "flat"]
 
 EQUAL, WITHIN, DIFFERENT, UNCOMPARED = "equal", "within tolerance", "different", "not compared"
 MISSING = "missing"
@@ -106,8 +106,8 @@ def flat(results: Mapping[str, Any], above: str = "") -> dict[str, Any]:
     for key, value in results.items():
         name = f"{above}{key}"
         inner = flat(_counted(value), f"{name}.") if _nests(value) else {name: _without_none(value)}
-        if found.keys() & inner.keys():
-            raise LabError(f"Two results are called '{name}' when their names are joined by dots. Rename one.")
+        if twice := found.keys() & inner.keys():
+            raise LabError(f"Two results are called '{min(twice)}' when their names are joined by dots. Rename one.")
         found |= inner
     return found
 

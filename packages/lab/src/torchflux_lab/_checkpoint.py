@@ -30,7 +30,7 @@ class Checkpoint:
     place when it is whole. When the run is resumed, `steps` puts everything back and goes on. Generators that
     nobody names are kept as well: PyTorch's, NumPy's and Python's global ones.
 
-    Outside of a run's folder nothing is written: without the lab, the script runs as if it were not there.
+    Outside of a run's folder nothing is written: without the command, the script runs as if it were not there.
 
     **Arguments:**
 
@@ -41,13 +41,16 @@ class Checkpoint:
       arrays that are changed in place; and lists, dicts and `SimpleNamespace`s of numbers, strings, tensors, arrays,
       dataclasses, and all these. A number by itself cannot be put back: it goes into a dict.
 
-    **Raises:** `TypeError` for a state that cannot be kept; `LabError` for a second checkpoint of the same name, one
-    that cannot be written, and one that does not fit what it is to be put back into.
+    **Raises:** `TypeError` for a state that cannot be kept, `ValueError` for a name that is no file's; `LabError` for a
+    second checkpoint of the same name, one that cannot be written, and one that does not fit what it is to be put
+    back into.
     """
 
-    def __init__(self, out: Path, name: str = "loop", **state: Any) -> None:
+    def __init__(self, out: Path, name: str = "loop", /, **state: Any) -> None:
+        if not name or Path(name).name != name or name.startswith("."):
+            raise ValueError(f"a checkpoint cannot be called {name!r}: the name is a file's, without folders")
         self.step = 0  #: how many steps are done
-        self._out, self._state = out, state
+        self._out, self._state, self._looping = out, state, False
         self._path = out / CHECKPOINTS / f"{name}.safetensors" if (out / RUN).is_file() else None
         if self._path:
             from ._state import check
@@ -80,6 +83,11 @@ class Checkpoint:
         """
         if every < 1:
             raise ValueError(f"every={every}: a loop is saved after every step, or every 2, 3, … steps")
+        if self._looping:
+            raise LabError(
+                "A checkpoint is of one loop, and this one has had its loop. Make another, with another name."
+            )
+        self._looping = True
         self.restore()
         return Steps(self, range(over) if isinstance(over, int) else over, every)
 
@@ -89,10 +97,10 @@ class Checkpoint:
         **Returns:** the step that was saved, 0 without one.
         """
         if self._path and self._path.is_file():
-            from ._state import load
+            from ._state import load, metrics_seen
 
             self.step = load(self._path, self._state)
-            cut_metrics(self._out, max(map(_metrics_seen, self._path.parent.glob("[!.]*.safetensors"))))
+            cut_metrics(self._out, max(map(metrics_seen, self._path.parent.glob("[!.]*.safetensors"))))
         return self.step
 
     def save(self, step: int) -> None:
@@ -123,10 +131,3 @@ class Steps(Generic[T]):
             yield self._over[done - 1]
             if done % self._every == 0 or done == len(self._over):
                 self._checkpoint.save(done)
-
-
-def _metrics_seen(path: Path) -> int:
-    """How many bytes of metrics there were when a checkpoint was written."""
-    from ._state import metrics_seen
-
-    return metrics_seen(path)

@@ -18,6 +18,7 @@ from ._page import report
 from ._record_commands import commands
 from ._run_command import begin, go_on
 from ._runs import find_run, runs
+from ._sweep_commands import sweeps
 from ._tensorboard import refuse_missing
 from ._versions import versions
 
@@ -41,6 +42,7 @@ class Commands(TyperGroup):
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_show_locals=False)
 app.add_typer(commands)
+app.add_typer(sweeps)
 
 
 def main() -> None:

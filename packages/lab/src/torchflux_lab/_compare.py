@@ -26,7 +26,7 @@ def compared(left: Record, right: Record) -> tuple[list[Difference], list[Agreem
     is among them."""
     if not (left.lock and right.lock):  # only a record knows its lock
         left, right = (dataclasses.replace(side, lock={}) for side in (left, right))
-    if not (left.results and right.results):  # what an unfinished run has loaded is not known, only what is installed
+    if not (left.results and right.results):  # what an unfinished run has loaded is not known
         both = left.packages.keys() & right.packages.keys()
         left, right = (_with_packages(side, both) for side in (left, right))
     tolerances = left.tolerances or right.tolerances or {"*": DEFAULT}

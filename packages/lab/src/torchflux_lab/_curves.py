@@ -46,6 +46,11 @@ class Plot:
         return _range(y for curve in self.curves for y in curve.y)
 
     @property
+    def is_counted(self) -> bool:
+        """Whether all steps are whole numbers."""
+        return all(x == int(x) for curve in self.curves for x in curve.x)
+
+    @property
     def is_logarithmic(self) -> bool:
         """Whether the numbers want a logarithmic axis."""
         low, high = self.y_range
@@ -134,8 +139,8 @@ def _extremes(y: Sequence[float], first: int, end: int) -> list[int]:
     return sorted({min(range(first, end), key=y.__getitem__), max(range(first, end), key=y.__getitem__)})
 
 
-def ticks(low: float, high: float, *, logarithmic: bool = False, most: int = 5) -> list[float]:
-    """Round numbers between two others.
+def ticks(low: float, high: float, *, logarithmic: bool = False, whole: bool = False, most: int = 5) -> list[float]:
+    """Round numbers between two others, whole ones only if asked.
 
     >>> ticks(0, 97), ticks(0.002, 3, logarithmic=True), ticks(4, 4)
     ([0.0, 20.0, 40.0, 60.0, 80.0], [0.01, 0.1, 1.0], [4])
@@ -150,4 +155,5 @@ def ticks(low: float, high: float, *, logarithmic: bool = False, most: int = 5) 
         return [low, high]
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(step for step in (power, 2 * power, 5 * power, 10 * power) if step >= raw * (1 - 1e-9))
+    step = max(1.0, step) if whole else step
     return [i * step for i in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]

@@ -17,7 +17,15 @@ from typing import NoReturn
 from ._error import LabError
 from ._lockfile import Entry, entries
 
-__all__ = ["CPU_INDEX", "Environment", "NotOffered", "SetUpError", "clean_environment", "describe_interpreter"]
+__all__ = [
+    "CPU_INDEX",
+    "Environment",
+    "NotOffered",
+    "SetUpError",
+    "clean_environment",
+    "describe_interpreter",
+    "running_wheel_tag",
+]
 
 # PyTorch's "+cpu" builds are published here only. Packages other than torch are never taken from it.
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
@@ -64,7 +72,7 @@ class Environment:
         torch = [entry for entry in locked if entry.name == "torch"]
         if any(entry.version.endswith("+cpu") for entry in torch):
             self._install_cpu_torch(torch, options)
-        self.say(f"installing the other packages of lockfiles/{self.lock.name} ({len(locked)} are locked)")
+        self.say(f"installing lockfiles/{self.lock.name}: {len(locked)} packages by their hashes")
         self._install_pinned(*options, "--requirement", str(self.lock))
 
     def install_editable(self, folders: Iterable[Path]) -> None:

@@ -9,7 +9,7 @@ from functools import cache
 from importlib.machinery import PathFinder
 from pathlib import Path
 
-__all__ = ["imported", "is_installed", "loaded_files"]
+__all__ = ["cache_folder", "imported", "is_installed", "loaded_files"]
 
 BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")  # of statements, which hold others
 
@@ -92,12 +92,13 @@ class _Modules:
 
 
 def loaded_files() -> set[str]:
-    """The files of all modules that this process has loaded, without the standard library's and what torchflux has
-    generated and keeps: that follows from the rest, and a reproduction generates it anew."""
+    """The files of all modules that this process has loaded, without the standard library's, the command's own, and
+    what torchflux has generated and keeps: that follows from the rest, and a reproduction generates it anew."""
     files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
     real = cache(os.path.realpath)  # of thousands of files in some hundred folders
     found = {os.path.join(real(os.path.dirname(file)), os.path.basename(file)) for file in files if file}
-    known = tuple(f"{real(place)}{os.sep}" for place in (sysconfig.get_path("stdlib"), cache_folder()))
+    places = sysconfig.get_path("stdlib"), sysconfig.get_path("scripts"), cache_folder()
+    known = tuple(f"{real(place)}{os.sep}" for place in places)
     return {file for file in found if is_installed(file) or not file.startswith(known)}
 
 

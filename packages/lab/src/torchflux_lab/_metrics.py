@@ -19,7 +19,7 @@ followers: dict[Path, Callable[[dict[str, Any]], None]] = {}
 class Metrics:
     """Writes numbers into a run's metrics.jsonl, a line for each call.
 
-    Outside of a run's folder it writes nothing: without the lab, the script runs as if it were not there.
+    Outside of a run's folder it writes nothing: without the command, the script runs as if it were not there.
 
     **Arguments:**
 
@@ -38,11 +38,11 @@ class Metrics:
     it was then.
     """
 
-    def __init__(self, out: Path, **always: Any) -> None:
+    def __init__(self, out: Path, /, **always: Any) -> None:
         self._path = out / METRICS if (out / RUN).is_file() else None
         self._always = plain(always, "metrics")
 
-    def __call__(self, **values: Any) -> None:
+    def __call__(self, /, **values: Any) -> None:
         """Write a line."""
         line = self._always | plain(values, "metrics")
         if self._path:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ._curves import Curve, Plot, plots, thinned, ticks
+from ._error import LabError
 from ._folder import LOG
 from ._plot import brief
 from ._results import write_whole
@@ -20,7 +21,7 @@ from ._values import write
 __all__ = ["REPORT", "report"]
 
 REPORT = "report.html"
-COLOURS = 8  # in page.css
+COLOURS, DASHES = 8, 3  # in page.css
 LARGEST = 10_000_000  # bytes of a picture that is put into the file
 LAST_LINES = 300  # of the log
 SHOWN = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg")
@@ -53,6 +54,8 @@ def report(run: Run) -> Path:
     """Write the report of a run into its folder, as it stands now.
 
     **Returns:** its path.
+
+    **Raises:** `LabError` when it cannot be written.
     """
     found = plots(run.metrics())
     source = files(__package__)
@@ -64,7 +67,10 @@ def report(run: Run) -> Path:
         data=json.dumps([_data(plot) for plot in found]).replace("<", "\\u003c"),
     )
     path = run.folder / REPORT
-    write_whole(path, page)
+    try:
+        write_whole(path, page)
+    except OSError as error:
+        raise LabError(f"{path} cannot be written: {error.strerror}.") from error
     return path
 
 
@@ -158,13 +164,13 @@ def _cell(value: Any) -> str:
 
 
 def _figure(number: int, plot: Plot) -> str:
-    lines = "".join(f'<path class="c{i % COLOURS}" d="{_line(plot, curve)}"/>' for i, curve in enumerate(plot.curves))
+    lines = "".join(f'<path class="{_style(i)}" d="{_line(plot, curve)}"/>' for i, curve in enumerate(plot.curves))
     y = [(t, plot.height(t)) for t in ticks(*plot.y_range, logarithmic=plot.is_logarithmic)]
-    x = [(t, plot.width(t)) for t in ticks(*plot.x_range, most=4)]
+    x = [(t, plot.width(t)) for t in ticks(*plot.x_range, most=4, whole=plot.is_counted)]
     grid = "".join(f'<line x1="0" x2="1000" y1="{1000 - 1000 * at:.1f}" y2="{1000 - 1000 * at:.1f}"/>' for _, at in y)
     labels = "".join(f'<span class="y" style="bottom:{100 * at:.2f}%">{brief(t)}</span>' for t, at in y)
     labels += "".join(f'<span class="x" style="left:{100 * at:.2f}%">{brief(t)}</span>' for t, at in x)
-    names = "".join(f'<li class="c{i % COLOURS}">{escape(c.label)}</li>' for i, c in enumerate(plot.curves) if c.label)
+    names = "".join(f'<li class="{_style(i)}">{escape(c.label)}</li>' for i, c in enumerate(plot.curves) if c.label)
     scale = " <small>logarithmic</small>" if plot.is_logarithmic else ""
     return (
         f"<figure><figcaption>{escape(plot.name)}{scale}</figcaption>"
@@ -173,6 +179,11 @@ def _figure(number: int, plot: Plot) -> str:
         f'<i class="cursor"></i><output></output></div><p class="axis">{plot.axis}</p>'
         f"{f'<ul>{names}</ul>' if names else ''}</figure>"
     )
+
+
+def _style(number: int) -> str:
+    """The colour and the dashes of a curve, in page.css."""
+    return f"c{number % COLOURS} d{number // COLOURS % DASHES}"
 
 
 def _line(plot: Plot, curve: Curve) -> str:

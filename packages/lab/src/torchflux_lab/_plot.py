@@ -31,7 +31,7 @@ def drawn(plot: Plot, width: int, *, braille: bool = True) -> Text:
         text.append("\n")
     first, last = map(brief, plot.x_range)
     text.append(f"{'':{margin + 2}}{first}{f'{plot.axis} {last}':>{len(cells[0]) - len(first)}}\n", "dim")
-    return text + _legend(plot.curves)
+    return text + _legend(plot.curves, width)
 
 
 def _character(dots: int, braille: bool) -> str:
@@ -62,14 +62,18 @@ def _path(plot: Plot, curve: Curve, columns: int, rows: int) -> list[tuple[int, 
     return path
 
 
-def _legend(curves: list[Curve]) -> Text:
-    """Where each curve ends."""
+def _legend(curves: list[Curve], width: int) -> Text:
+    """Where each curve ends, several to a line."""
+    entries = [f"{curve.label}: {brief(curve.y[-1])}" if curve.label else brief(curve.y[-1]) for curve in curves]
+    column = max(map(len, entries)) + 3
     text = Text()
-    for number, curve in enumerate(curves):
-        name = f"{curve.label}: " if curve.label else ""
-        text.append(f"  {name}{brief(curve.y[-1])} at last", COLOURS[number % len(COLOURS)])
-        text.append("\n")
-    return text
+    for number, entry in enumerate(entries):
+        new = number % max(1, (width - 9) // column) == 0
+        text.append("" if number == 0 else "\n" if new else "")
+        text.append("  at last  " if number == 0 else " " * 11 if new else "", "dim")
+        text.append(f"{entry:{column}}", COLOURS[number % len(COLOURS)])
+    text.rstrip()
+    return text.append("\n")
 
 
 def brief(value: float) -> str:

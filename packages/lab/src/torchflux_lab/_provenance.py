@@ -1,5 +1,6 @@
 """What a run is made of: written into its folder when it begins, and completed when it ends."""
 
+import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from ._files import digests, name_in
 from ._git import changes, commit_of
 from ._imports import imported, loaded_files
 from ._machine import machine, settings
-from ._packages import installed, packages_of
+from ._packages import Installed, installed, packages_of
 from ._project import LAB, Project, of_the_lab
 from ._results import write_json
 
@@ -30,9 +31,9 @@ HASHED = ("code", "data", "locks")
 def provenance(experiment: Experiment, parameters: dict[str, Any], folder: Path) -> Iterator[None]:
     """Write down what a run is made of, around the run: code, data, locks, packages, commit, machine.
 
-    When it begins, the code is what the script's imports lead to, and the packages are all that are installed. When it
-    ends, files that were loaded otherwise are added, and only the packages that were loaded are left. What changed in
-    between, or since the run was first begun if it is resumed, is named under `altered`.
+    When it begins, the code is what the script's imports lead to, and of the packages there is one hash of all that are
+    installed. When it ends, files that were loaded otherwise are added, and each package that was loaded. What changed
+    in between, or since the run was first begun if it is resumed, is named under `altered`.
 
     **Raises:** `LabError` when it cannot be written, or the script's `DATA` names what is not there.
     """
@@ -59,7 +60,8 @@ def _begun(experiment: Experiment, parameters: dict[str, Any]) -> dict[str, Any]
         "data": _hashes(project, data),
         "locks": digests(project.root, project.locks),
         "local": _local(project, script, code),
-        "packages": {name: {"version": p.version, "sha256": p.sha256} for name, p in sorted(installed().items())},
+        "installed": _installed(),
+        "packages": {},
         "settings": settings(),
         "machine": machine(),
         "elsewhere": [],
@@ -85,12 +87,12 @@ def _ended(begun: dict[str, Any], project: Project) -> dict[str, Any]:
     own = {Path(file) for file in files if file.startswith(str(project.root)) and project.owns(Path(file))}
     names, strangers = packages_of(files - set(map(str, own)), installed())
     script = project.root / begun["script"]
-    now = {section: digests(project.root, list(begun[section])) for section in HASHED}
+    now = {section: digests(project.root, list(begun[section])) for section in HASHED} | {"installed": _installed()}
     return begun | {
         "finished": True,
         "code": dict(sorted((_hashes(project, own) | begun["code"]).items())),
         "local": sorted({*begun["local"], *_local(project, script, own)}),
-        "packages": {name: about for name, about in begun["packages"].items() if name in names},
+        "packages": {name: {"version": p.version, "sha256": p.sha256} for name, p in _sorted() if name in names},
         "machine": begun["machine"] | {"device": machine()["device"]},
         "elsewhere": sorted("/".join(Path(file).parts[-2:]) for file in strangers),
         "altered": sorted({*begun["altered"], *_since(begun, begun | now)}),
@@ -98,14 +100,24 @@ def _ended(begun: dict[str, Any], project: Project) -> dict[str, Any]:
 
 
 def _since(earlier: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """What is not as it was: the names of files and packages, and of what else is different."""
+    """What is not as it was: the names of files, and `parameters`, and `installed` for the packages."""
     if not earlier:
         return []
-    names = [key for key in ("commit", "parameters") if earlier[key] != now[key]]
-    for section in (*HASHED, "packages"):
-        both = set(earlier[section]) | set(now[section]) if section in HASHED else set(earlier[section])
+    names = [key for key in ("parameters", "installed") if earlier[key] != now[key]]
+    for section in HASHED:
+        both = set(earlier[section]) | set(now[section])
         names += [name for name in both if earlier[section].get(name) != now[section].get(name)]
     return sorted({*earlier["altered"], *names})
+
+
+def _installed() -> str:
+    """One hash of all that is installed."""
+    lines = [f"{name} {package.version} {package.sha256}\n" for name, package in _sorted()]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _sorted() -> list[tuple[str, Installed]]:
+    return sorted(installed().items())
 
 
 def _earlier(folder: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import typer
 
 from . import _report as report
 from . import _screen as screen
+from ._agreement import DIFFERENT, WITHIN
 from ._error import LabError
 from ._find import experiments_folder
 from ._git import commit_of
@@ -63,9 +64,8 @@ def record(
         path.write_text(made.text(), encoding="utf-8", newline="\n")
     except OSError as error:
         raise LabError(f"{path} cannot be written: {error.strerror}.") from error
-    what = (
-        f"{len(made.code)} files, {len(made.data)} of data, {len(made.packages)} packages, {len(made.results)} results"
-    )
+    sizes = {"file": len(made.code), "data file": len(made.data), "package": len(made.packages)}
+    what = ", ".join(report.counted(n, name) for name, n in (sizes | {"result": len(made.results)}).items())
     report.said(f"recorded {what}\n  {screen.near(path)}", good=True)
 
 
@@ -87,7 +87,9 @@ def verify(
     matter = sum(each.matters for each in found)
     where = "commit" if commit else "machine"
     if matter:
-        report.said(f"{path.name}: {matter} differences{_now_at(read.run['commit'], project)}", good=False)
+        report.said(
+            f"{path.name}: {report.counted(matter, 'difference')}{_now_at(read.run['commit'], project)}", good=False
+        )
         raise typer.Exit(DIFFERS)
     others = "" if not found else ", on another machine" if not commit else ""
     report.said(f"{path.name}: this {where} has what was recorded{others}", good=True)
@@ -110,7 +112,7 @@ def diff(
     found, results = compared(left, right)
     report.differing(found, str(a), str(b))
     report.agreeing(results, str(a), str(b), quiet=True)
-    if found or any(each.verdict != "equal" for each in results):
+    if found or any(each.verdict in (WITHIN, DIFFERENT) for each in results):
         raise typer.Exit(DIFFERS)
     report.said("no difference", good=True)
 
@@ -140,7 +142,8 @@ def reproduce(
         done = run_again(read, project, folder, lambda line: screen.console().print(line, style="dim", soft_wrap=True))
     report.differing(done.differences, "recorded", "now")
     report.agreeing(done.results, "recorded", "now")
-    report.said(report.summary(done.results, path.name), good=done.succeeded)
+    verdict = "reproduced" if done.succeeded else "not reproduced"
+    report.said(f"{path.name} is {verdict}: {report.summary(done.results)}", good=done.succeeded)
     if not done.succeeded:
         raise typer.Exit(DIFFERS)
 

@@ -62,12 +62,21 @@ def _brief(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else write(value)
 
 
-def summary(found: Sequence[Agreement], name: str) -> str:
+def counted(number: int, what: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "file"), counted(2, "file")
+    ('1 file', '2 files')
+    """
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def summary(found: Sequence[Agreement]) -> str:
     """How many results came out how.
 
-    >>> summary([Agreement("loss", 1.0, 1.0, "equal"), Agreement("seconds", 1.0, 2.0, "not compared")], "line.toml")
-    'line.toml: 1 equal, 1 not compared'
+    >>> summary([Agreement("loss", 1.0, 1.0, "equal"), Agreement("seconds", 1.0, 2.0, "not compared")])
+    '1 equal, 1 not compared'
     """
     verdicts = [each.verdict for each in found]
     counts = [f"{verdicts.count(verdict)} {verdict}" for verdict in STYLES if verdict in verdicts]
-    return f"{name}: {', '.join(counts) or 'no results'}"
+    return ", ".join(counts) or "no results"

@@ -12,8 +12,9 @@ from ._agreement import DIFFERENT, Agreement, agreements
 from ._differences import Difference, differences
 from ._environment import Environment, clean_environment
 from ._error import LabError
-from ._files import digests
+from ._files import digests, path_of
 from ._git import commit_of, holds, unpack
+from ._imports import cache_folder
 from ._machine import SETTINGS
 from ._project import Project
 from ._record import Record, read_run
@@ -80,6 +81,7 @@ def reproduce(record: Record, project: Project, folder: Path, say: Callable[[str
         say(f"environment: installing this project's packages: {', '.join(record.run['local'])}")
         environment.install_editable(code / name for name in record.run["local"])
     say(f"run: {record.experiment} (took {record.run['seconds']:.0f} s when it was recorded)")
+    _keep_weights(record, folder / "cache")
     run_again(record, environment, folder)
     return compared(record, read_run(folder / "run")[0])
 
@@ -122,13 +124,22 @@ def _wrong(record: Record, root: Path, names: list[str]) -> dict[str, str]:
     return {name: "has another content" if name in found else "is not there" for name in wrong}
 
 
+def _keep_weights(record: Record, cache: Path) -> None:
+    """Put recorded files that torchflux keeps, such as published weights, where the run will look for them."""
+    for path in (path_of(cache, name) for name in record.data if name.startswith("~/")):
+        if path.is_relative_to(cache_folder()):
+            target = cache / path.relative_to(cache_folder())
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+
+
 def run_again(record: Record, environment: Environment, folder: Path) -> None:
     """Run the experiment with the recorded parameters, settings and threads.
 
     **Raises:** `LabError` with the end of what it printed when it fails.
     """
     script = folder / "code" / record.run["script"]
-    command = [str(environment.python), "-I", "-m", "torchflux_lab", "run", record.experiment]
+    command = [*isolated(environment), "-m", "torchflux_lab", "run", record.experiment]
     command += ["--experiments", str(script.parents[1]), "--out", str(folder / "run")]
     command += [word for setting in _settings(record.parameters) for word in ("--set", setting)]
     done = subprocess.run(
@@ -145,6 +156,11 @@ def run_again(record: Record, environment: Environment, folder: Path) -> None:
     if done.returncode:
         tail = "\n".join(done.stdout.rstrip().splitlines()[-TAIL_LINES:])
         raise LabError(f"The run failed in the fresh environment. It ended with:\n{tail}")
+
+
+def isolated(environment: Environment) -> list[str]:
+    """Its Python, which sees no folder but its own. Variables that would show it others are not set, see `LEAKING`."""
+    return [str(environment.python), "-s", "-P"]
 
 
 def _settings(parameters: dict[str, Any]) -> list[str]:

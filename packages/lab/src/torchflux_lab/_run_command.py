@@ -62,7 +62,7 @@ def _shown(program: Program, values: Any, folder: Path) -> Iterator[dict[str, An
         yield record
     except ScriptError as error:
         screen.raised(error)
-        where = f"Its files and the traceback ({FAILED}) are in {screen.near(folder)}."
+        where = f"Its files and the traceback ({FAILED}) are in {screen.near(folder)}. {_how_to_go_on(program, folder)}"
         screen.note(f"Failed after {screen.duration(time.monotonic() - began)}; there is no results.json. {where}")
         raise typer.Exit(FAILURE) from error
     except KeyboardInterrupt as error:

@@ -65,7 +65,10 @@ class Run:
         if not path.is_file():
             return []
         *lines, _ = path.read_text(encoding="utf-8", errors="replace").split("\n")
-        return [json.loads(line) for line in lines if line]
+        try:
+            return [json.loads(line) for line in lines]
+        except ValueError as error:
+            raise LabError(f"{path} holds something else than lines of JSON: {error}.") from error
 
     def now(self, **changed: Any) -> "Run":
         """The run with something else to say of it, written down."""

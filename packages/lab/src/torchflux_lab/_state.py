@@ -25,6 +25,7 @@ State = dict[str, Any]
 WHOLE = nn.Module | torch.optim.Optimizer | torch.Generator | PathDict  # what torchflux saves, and loads in place
 PLAIN = bool | int | float | str | None
 ARRAY = "numpy array"  # the key under which an array lies as a tensor
+TENSOR, STRIDES, TRAINS = "tensor", "strides", "trains"  # the keys of a tensor that is more than its numbers
 NUMPY = "NumPy's generator"  # the global one; torchflux.save keeps the others
 
 
@@ -44,10 +45,7 @@ def load(path: Path, state: State) -> int:
     wholes: State = {}
     for name, x in state.items():
         note(x, name, wholes)
-    try:
-        kept = torchflux.load(path, rng=True, **wholes)
-    except ValueError as error:
-        raise LabError(f"The checkpoint cannot be put back: {error}") from error
+    kept = _read(path, rng=True, **wholes)
     saved = decoded(kept.pop("state"))
     np.random.set_state(saved.pop(NUMPY))  # noqa: NPY002
     if other := sorted((saved.keys() ^ state.keys()) | (kept.keys() - {"step", "metrics"})):
@@ -59,7 +57,14 @@ def load(path: Path, state: State) -> int:
 
 def metrics_seen(path: Path) -> int:
     """How many bytes of metrics there were when a checkpoint was written."""
-    return int(torchflux.load(path)["metrics"])
+    return int(_read(path)["metrics"])
+
+
+def _read(path: Path, **into: Any) -> dict[str, Any]:
+    try:
+        return torchflux.load(path, **into)
+    except ValueError as error:
+        raise LabError(f"The checkpoint cannot be put back: {error}") from error
 
 
 def check(state: State) -> None:
@@ -79,8 +84,10 @@ def note(x: Any, path: str, wholes: State) -> Any:
         wholes[f"whole {path}"] = x
         return None
     if isinstance(x, np.ndarray | np.generic):
-        return {ARRAY: torch.from_numpy(np.array(x))}
-    if isinstance(x, Tensor | PLAIN):
+        return {ARRAY: _note_tensor(torch.from_numpy(np.array(x)))}
+    if isinstance(x, Tensor):
+        return _note_tensor(x)
+    if isinstance(x, PLAIN):
         return x
     if isinstance(x, tuple | list):
         return (tuple if isinstance(x, tuple) else list)(note(part, f"{path}[{i}]", wholes) for i, part in enumerate(x))
@@ -95,11 +102,19 @@ def note(x: Any, path: str, wholes: State) -> Any:
     return note(_access(x, path)[0](), path, wholes)
 
 
+def _note_tensor(x: Tensor) -> dict[str, Any]:
+    """Sums and products round otherwise for another layout, so that it is kept; and whether gradients are wanted."""
+    return {TENSOR: x, STRIDES: torch.empty_like(x).stride(), TRAINS: x.requires_grad and x.is_leaf}
+
+
 def decoded(tree: Any) -> Any:
-    """A tree as torchflux gives it back, in plain dicts and with arrays that are arrays again."""
+    """A tree as torchflux gives it back, in plain dicts and with tensors and arrays as they were."""
     if isinstance(tree, dict):
         if tree.keys() == {ARRAY}:
-            return tree[ARRAY].numpy()[()]
+            return decoded(tree[ARRAY]).numpy()[()]
+        if tree.keys() == {TENSOR, STRIDES, TRAINS}:
+            x = tree[TENSOR]
+            return torch.empty_strided(x.shape, tree[STRIDES], dtype=x.dtype).copy_(x).requires_grad_(tree[TRAINS])
         return {key: decoded(part) for key, part in tree.items()}
     return type(tree)(map(decoded, tree)) if isinstance(tree, tuple | list) else tree
 
@@ -109,7 +124,7 @@ def put(old: Any, new: Any, path: str) -> Any:
     if isinstance(old, WHOLE):
         return old  # torchflux.load has done it
     if isinstance(old, Tensor) and isinstance(new, Tensor):
-        return _fill(old, new, path) if old.requires_grad and old.is_leaf else new.to(old.device)
+        return _fill(old, new, path) if old.requires_grad and old.is_leaf else _on(old.device, new)
     if isinstance(old, dict) and isinstance(new, dict):
         fresh = {key: put(old[key], x, path) if key in old else x for key, x in new.items()}
         old.clear()
@@ -136,6 +151,10 @@ def _put_back(old: Any, new: Any, name: str) -> None:
         _fill(torch.from_numpy(old), torch.from_numpy(new), name)
     elif put(old, new, name) is not old:
         raise LabError(f"The checkpoint has something else for {name} than a {type(old).__name__}.")
+
+
+def _on(device: torch.device, x: Tensor) -> Tensor:
+    return x if x.device == device else x.detach().to(device).requires_grad_(x.requires_grad)
 
 
 def _fill(old: Tensor, new: Tensor, path: str) -> Tensor:

@@ -21,10 +21,7 @@ FILES = ("code", "data", "lock")
 
 def edited(record: Record) -> list[Difference]:
     """The tables of a record that somebody changed after it was made."""
-    digests = record.digests
-    return [
-        Difference("record", name, str(record.written.get(name))[:12], digests[name][:12]) for name in record.edited
-    ]
+    return [Difference("record", name, "as recorded", "edited") for name in record.edited]
 
 
 def on_this_machine(record: Record, project: Project, deep: bool = False) -> list[Difference]:

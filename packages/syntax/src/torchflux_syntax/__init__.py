@@ -16,5 +16,6 @@ from ._read import *
 from ._show import *
 from ._structure import *
 from ._unsupported import *
+from ._yields import *
 
 __version__ = "0.1.0"

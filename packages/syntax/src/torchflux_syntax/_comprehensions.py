@@ -84,6 +84,26 @@ class Comprehensions(Statements):
             inside = copy(node)
             inside.generators[0].iter = self.name(items, node)
             self.emit("return $value", node, value=self._looped(inside))
+        return self._call_of(name, items, block, first, node)
+
+    def value_GeneratorExp(self, node: ast.GeneratorExp) -> ast.expr:
+        """A nested function with `yield`, called at once; what it loops over first is asked for its iterator now."""
+        if bound([node]):
+            raise self.refuse(node, "`:=` in a generator expression", "write a function with `yield`")
+        first = self.atom(node.generators[0].iter)
+        first = self.named(ast.copy_location(ast.Call(self.builtin("iter", node), [first], []), node), node)
+        name, items = self.fresh("generator"), self.fresh("items")
+
+        def step() -> None:
+            self.emit("yield $element", node.elt, element=self.atom(node.elt))
+
+        with self.inner() as block:
+            self._loops(self.name(items, node), node.generators, step, lambda: None)
+            self.emit("return None", node)
+        return self._call_of(name, items, block, first, node)
+
+    def _call_of(self, name: str, items: str, block: list[ast.stmt], first: ast.expr, node: ast.expr) -> ast.expr:
+        """The result of a nested function of one parameter, called where it is made."""
         self.emit("def $name($items): $block", node, name=name, items=items, block=block)
         return self.named(ast.copy_location(ast.Call(self.name(name, node), [first], []), node), node)
 

@@ -46,7 +46,9 @@ CONSTRUCTS: dict[str, Construct] = {
     "ImportFrom": Construct("`from m import x`", "stays"),
     "Global": Construct("`global`", "stays"),
     "Nonlocal": Construct("`nonlocal`", "stays"),
-    "Expr": Construct("an expression as a statement", "stays for a call; the value of any other gets a name"),
+    "Expr": Construct(
+        "an expression as a statement", "stays for a call and a `yield`; the value of any other gets a name"
+    ),
     "Pass": Construct("`pass`", "goes, unless the block is empty"),
     "Break": Construct("`break`", "stays"),
     "Continue": Construct("`continue`", "stays"),
@@ -72,16 +74,15 @@ CONSTRUCTS: dict[str, Construct] = {
     ),
     "SetComp": Construct("a set comprehension", "as a list comprehension"),
     "DictComp": Construct("a dict comprehension", "as a list comprehension"),
-    "GeneratorExp": _refused(
+    "GeneratorExp": Construct(
         "a generator expression",
-        "write a list comprehension (it is read as the argument of sum, min, max, any, all, tuple, list, set, "
-        "frozenset, dict, sorted, math.prod, math.fsum and `.join`, after a star, and unpacked to names)",
+        "as a list comprehension where it is used up at once (by sum, min, max, tuple, list, set, frozenset, dict, "
+        "sorted, math.prod, math.fsum and `.join`, after a star, unpacked to names), a loop that stops in any and all; "
+        "elsewhere a nested function with `yield`, called at once",
     ),
     "Await": _refused("`await`", "call ordinary functions, and await outside"),
-    "Yield": _refused(
-        "`yield`", "append to a list and return it, or, if it is endless, step it in the loop that uses it"
-    ),
-    "YieldFrom": _refused("`yield from`", "extend a list and return it, or loop over both in one function"),
+    "Yield": Construct("`yield x`", "stays, of an atom, alone or assigned to a name"),
+    "YieldFrom": Construct("`yield from x`", "stays, of an atom, alone or assigned to a name"),
     "Compare": Construct("a comparison", "stays, of two atoms; `a < b < c` is `if` statements"),
     "Call": Construct("a call", "stays, of atoms: `f(x, *args, key=y, **rest)`; a method is read first, then called"),
     "FormattedValue": Construct("`{x:.3f}` in an f-string", "stays, of an atom"),

@@ -141,6 +141,13 @@ class Expressions(Emitter):
         keywords = [argument for argument in arguments if isinstance(argument, ast.keyword)]
         return ast.copy_location(ast.Call(callee, positional, keywords), node)
 
+    def value_Yield(self, node: ast.Yield) -> ast.expr:
+        value = self.atom(node.value) if node.value else ast.copy_location(ast.Constant(None), node)
+        return ast.copy_location(ast.Yield(value), node)
+
+    def value_YieldFrom(self, node: ast.YieldFrom) -> ast.expr:
+        return ast.copy_location(ast.YieldFrom(self.atom(node.value)), node)
+
     # f-strings
 
     def value_JoinedStr(self, node: ast.JoinedStr) -> ast.expr:

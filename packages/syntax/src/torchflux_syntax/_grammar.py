@@ -113,6 +113,8 @@ def expression(node: ast.expr) -> bool:
             return _elements(parts)
         case ast.Dict(keys=keys, values=values):
             return all(map(_atom_or_none, keys)) and all(map(atom, values))
+        case ast.Yield(value=value) | ast.YieldFrom(value=value):
+            return atom(value)
     return isinstance(node, ast.JoinedStr) and _text(node)
 
 
@@ -197,7 +199,7 @@ class _Normal:
         self.block(statements)
 
     def check_Expr(self, node: ast.Expr) -> None:
-        _require(isinstance(node.value, ast.Call) and expression(node.value), node)
+        _require(isinstance(node.value, ast.Call | ast.Yield | ast.YieldFrom) and expression(node.value), node)
 
     def keep(self, node: ast.stmt) -> None:
         pass

@@ -4,12 +4,14 @@ import ast
 from types import FunctionType, MethodType
 from typing import Any
 
+from ._constructs import CONSTRUCTS
 from ._function import Function
 from ._locate import Located, locate
 from ._mangle import mangle
 from ._names import rebound
 from ._normalise import normalise
 from ._quote import copy
+from ._unsupported import Unsupported
 
 __all__ = ["read"]
 
@@ -48,6 +50,9 @@ def read(f: Any) -> Function:
 
 def _read(f: FunctionType, receiver: tuple[Any, ...]) -> Function:
     located = locate(f)
+    if isinstance(located.node, ast.AsyncFunctionDef):
+        row = CONSTRUCTS["AsyncFunctionDef"]
+        raise Unsupported.at(located.node, located.file, row.title, row.becomes)
     node = mangle(copy(located.node), located.owner)
     cells = dict(zip(f.__code__.co_freevars, f.__closure__ or (), strict=True))
     raw = Function(

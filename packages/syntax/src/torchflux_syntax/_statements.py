@@ -128,8 +128,8 @@ class Statements(Expressions):
 
     def do_Expr(self, node: ast.Expr) -> None:
         value = self.value(node.value)
-        if isinstance(value, ast.Call):
-            self.emit("$call", node, call=value)
+        if isinstance(value, ast.Call | ast.Yield | ast.YieldFrom):
+            self.emit("$value", node, value=value)
         elif isinstance(node.value, ast.Name) or not is_atom(value):
             self.named(value, node)
 

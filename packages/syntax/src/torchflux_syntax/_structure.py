@@ -14,6 +14,7 @@ from ._leaves import ALL, OUT, jumps, leaves
 from ._names import Fresh, names, used
 from ._pass import Pass, changed
 from ._quote import quote
+from ._yields import yields
 
 __all__ = ["structure"]
 
@@ -86,7 +87,10 @@ class _Body:
                 end = quote("return $value", at=last, value=value)
             case last:
                 end = quote("return $value", at=last, value=self.result or None)
-        return _without(self.flags - used(block), block) + end
+        block = _without(self.flags - used(block), block)
+        if yields(statements) and not yields(block):  # behind a jump, where it says all the same what a call makes
+            block = quote("if False: yield None", at=last) + block
+        return block + end
 
     def block(self, statements: Sequence[ast.stmt], follow: bool) -> Block:
         """A block without jumps."""

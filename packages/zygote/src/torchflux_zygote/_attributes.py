@@ -260,7 +260,7 @@ def _current(x: Any, name: str) -> Any:
     """What the object itself holds under a name, apart from its class."""
     if name in getattr(x, "__dict__", ()):
         return x.__dict__[name]
-    if isinstance(x, CellType | nn.Module) or not hasattr(x, "__dict__") or not hasattr(type(x), name):
+    if isinstance(x, CellType | FunctionType | nn.Module) or not hasattr(x, "__dict__") or not hasattr(type(x), name):
         try:
             return getattr(x, name)
         except (AttributeError, ValueError):

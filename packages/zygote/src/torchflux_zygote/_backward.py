@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from torchflux_syntax import Fresh, quote
 
-from ._events import Alias, Branch, Clear, Event, Loop, Op, Steps, Unpacked
+from ._events import Alias, Branch, Clear, Ended, Event, Loop, Op, Steps, Unpacked, Yielded
 
 __all__ = ["Backward"]
 
@@ -55,6 +55,10 @@ class Backward:
                 return self._loop(event)
             case Steps():
                 return self._steps(event)
+            case Ended(back):
+                return quote("$back.end()", back=back)
+            case Yielded():
+                return self._yielded(event)
         raise TypeError(event)
 
     def bar(self, name: str) -> str | None:
@@ -116,6 +120,14 @@ class Backward:
             return quote("$whole = $bars", whole=self.bars[event.whole], bars=whole)
         own = self.bars[event.whole]
         return quote("$own = $accum($own, $bars)", own=own, accum=self.accum, bars=whole)
+
+    def _yielded(self, event: Yielded) -> Block:
+        bar = self._consume(event.sent)
+        waiting = ast.Yield(ast.Name(bar, ast.Load()) if bar else None)
+        if event.operand is None:
+            return [ast.Expr(waiting)]
+        [target], added = self._targets([event.operand])
+        return [*quote("$t = $waiting", t=target, waiting=waiting), *added]
 
     # Ways that part and meet.
 
@@ -235,6 +247,8 @@ def _mentioned(event: Event) -> set[str]:
             return {n for e in (*event.body, *event.other) for n in _mentioned(e)}
         case Loop():
             return {n for e in (*event.body, *event.head) for n in _mentioned(e)}
+        case Yielded(operand, sent):
+            return {name for name in (operand, sent) if name}
         case Steps():
             return {n for e in event.steps.values() for n in _mentioned(e)}
     return set()

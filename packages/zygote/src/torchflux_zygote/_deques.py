@@ -8,8 +8,9 @@ from functools import partial
 from typing import Any
 
 from . import _lists
+from ._elements import elements
 from ._lists import undo
-from ._parts import elements, give_slots, take_slots
+from ._parts import give_slots, take_slots
 from ._registry import NONES, PULL, PUSH, constant, none, pushes, raw
 from ._run import STATE, born, changed
 from ._streams import dots_in, has, pairs_of

@@ -5,10 +5,11 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import Any
 
-from ._cotangent import value
+from ._cotangent import accum, value
+from ._elements import elements
 from ._kinds import carries
 from ._lists import undo
-from ._parts import cursor, elements, take_slots
+from ._parts import take_slots
 from ._pull import pull
 from ._refuse import Refused
 from ._registry import NONES, PULL, none, raw
@@ -224,18 +225,17 @@ def _items(d: Any) -> Pulled:
 
 @raw(dict.fromkeys)
 def _fromkeys(keys: Any, default: Any = None) -> Pulled:
-    found = [x for x, _ in cursor(keys).pairs()]
+    found, give = elements(keys)
     y = born(dict.fromkeys(found, default))
-    return y, lambda _: _refuse_shared(y, default)
+    return y, lambda _: (give([None] * len(found)), _shared(y))
 
 
-def _refuse_shared(y: Any, default: Any) -> tuple[Any, ...]:
-    from ._cotangent import accum
-
+def _shared(y: Any) -> Any:
+    """What flowed to the one value of all keys."""
     total = None
     for key in y:
         total = accum(total, STATE.sweep.take(y, key))
-    return None, total
+    return total
 
 
 @raw(collections.defaultdict)

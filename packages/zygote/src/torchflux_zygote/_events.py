@@ -6,7 +6,7 @@ written from the events, last to first (`_backward`).
 
 from dataclasses import dataclass, field
 
-__all__ = ["Alias", "Branch", "Clear", "Event", "Loop", "Op", "Steps", "Unpacked"]
+__all__ = ["Alias", "Branch", "Clear", "Ended", "Event", "Loop", "Op", "Steps", "Unpacked", "Yielded"]
 
 
 class Event:
@@ -75,6 +75,21 @@ class Loop(Event):
     head: list[Event] = field(default_factory=list)
     last: str | None = None
     head_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Ended(Event):
+    """A loop over an iterator came to its end: what the iterator did after its last step is undone by `back.end()`."""
+
+    back: str
+
+
+@dataclass(frozen=True)
+class Yielded(Event):
+    """`sent = yield operand`: its cotangent comes where that of `sent` goes."""
+
+    operand: str | None
+    sent: str | None
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,10 @@
 
 import ast
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
-from torchflux_syntax import quote
+from torchflux_syntax import quote, yields
 
 from . import _lists, _streams
 from ._prepare import Prepared
@@ -47,7 +48,8 @@ class _Writer(Writer):
         )
         ast.copy_location(definition, self.definition)
         function = replace(self.function, definition=definition, defaults=(), kwdefaults={})
-        return Written(function, only_used(self.bindings, definition))
+        begin = partial(_streams.begin, self.prepared.delegates) if yields(self.function) else None
+        return Written(function, only_used(self.bindings, definition), begin)
 
     def _arguments(self) -> list[ast.stmt]:
         names = self.ordered()
@@ -100,6 +102,17 @@ class _Writer(Writer):
 
     def cleared(self, target: str, node: ast.stmt) -> None:
         self.add(*quote("$dot = None", dot=self.dot[target], at=node))
+
+    def yielded(self, target: str | None, value: ast.expr, node: ast.stmt) -> None:
+        if self.cut:
+            raise self.function.refuse(node, "`yield` under `torch.no_grad()`", "leave the `with` before it")
+        pair = ast.Tuple([value, self.dot_of(value)], ast.Load())
+        if target is None:
+            return self.add(*quote("yield $pair", pair=pair, at=node))
+        sent, split = self.fresh("sent"), self.bind("split", _streams.split)
+        self.add(*quote("$sent = yield $pair", sent=sent, pair=pair, at=node))
+        values = {"y": target, "dot": self.dot[target], "split": split, "sent": sent}
+        return self.add(*quote("$y, $dot = $split($sent, 2)", at=node, **values))
 
     def unpack(self, parts: list[Any], node: ast.Assign) -> None:
         stars = [i for i, part in enumerate(parts) if isinstance(part, ast.Starred)]

@@ -4,7 +4,8 @@ import operator
 from collections import deque
 from typing import Any
 
-from ._arithmetic import IN_PLACE, copied
+from ._entries import copied
+from ._in_place import IN_PLACE
 from ._kinds import carries, fit
 from ._memory import add_through, arrays_in, home, is_array, shared, view_like, zeros_for
 from ._refuse import Refused

@@ -5,7 +5,7 @@ import operator
 from types import FunctionType
 from typing import Any
 
-from . import _builtins, _forward_rules, _lists, _support  # noqa: F401 - of these some rules come first
+from . import _builtins, _forward_attributes, _forward_rules, _lists, _support  # noqa: F401 - of these some rules come first
 from ._attributes import cell
 from ._dicts import merge
 from ._forward_arrays import note_view
@@ -172,8 +172,9 @@ def set_in(push: Any, x: Any, i: Any, v: Any, dot: Any) -> Any:
         push.give(x, i, dot)
         return None, None
     if isinstance(i, slice):
+        v, parts = pairs_of(push, v, dot)
         mirror = push.mirror(x)
-        mirror[i] = dots_in(push, v, dot)
+        mirror[i] = parts
     elif dot is not None or has(push, x):
         mirror = push.mirror(x)
         mirror[i] = dot
@@ -244,10 +245,11 @@ def of_sequences(push: Any, op: Any, args: Any, dots: Any) -> Any:
 
 def attempts(op: Any, a: Any, b: Any) -> list[tuple[Any, bool]]:
     """The methods that Python tries for an operator, and whether with the operands swapped."""
-    from ._arithmetic import BINARY, _attempts
+    from ._arithmetic import attempts
+    from ._formulas import BINARY
 
     found = []
-    for x, _, dunder, swapped in _attempts(BINARY[op][0], a, b):
+    for x, _, dunder, swapped in attempts(BINARY[op][0], a, b):
         method = getattr(type(x), dunder, None)
         plain = not isinstance(method, FunctionType)
         if plain and (is_numeric(x) or isinstance(x, str | list | tuple)):

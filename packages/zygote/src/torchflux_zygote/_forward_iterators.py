@@ -7,10 +7,20 @@ import operator
 from typing import Any
 
 from . import _builtins
-from ._refuse import Refused
 from ._registry import PUSH, constant, pushes
-from ._streams import ChainStream, EnumerateStream, FilterStream, MapStream, SliceStream, ZipStream, each_pair, pairs_of
-from ._unruled import check_still
+from ._streams import (
+    ChainStream,
+    EnumerateStream,
+    FilterStream,
+    MapStream,
+    SliceStream,
+    YieldStream,
+    ZipStream,
+    each_pair,
+    pairs_of,
+    steps_of,
+)
+from ._yields import delegated, returned
 
 __all__: list[str] = []
 
@@ -96,7 +106,7 @@ def _iter(push: Any, args: Any, dots: Any, names: Any) -> Any:
 
 @pushes(next)
 def _next(push: Any, args: Any, dots: Any, names: Any) -> Any:
-    stream = each_pair(push, args[0], dots[0])
+    stream = steps_of(push, args[0])
     if len(args) == 1:
         return next(stream)
     try:
@@ -104,6 +114,35 @@ def _next(push: Any, args: Any, dots: Any, names: Any) -> Any:
     except StopIteration:
         pair = args[1], dots[1]
     return pair
+
+
+@pushes(YieldStream.send)
+def _send(push: Any, args: Any, dots: Any, names: Any) -> Any:
+    steps, x = args
+    if steps.delegates and x is not None:
+        raise delegated("send")
+    return steps.send(None if x is None else (x, dots[1]))
+
+
+@pushes(YieldStream.throw)
+def _throw(push: Any, args: Any, dots: Any, names: Any) -> Any:
+    if args[0].delegates:
+        raise delegated("throw")
+    return args[0].throw(args[1])
+
+
+@pushes(YieldStream.close)
+def _close(push: Any, args: Any, dots: Any, names: Any) -> Any:
+    args[0].close()
+    return None, None
+
+
+@pushes(returned)
+def _returned(push: Any, args: Any, dots: Any, names: Any) -> Any:
+    return args[0].returned if isinstance(args[0], YieldStream) else (None, None)
+
+
+constant(delegated)
 
 
 @pushes(itertools.chain)
@@ -114,35 +153,6 @@ def _chain(push: Any, args: Any, dots: Any, names: Any) -> Any:
 @pushes(itertools.islice)
 def _islice(push: Any, args: Any, dots: Any, names: Any) -> Any:
     return SliceStream(push, each_pair(push, args[0], dots[0]), args[1:]), None
-
-
-@pushes(itertools.repeat)
-def _repeat(push: Any, args: Any, dots: Any, names: Any) -> Any:
-    if len(args) < 2:
-        raise endless_repeat()
-    y = [args[0]] * args[1]
-    push.fill(y, [dots[0]] * args[1])
-    return y, None
-
-
-def endless_repeat() -> Refused:
-    return Refused("itertools.repeat without a number", "say how often, or use the value itself")
-
-
-constant(endless_repeat)
-
-
-@pushes(itertools.count)
-def _count(push: Any, args: Any, dots: Any, names: Any) -> Any:
-    check_still(itertools.count, dots)
-    return count_from(*args), None
-
-
-def count_from(*args: Any) -> Any:
-    return itertools.count(*args)
-
-
-constant(count_from)
 
 
 @pushes(functools.partial)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from . import _torch, _views  # noqa: F401 - of these the rules come first
+from . import _torch, _torch_made, _torch_shapes, _views  # noqa: F401 - of these the rules come first
 from ._attributes import ATTRIBUTES
 from ._forward_arrays import change_in_place, note_view
 from ._forward_rules import spread, total

@@ -1,16 +1,15 @@
 """Functions of the standard library that are said in other functions, and are transformed in their place."""
 
 import cmath
-import itertools
 import math
 import operator
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from ._arithmetic import BINARY
 from ._cotangent import value
 from ._dicts import del_key, get_key, set_key
+from ._formulas import BINARY
 from ._forward_containers import _from_dict, _from_list
 from ._kinds import fit
 from ._lists import del_item, get_item, set_item
@@ -72,80 +71,6 @@ def polar(z: Any) -> Any:
 def rect(r: Any, phi: Any) -> Any:
     """`cmath.rect`."""
     return complex(r * math.cos(phi), r * math.sin(phi))
-
-
-# itertools, as lists.
-
-
-@substitute(itertools.compress)
-def compress(xs: Any, selectors: Any) -> list[Any]:
-    """`itertools.compress`."""
-    return [x for x, kept in zip(xs, selectors, strict=False) if kept]
-
-
-@substitute(itertools.filterfalse)
-def filterfalse(f: Any, xs: Any) -> list[Any]:
-    """`itertools.filterfalse`."""
-    return [x for x in xs if not (x if f is None else f(x))]
-
-
-@substitute(itertools.dropwhile)
-def dropwhile(f: Any, xs: Any) -> list[Any]:
-    """`itertools.dropwhile`."""
-    kept: list[Any] = []
-    for x in xs:
-        if len(kept) > 0 or not f(x):
-            kept.append(x)
-    return kept
-
-
-@substitute(itertools.chain.from_iterable)
-def from_iterable(rows: Any) -> list[Any]:
-    """`itertools.chain.from_iterable`."""
-    return [x for row in rows for x in row]
-
-
-@substitute(itertools.combinations_with_replacement)
-def combinations_with_replacement(xs: Any, r: int) -> list[Any]:
-    """`itertools.combinations_with_replacement`."""
-    parts = list(xs)
-    return [tuple([parts[i] for i in row]) for row in choices(len(parts), r)]
-
-
-def choices(count: int, r: int) -> list[tuple[int, ...]]:
-    """The choices of r of some indices, each as often as one likes."""
-    return list(itertools.combinations_with_replacement(range(count), r))
-
-
-constant(choices)
-
-
-@substitute(itertools.groupby)
-def groupby(xs: Any, key: Any = None) -> list[Any]:
-    """`itertools.groupby`; a group is a list."""
-    groups: list[Any] = []
-    for x in xs:
-        name = x if key is None else key(x)
-        if len(groups) == 0 or groups[-1][0] != name:
-            groups.append((name, []))
-        groups[-1][1].append(x)
-    return groups
-
-
-@substitute(itertools.tee)
-def tee(xs: Any, n: int = 2) -> Any:
-    """`itertools.tee`."""
-    parts = list(xs)
-    return tuple([iter(list(parts)) for _ in range(n)])
-
-
-if hasattr(itertools, "batched"):
-
-    @substitute(itertools.batched)
-    def batched(xs: Any, n: int) -> list[Any]:
-        """`itertools.batched`."""
-        parts = list(xs)
-        return [tuple(parts[i : i + n]) for i in range(0, len(parts), n)]
 
 
 # operator.

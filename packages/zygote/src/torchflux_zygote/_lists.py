@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ._cotangent import Entry, accum, value
+from ._elements import elements
 from ._kinds import SEQUENCES, carries
-from ._parts import elements, give_slots, take_slots, tuple_bar
+from ._parts import give_slots, take_slots, tuple_bar
 from ._refuse import Refused
 from ._registry import NONES, none, raw
 from ._run import STATE, born, changed

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from ._attributes import put
-from ._cotangent import value
+from ._cotangent import accum, value
 from ._kinds import carries, inert, is_parameter
 from ._pull import KINDS, library, pull
 from ._refuse import Refused, describe
@@ -74,6 +74,10 @@ def _exception_back(x: Any, count: int, more: int) -> Callable[[Any], tuple[Any,
 
     def back(_: Any) -> tuple[Any, ...]:
         bar = value(STATE.sweep.take(x, "args"))
+        for name in ("value", "code"):  # other names of the first argument, of StopIteration and SystemExit
+            first = STATE.sweep.take(x, name) if count > 1 and hasattr(type(x), name) else None
+            if first is not None:
+                bar = (first, *NONES[count - 2]) if bar is None else (accum(bar[0], first), *bar[1:])
         return (None, *(NONES[count - 1] if bar is None else bar), *NONES[more])
 
     return back
@@ -106,8 +110,6 @@ def _object(cls: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Pulled:
     _, back = pull(init, x, *args, **kwargs)
 
     def back_both(ȳ: Any) -> tuple[Any, ...]:
-        from ._cotangent import accum
-
         bars = back(None)[1:]
         return tuple(accum(a, b) for a, b in zip(bars, back_new(ȳ)[1:], strict=True))
 

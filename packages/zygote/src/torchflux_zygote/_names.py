@@ -13,6 +13,7 @@ __all__ = ["Names"]
 
 _PLAIN = int | float | complex | str | FunctionType | BuiltinFunctionType | ModuleType | type
 _INERT_CALLS = {"range", "len", "isinstance", "issubclass", "callable", "hasattr", "int", "bool", "str", "id", "repr"}
+_INERT_CALLS |= {"any", "all"}
 
 
 class Names:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from ._cotangent import Refusal, value
+from ._elements import elements
 from ._forward_rules import spread
 from ._forward_torch import applied
 from ._kinds import fit
-from ._parts import elements
 from ._push import some
 from ._refuse import Refused
 from ._registry import NONES, PUSH, arrive, constant, finish, pushes, raw, rule

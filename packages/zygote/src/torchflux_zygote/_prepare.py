@@ -13,6 +13,8 @@ from typing import Any
 
 from torchflux_syntax import Fresh, Function, Pass, bound, free, names, quote, quote_expr, structure
 
+from ._delegations import Delegations
+
 __all__ = ["Prepared", "prepare"]
 
 
@@ -23,14 +25,16 @@ class Prepared:
     Attributes:
         function: the structured function, without captured variables.
         cells: the name of the variable that holds the cell, for each captured variable.
-        helpers: the names of `call`, `join` and `merge`.
+        helpers: the names of `call`, `join`, `merge`, `iter` and `returned`.
         fresh: names that nothing in the function has.
+        delegates: whether there was a `yield from`, which is a loop now.
     """
 
     function: Function
     cells: dict[str, str]
     helpers: dict[str, str]
     fresh: Fresh
+    delegates: bool
 
 
 def prepare(function: Function, structured: bool = False) -> Prepared:
@@ -39,12 +43,14 @@ def prepare(function: Function, structured: bool = False) -> Prepared:
     fresh = Fresh(names(function.definition))
     body = _fuse(function.definition.body)
     body = _Withs(function, fresh).visit(body)
-    helpers = {name: fresh(name) for name in ("call", "join", "merge")}
+    helpers = {name: fresh(name) for name in ("call", "join", "merge", "iter", "returned")}
     body = _Stars(helpers, fresh).visit(body)
+    delegations = Delegations(helpers, fresh)
+    body = delegations.visit(body)
     cells = {name: fresh(f"{name}_cell") for name in sorted(_captured(function, body))}
     body = _Boxes(cells, fresh).visit(body)
     function = dataclasses.replace(function, definition=_with_body(function.definition, body))
-    return Prepared(function, cells, helpers, fresh)
+    return Prepared(function, cells, helpers, fresh, delegations.found)
 
 
 def _with_body(definition: ast.FunctionDef, body: list[ast.stmt]) -> ast.FunctionDef:

@@ -194,13 +194,7 @@ def pull_method(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tup
     if found is not False and (type(x) is Tensor or name not in getattr(x, "__dict__", ())):
         return pull(found, *args, **kwargs)
     f, back_f = pull(getattr, x, name)
-    y, back = pull(f, *args[1:], **kwargs)
-
-    def pull_back(ȳ: Any) -> tuple[Any, ...]:
-        bars = back(ȳ)
-        return (back_f(None)[0], *bars)
-
-    return y, pull_back
+    return adapted(f, args[1:], kwargs, args, tuple(kwargs), lambda bars: (back_f(None)[0], *bars))
 
 
 def _plain_method(kind: type, name: str) -> Any:

@@ -20,6 +20,7 @@ from ._method import Method
 from ._pull import C_FUNCTIONS, KINDS, library
 from ._refuse import Refused, describe
 from ._registry import FORWARD_LIBRARIES, PUSH, SUBSTITUTES, constant
+from ._streams import Stream
 from ._unruled import check_constants, check_still, no_rule, plain_numbers
 
 __all__ = ["Forward"]
@@ -165,6 +166,8 @@ def _method_of(name: str, args: tuple[Any, ...]) -> Function:
     from ._pull import _PLAIN, _plain_method
 
     x = args[0]
+    if name == "__next__" and isinstance(x, Stream):
+        return forward_of(next, args, ())
     found = _PLAIN.get((type(x), name))
     found = _plain_method(type(x), name) if found is None else found
     if found is not False and name not in getattr(x, "__dict__", ()):

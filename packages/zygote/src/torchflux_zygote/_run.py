@@ -12,6 +12,7 @@ done again after the sweep.
 
 import threading
 from collections.abc import Callable, MutableSequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from torch import Tensor
 from ._cotangent import Refusal, Scatter, accum, scatter, value
 from ._kinds import is_parameter
 from ._memory import add_through, arrays_in, home, is_array, keeper, shared, view_like, zeros_for
+from ._refuse import Refused
 
 __all__ = ["STATE", "Run", "Sweep", "born", "changed", "mark", "sweeping"]
 
@@ -47,6 +49,7 @@ class Run:
         self.owners: dict[int, tuple[Any, Any]] = {}  # the objects whose `__dict__` was read, by the dict
         self.changes = 0
         self.taping: list[bool] = []  # whether PyTorch recorded around this run
+        self.generators: list[Any] = []  # those that do something on being closed, with their places
 
     def __enter__(self) -> "Run":
         self.taping.append(torch.is_grad_enabled())
@@ -56,6 +59,25 @@ class Run:
         return self
 
     def __exit__(self, *error: Any) -> None:
+        try:
+            if self.generators:
+                self._close(error[1])
+        finally:
+            self._leave()
+
+    def _close(self, error: BaseException | None) -> None:
+        """Closes the generators that wait in a `finally`, which Python closes when nobody needs them any more."""
+        generators, self.generators = self.generators, []
+        for generator, place in generators:
+            if not generator.held:
+                continue
+            with suppress(BaseException):
+                generator.steps.close()
+            if error is None:
+                found = "a generator that is given up inside of a `try` with `finally`, or of a `with`,"
+                raise Refused(found, "let it come to its end, or close it (`.close()`)", place)
+
+    def _leave(self) -> None:
         torch._C._set_grad_enabled(self.taping.pop())
         STATE.runs = STATE.runs[:-1]
 

@@ -4,27 +4,30 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from ._elements import elements
 from ._kinds import carries
 from ._lists import undo
-from ._parts import cursor
 from ._refuse import Refused
-from ._registry import PULL, PUSH, none, raw
+from ._registry import PULL, PUSH, raw
 from ._run import born, changed
+from ._streams import stepped
 
 __all__: list[str] = []
 
 Pulled = tuple[Any, Callable[[Any], tuple[Any, ...]]]
 
 
-def _members(xs: Any) -> set[Any]:
-    found = [x for x, _ in cursor(xs).pairs()]
+def _members(xs: Any) -> tuple[set[Any], Callable[[], Any]]:
+    found, give = elements(xs)
     if any(carries(x) for x in found):
         raise Refused("a set of numbers with derivatives", "use a list or a dict")
-    return set(found)
+    return set(found), lambda: give([None] * len(found))
 
 
 def _make(kind: Any, *xs: Any) -> Pulled:
-    return born(kind(*map(_members, xs))), none(len(xs))
+    several = [_members(x) for x in xs]
+    y = born(kind(*(members for members, _ in several)))
+    return y, lambda _: tuple([back() for _, back in reversed(several)][::-1])
 
 
 def _change(f: Any, x: set[Any], *args: Any) -> Pulled:
@@ -48,12 +51,13 @@ def _become(x: set[Any], members: set[Any]) -> None:
 
 
 def _look(f: Any, x: Any, *args: Any) -> Pulled:
-    y = f(x, *(a if isinstance(a, set | frozenset) else _members(a) for a in args))
-    return y, none(1 + len(args))
+    several = [_members(a) for a in args]
+    y = f(x, *(members for members, _ in several))
+    return y, lambda _: (None, *[back() for _, back in reversed(several)][::-1])
 
 
 def _push(f: Any, push: Any, args: Any, dots: Any, names: Any) -> Any:
-    return _checked(f, *args), None
+    return _checked(f, *[stepped(push, x) for x in args]), None
 
 
 def _checked(f: Any, *args: Any) -> Any:

@@ -5,12 +5,13 @@ import operator
 from collections import deque
 from typing import Any
 
+from ._cursors import is_foreign, is_indexed, no_active
+from ._cursors import is_user_iterable as has_own_iterator
 from ._kinds import SEQUENCES, carries
 from ._memory import is_array
-from ._parts import is_indexed
 from ._registry import constant
 
-__all__ = ["Stream", "dots_in", "each_pair", "pairs_of", "split"]
+__all__ = ["Stream", "YieldStream", "begin", "dots_in", "each_pair", "pairs_of", "split", "stepped", "steps_of"]
 
 
 def split(dot: Any, count: int) -> Any:
@@ -28,6 +29,9 @@ class Stream:
 
     def __next__(self) -> tuple[Any, Any]:
         raise NotImplementedError
+
+    def __contains__(self, y: Any) -> bool:
+        return any(x is y or x == y for x, _ in self)
 
 
 class ListStream(Stream):
@@ -78,7 +82,7 @@ class ValueStream(Stream):
         if i >= len(self.xs):
             raise StopIteration
         self.i = i + 1
-        if self.push.special and is_array(self.xs):  # which may be changed between the steps
+        if is_array(self.xs):  # of which the elements may be views
             return self.push(operator.getitem, (self.xs, i), (self.dot, None))
         return self.xs[i], None if self.dot is None else self.dot[i]
 
@@ -102,8 +106,8 @@ def native_next(iterator: Any) -> Any:
 class MethodStream(Stream):
     """Over an iterator that is written in Python."""
 
-    def __init__(self, push: Any, xs: Any) -> None:
-        self.push, self.iterator = push, push(type(xs).__iter__, (xs,), (None,))[0]
+    def __init__(self, push: Any, iterator: Any) -> None:
+        self.push, self.iterator = push, iterator
 
     def __next__(self) -> tuple[Any, Any]:
         return self.push(type(self.iterator).__next__, (self.iterator,), (None,))
@@ -123,6 +127,52 @@ class IndexStream(Stream):
         except IndexError:
             raise StopIteration from None
         return pair
+
+
+class YieldStream(Stream):
+    """A generator, whose forward code yields pairs."""
+
+    def __init__(self, push: Any, delegates: bool, pairs: Any) -> None:
+        self.push, self.delegates, self.pairs = push, delegates, pairs
+        self.returned: Any = (None, None)
+
+    def __next__(self) -> tuple[Any, Any]:
+        return self.send(None)
+
+    def send(self, pair: Any) -> Any:
+        """Goes on, with a value for the `yield`, and its tangent."""
+        try:
+            new = self.pairs.send(pair)
+        except StopIteration as stop:
+            raise self.ended(stop.value) from None
+        return new
+
+    def throw(self, error: Any) -> Any:
+        """Goes on with an exception."""
+        try:
+            new = self.pairs.throw(error)
+        except StopIteration as stop:
+            raise self.ended(stop.value) from None
+        return new
+
+    def ended(self, pair: Any) -> StopIteration:
+        """The exception that carries what was returned."""
+        if pair is not None:
+            self.returned = pair
+        y, dot = (None, None) if pair is None else pair
+        stop = StopIteration(y)
+        self.push.give(stop, "value", dot)
+        self.push.give(stop, "args", (dot,))
+        return stop
+
+    def close(self) -> None:
+        """Ends here."""
+        self.pairs.close()
+
+
+def begin(delegates: bool, pushforward: Any, push: Any, args: Any, dots: Any) -> tuple[Any, None]:
+    """A generator in forward mode."""
+    return YieldStream(push, delegates, pushforward(push, args, dots)), None
 
 
 class ZipStream(Stream):
@@ -227,29 +277,37 @@ def each_pair(push: Any, xs: Any, dot: Any) -> Any:
     if isinstance(xs, tuple) or (is_array(xs) and carries(xs)):
         return ValueStream(push, xs, dot)
     if is_user_iterable(xs):
-        return MethodStream(push, xs)
+        steps = push(type(xs).__iter__, (xs,), (None,))[0]
+        return steps if isinstance(steps, Stream) and steps.push is push else MethodStream(push, steps)
     if is_indexed(xs):
         return IndexStream(push, xs)
     check_members(xs)
     return ConstantStream(push, xs)
 
 
+def steps_of(push: Any, it: Any) -> Any:
+    """The pairs of an iterator itself, whose `__iter__` isn't asked."""
+    own = is_user_iterator(it) and not (isinstance(it, Stream) and it.push is push)
+    return MethodStream(push, it) if own else each_pair(push, it, None)
+
+
+def is_user_iterator(it: Any) -> bool:
+    """Whether the steps of an iterator are written in Python."""
+    return hasattr(getattr(type(it), "__next__", None), "__code__")
+
+
 def is_user_iterable(xs: Any) -> bool:
     """Whether the iterator of xs is written in Python."""
-    from ._parts import _is_foreign, _is_user_iterable
-
-    return not isinstance(xs, dict | set | frozenset) and not _is_foreign(xs) and _is_user_iterable(xs)
+    return not isinstance(xs, dict | set | frozenset) and not is_foreign(xs) and has_own_iterator(xs)
 
 
 def check_members(xs: Any) -> None:
     """Refuses numbers with derivatives as members of sets or keys."""
-    from ._parts import _no_active
-
     if isinstance(xs, dict | set | frozenset):
-        _no_active(xs)
+        no_active(xs)
 
 
-constant(is_indexed, has, native_iter, native_next, wanted_spots, is_user_iterable, check_members)
+constant(is_indexed, has, native_iter, native_next, wanted_spots, is_user_iterable, is_user_iterator, check_members)
 
 
 def pairs_of(push: Any, xs: Any, dot: Any) -> tuple[list[Any], list[Any]]:
@@ -266,6 +324,11 @@ def pairs_of(push: Any, xs: Any, dot: Any) -> tuple[list[Any], list[Any]]:
     if push.special:
         dots = [push.tangent(values[i], dots[i]) for i in range(len(values))]
     return values, dots
+
+
+def stepped(push: Any, xs: Any) -> Any:
+    """`xs`, for a function that looks at elements and not at tangents: a stream as the list of its elements."""
+    return pairs_of(push, xs, None)[0] if isinstance(xs, Stream) and xs.push is push else xs
 
 
 def dots_in(push: Any, xs: Any, dot: Any) -> list[Any]:

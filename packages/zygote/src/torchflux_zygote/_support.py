@@ -1,12 +1,12 @@
 """What generated code calls besides `pull` and `accum`."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from types import CellType
 from typing import Any
 
-from ._parts import Cursor, cursor, elements
+from ._cursors import Back, Walk, lost_change
+from ._elements import elements
 from ._pull import adapted, interrupted_back, pull
-from ._refuse import Refused
 from ._registry import NONES, raw
 from ._run import STATE
 
@@ -27,13 +27,13 @@ def fields(options: dict[str, Any]) -> dict[str, Any]:
 
 def each(xs: Iterable[Any]) -> Any:
     """The steps of a loop over xs: pairs of an element and the function that takes its cotangent."""
-    return cursor(xs).pairs()
+    return Walk(xs)
 
 
 @raw(each)
 def _each(xs: Any) -> Pulled:
-    steps: Cursor = cursor(xs)
-    return steps.pairs(), lambda _: (steps.bar() if steps is not xs else None,)
+    walk = Walk(xs)
+    return walk, walk
 
 
 def call(f: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
@@ -104,24 +104,24 @@ class Tape(list[tuple[int, Any]]):
     """
 
     def __init__(self) -> None:
-        self.changes = STATE.runs[-1].changes
+        self.held = False  # of a generator: whether it waits in a block that does something on being left
 
     def log(self, step: int, back: Any) -> None:
         """Notes that a step is done."""
         self.append((step, back))
-        self.changes = STATE.runs[-1].changes
 
     def pull(self, step: int, f: Any, /, *args: Any, **kwargs: Any) -> Any:
         """`f(*args, **kwargs)`; notes its back, of what was done if it was interrupted."""
+        run = STATE.runs[-1]
+        changes, STATE.interrupted = run.changes, None
         STATE.guarded += 1
-        STATE.interrupted = None
         try:
             y, back = pull(f, *args, **kwargs)
         except BaseException:
             partial = interrupted_back(args, tuple(kwargs))
             if partial is not None:
                 self.log(step, partial)
-            elif STATE.runs[-1].changes != self.changes:
+            elif run.changes != changes:
                 STATE.lost = True
             raise
         finally:
@@ -129,11 +129,38 @@ class Tape(list[tuple[int, Any]]):
         self.log(step, back)
         return y
 
+    def over(self, step: int, walk: Walk) -> Iterator[tuple[Any, Back]]:
+        """The steps of a loop; notes the back of how it came to its end, also where that was an exception."""
+        run = STATE.runs[-1]
+        while True:
+            changes = run.changes
+            STATE.guarded += 1
+            try:
+                pair = walk.cursor.step()
+            except BaseException as error:
+                back = getattr(error, "__undo__", None)
+                if back is not None:
+                    self.log(step, back)
+                elif run.changes != changes:
+                    STATE.lost = True
+                if isinstance(error, StopIteration):
+                    return
+                raise
+            finally:
+                STATE.guarded -= 1
+            yield pair
+
+    def hold(self, step: int) -> None:
+        """Notes that a generator yields, inside of a block that does something on being left."""
+        self.append((step, None))
+        self.held = True
+
+    def go(self) -> None:
+        """Notes that the generator goes on."""
+        self.held = False
+
     def caught(self) -> None:
         """Makes sure that the step which was interrupted hasn't done anything that is lost."""
         lost, STATE.lost = STATE.lost, False
-        if lost or STATE.runs[-1].changes != self.changes:
-            raise Refused(
-                "an exception from inside of a built-in function, after something was changed there,",
-                "call the function in a loop of your own, or catch the exception inside",
-            )
+        if lost:
+            raise lost_change()

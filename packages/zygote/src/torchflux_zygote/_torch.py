@@ -4,7 +4,6 @@ These are written in torch operations, so that nothing is recorded on the way fo
 """
 
 import operator
-from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -14,13 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._cotangent import Refusal, Thunk, value
+from ._cotangent import Thunk
 from ._kinds import carries, conj, fit
-from ._parts import elements
-from ._pull import pull_function
 from ._refuse import Refused, describe
-from ._registry import NONES, PULL, constant, finish, none, raw, rule
-from ._run import STATE
+from ._registry import PULL, constant, finish, none, rule
 from ._torch_call import torch_call
 
 __all__: list[str] = []
@@ -195,57 +191,18 @@ def mean(input: Any, dim: Any = None, keepdim: bool = False, **kwargs: Any) -> P
     return y, lambda ȳ: (fit(_opened(ȳ / count, input, dim, keepdim), input),)
 
 
-# Shapes. What they return are views: with arrays that change in place, shadows are viewed alike.
+# Choices and conversions.
 
 
-def _shape_rule(f: Any) -> Any:
-    def pulled(x: Any, *args: Any, **kwargs: Any) -> Pulled:
-        y = f(x, *args, **kwargs)
-        count = 1 + len(args) + len(kwargs)
-        if not isinstance(x, Tensor):
-            return torch_call(f, (x, *args), kwargs)
-        shape = x.shape
-        return y, partial(finish, lambda ȳ: (ȳ.reshape(shape), *NONES[count - 1]), (x, *args, *kwargs.values()), y)
+@rule(torch.where)
+def where(condition: Any, input: Any, other: Any) -> Pulled:
+    y = torch.where(condition, input, other)
 
-    return pulled
+    def back(ȳ: Any) -> tuple[Any, ...]:
+        zero = torch.zeros_like(ȳ)
+        return None, fit(torch.where(condition, ȳ, zero), input), fit(torch.where(condition, zero, ȳ), other)
 
-
-for _f in (
-    *(torch.reshape, Tensor.reshape, Tensor.view, torch.flatten, Tensor.flatten, torch.unsqueeze, Tensor.unsqueeze),
-    *(torch.squeeze, Tensor.squeeze, torch.ravel, Tensor.ravel, torch.unflatten, Tensor.unflatten, Tensor.view_as),
-    *(Tensor.reshape_as, torch.atleast_1d, torch.atleast_2d),
-):
-    PULL[_f] = _shape_rule(_f)
-
-
-@rule(torch.transpose, Tensor.transpose, torch.swapaxes, Tensor.swapaxes, torch.swapdims, Tensor.swapdims)
-def transpose(input: Any, dim0: Any, dim1: Any) -> Pulled:
-    return input.transpose(dim0, dim1), lambda ȳ: (ȳ.transpose(dim0, dim1),)
-
-
-@rule(torch.t, Tensor.t)
-def t(input: Any) -> Pulled:
-    return input.t(), lambda ȳ: (ȳ.t(),)
-
-
-@rule(torch.permute, Tensor.permute)
-def permute(input: Any, *dims: Any) -> Pulled:
-    dims = tuple(dims[0]) if len(dims) == 1 and not isinstance(dims[0], int) else dims
-    back = [0] * len(dims)
-    for i, d in enumerate(dims):
-        back[d % len(dims)] = i
-    return input.permute(dims), lambda ȳ: (ȳ.permute(back),)
-
-
-@rule(Tensor.expand, Tensor.expand_as, torch.broadcast_to, Tensor.broadcast_to)
-def expand(x: Any, *shape: Any) -> Pulled:
-    y = x.expand_as(*shape) if isinstance(shape[0], Tensor) else x.expand(*shape)
-    return y, lambda ȳ: (fit(ȳ, x),)
-
-
-@rule(torch.clone, Tensor.clone, Tensor.contiguous)
-def clone(input: Any, **kwargs: Any) -> Pulled:
-    return input.clone(**kwargs), lambda ȳ: (ȳ,)
+    return y, back
 
 
 def _conversion(f: Any) -> Any:
@@ -270,125 +227,6 @@ for _f in (
     Tensor.type,
 ):
     PULL[_f] = _conversion(_f)
-
-
-# Making tensors of numbers, and numbers of tensors.
-
-
-@raw(torch.tensor, torch.as_tensor)
-def tensor(data: Any, **kwargs: Any) -> Pulled:
-    return _tensor_of(data, kwargs)
-
-
-def _tensor_of(data: Any, kwargs: dict[str, Any]) -> Pulled:
-    count = 1 + len(kwargs)
-    if isinstance(data, float | complex | Tensor) or hasattr(data, "__array__"):
-        y = torch.tensor(data, **kwargs) if not isinstance(data, Tensor) else data.clone().to(**kwargs)
-        return y, partial(finish, lambda ȳ: (fit(ȳ, data), *NONES[count - 1]), (data, *kwargs.values()), y)
-    if isinstance(data, list | tuple | deque):
-        parts, give = elements(data)
-        pairs = [_tensor_of(part, kwargs) for part in parts]
-        y = torch.tensor(_plain(data), **kwargs)
-
-        def back(ȳ: Any) -> tuple[Any, ...]:
-            if isinstance(ȳ, Refusal):
-                return give([ȳ] * len(parts)), *NONES[count - 1]
-            ȳ = value(STATE.sweep.collect(y, (), ȳ) if STATE.sweep.marks else ȳ)
-            bars = [b(None if ȳ is None or not carries(y) else ȳ[i].to(x.dtype))[0] for i, (x, b) in enumerate(pairs)]
-            return (give(bars), *NONES[count - 1])
-
-        return y, back
-    return torch.tensor(data, **kwargs), none(count)
-
-
-def _plain(x: Any) -> Any:
-    if isinstance(x, list | tuple | deque):
-        return [_plain(part) for part in x]
-    return x.item() if isinstance(x, Tensor) and x.ndim == 0 else x
-
-
-@rule(Tensor.item, Tensor.__float__)
-def item(x: Any) -> Pulled:
-    return x.item(), lambda ȳ: (fit(ȳ, x),)
-
-
-@raw(Tensor.tolist)
-def tolist(x: Any) -> Pulled:
-    if not carries(x):
-        return x.tolist(), none(1)
-    return pull_function(_tolist, (x,), {})
-
-
-def _tolist(x: Any) -> Any:
-    return [_tolist(row) for row in x] if x.ndim > 0 else x.item()
-
-
-# Several tensors.
-
-
-@raw(torch.cat, torch.concat, torch.concatenate)
-def cat(tensors: Any, dim: int = 0) -> Pulled:
-    parts, give = elements(tensors)
-    y = torch.cat(parts, dim)
-    sizes = [part.shape[dim] if part.ndim == y.ndim else 0 for part in parts]
-
-    def split(ȳ: Any) -> list[Any]:
-        pieces = torch.split(ȳ, sizes, dim)
-        return [
-            fit(piece, part) if piece.ndim == part.ndim else None for piece, part in zip(pieces, parts, strict=True)
-        ]
-
-    return y, _several(parts, give, y, split, 2)
-
-
-@raw(torch.stack)
-def stack(tensors: Any, dim: int = 0) -> Pulled:
-    parts, give = elements(tensors)
-    y = torch.stack(parts, dim)
-    return y, _several(parts, give, y, lambda ȳ: [fit(b, p) for b, p in zip(ȳ.unbind(dim), parts, strict=True)], 2)
-
-
-def _several(parts: list[Any], give: Any, y: Any, split: Any, count: int) -> Back:
-    def back(ȳ: Any) -> tuple[Any, ...]:
-        bars = finish(lambda bar: tuple(split(bar)), tuple(parts), y, ȳ)
-        return (give(bars), *NONES[count - 1])
-
-    return back
-
-
-@rule(torch.unbind, Tensor.unbind)
-def unbind(input: Any, dim: int = 0) -> Pulled:
-    y = input.unbind(dim)
-
-    def back(ȳ: Any) -> tuple[Any, ...]:
-        bars = [torch.zeros_like(part) if b is None else value(b) for part, b in zip(y, ȳ, strict=True)]
-        return (torch.stack(bars, dim),)
-
-    return y, back
-
-
-@rule(torch.where)
-def where(condition: Any, input: Any, other: Any) -> Pulled:
-    y = torch.where(condition, input, other)
-
-    def back(ȳ: Any) -> tuple[Any, ...]:
-        zero = torch.zeros_like(ȳ)
-        return None, fit(torch.where(condition, ȳ, zero), input), fit(torch.where(condition, zero, ȳ), other)
-
-    return y, back
-
-
-@rule(torch.full)
-def full(size: Any, fill_value: Any, **kwargs: Any) -> Pulled:
-    y = torch.full(size, fill_value, **kwargs)
-    return y, lambda ȳ: (None, fit(ȳ, fill_value))
-
-
-@rule(torch.full_like)
-def full_like(input: Any, fill_value: Any, **kwargs: Any) -> Pulled:
-    y = torch.full_like(input, fill_value, **kwargs)
-    return y, lambda ȳ: (None, fit(ȳ, fill_value))
-
 
 constant(
     *(

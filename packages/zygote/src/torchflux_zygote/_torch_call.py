@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ._arithmetic import change
 from ._cotangent import Refusal, value
+from ._in_place import change
 from ._kinds import carries, fit, inert
 from ._parts import give_slots, take_slots
 from ._place import here

@@ -18,7 +18,7 @@ from ._kinds import conj, fit
 from ._push import some
 from ._refuse import Refused
 from ._registry import NONES, PULL, PUSH, SUBSTITUTES, constant, pushes, raw, rule
-from ._torch import _tensor_of
+from ._torch_made import tensor_of
 
 __all__: list[str] = []
 
@@ -146,7 +146,7 @@ def _push_new_full(push: Any, args: Any, dots: Any, names: Any) -> Any:
 
 @raw(torch.scalar_tensor)
 def scalar_tensor(s: Any, **options: Any) -> Pulled:
-    y, back = _tensor_of(s, {"dtype": torch.get_default_dtype(), **options})
+    y, back = tensor_of(s, {"dtype": torch.get_default_dtype(), **options})
     return y, lambda ȳ: back(ȳ)[:1] + NONES[len(options)]
 
 

@@ -37,6 +37,7 @@ class Generated:
     """
 
     def __init__(self, written: Written, original: Any) -> None:
+        self.begin = written.begin
         self.original = original  # keeps the code object alive, and so its identity
         function = written.function
         self.made: Any = load(function, **written.bindings)
@@ -54,8 +55,12 @@ class Generated:
     def bind(self, f: Any, defaults: bool = True) -> Callable[..., Any]:
         """The generated function with the cells (and the defaults) of the closure f."""
         made = self.made
-        if not f.__closure__ and not (defaults and (f.__defaults__ or f.__kwdefaults__)):
-            return made
+        if f.__closure__ or (defaults and (f.__defaults__ or f.__kwdefaults__)):
+            made = self._closed(f, defaults)
+        return made if self.begin is None else partial(self.begin, made)
+
+    def _closed(self, f: Any, defaults: bool) -> FunctionType:
+        made = self.made
         cells = dict(zip(f.__code__.co_freevars, f.__closure__ or (), strict=True))
         closure = tuple(cells[n] if n in cells and n in self.captured else c for n, c in self.closure.items())
         new = FunctionType(made.__code__, f.__globals__, made.__name__, f.__defaults__ if defaults else None, closure)

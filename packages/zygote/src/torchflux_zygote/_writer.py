@@ -4,6 +4,7 @@ import ast
 import builtins
 import operator
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from ._dicts import merge
 from ._method import method
 from ._names import Names
 from ._prepare import Prepared
+from ._yields import returned
 
 __all__ = ["Writer", "Written", "only_used"]
 
@@ -45,10 +47,12 @@ class Written:
     Attributes:
         function: its definition, with what it takes from the original.
         bindings: what the names of its own refer to.
+        begin: of a generator, what its calls go through: `begin(function, *args)`.
     """
 
     function: Function
     bindings: dict[str, Any]
+    begin: Callable[..., Any] | None = None
 
 
 class Writer:
@@ -62,7 +66,7 @@ class Writer:
         self.bindings: dict[str, Any] = {}
         self.bound_as: dict[int, str] = {}
         self.count: Counter[str] = Counter()
-        helpers: tuple[Any, ...] = (_support.call, _support.join, merge)
+        helpers: tuple[Any, ...] = (_support.call, _support.join, merge, iter, returned)
         for name, helper in zip(prepared.helpers.values(), helpers, strict=True):
             self.bindings[name] = helper
 
@@ -84,6 +88,10 @@ class Writer:
 
     def unpack(self, parts: list[Any], node: ast.Assign) -> None:
         """Writes `a, *b = value`."""
+        raise NotImplementedError
+
+    def yielded(self, target: str | None, value: ast.expr, node: ast.stmt) -> None:
+        """Writes `target = yield value`."""
         raise NotImplementedError
 
     # Names.
@@ -147,6 +155,8 @@ class Writer:
 
     def do_FunctionDef(self, node: ast.FunctionDef) -> None:
         self.add(node)
+        if node.name in self.known.tracked:  # which is assigned elsewhere, by a decorator
+            self.cleared(node.name, node)
         defaults = _defaults(node)
         if any(self.tracked(value) for _, value in defaults):
             given = ast.Tuple([ast.Constant(name) for name, _ in defaults], ast.Load())
@@ -212,6 +222,8 @@ class Writer:
                     parts = [part for pair in zip(value.keys, value.values, strict=True) for part in pair]
                 kind = type(value).__name__.lower()
                 return self.op(target, self.bind(f"make_{kind}", getattr(_lists, f"make_{kind}")), parts, node)
+            case ast.Yield(ast.expr() as given):
+                return self.yielded(target, given, node)
             case ast.Call() if not self.known.is_constant_call(value.func):
                 return self.call(target, value, node)
         self.add(node)

@@ -325,7 +325,12 @@ def message(args: list[Entry]) -> str:
 
 def _structured(f: Any) -> Function:
     """A function in structured normal form."""
-    return structure(read(f))
+    function = structure(read(f))
+    for node in ast.walk(function.definition):
+        if isinstance(node, ast.Yield | ast.YieldFrom):
+            advice = "append to a list and return it, or, if it is endless, step it in the loop that uses it"
+            raise function.refuse(node, "`yield` in native code", advice)
+    return function
 
 
 _ENTRIES = Value | ArrayRef | View | Static | Closure | Maybe | tuple
