@@ -19,6 +19,7 @@ import PIL
 import PIL.Image
 import torch
 
+sys.path.append(sys.path.pop(0))  # beside this file is one with the name of the package
 sys.path.append(str(Path(__file__).parents[1] / "metalhead" / "tests"))
 
 from conftest import import_torchvision
