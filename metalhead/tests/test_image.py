@@ -79,6 +79,8 @@ def test_colours_of_sixteen_bits_are_not_cut_in_silence():
     file = png(3, 2, 16, 2, [row.astype(">u2").tobytes() for row in values])
     with pytest.raises(ValueError, match=r"16 bits a colour, of which Pillow keeps 8; say bits=8"):
         load(file)
+    with pytest.raises(ValueError, match="16 bits a colour"):
+        load(b"P6 1 1 65535\n" + bytes(range(6)))
     assert (load(file, bits=8).values().permute(1, 2, 0).numpy() == values >> 8).all()
 
 

@@ -114,6 +114,9 @@ def test_as_many_channels_as_means():
         Preprocess(mean=(0.5, 0.5), std=(1.0, 1.0))
     with pytest.raises(ValueError, match="interpolation must be one of"):
         Preprocess(interpolation="cubic")
+    for wrong in (torch.full((3, 20, 20), 255.0), torch.full((3, 20, 20), -0.5), torch.full((3, 20, 20), torch.nan)):
+        with pytest.raises(ValueError, match="floats are images from 0 to 1, not from"):
+            flat(wrong)
     with pytest.raises(TypeError, match="not a float"):
         flat(3.0)
 

@@ -36,7 +36,7 @@ class Preprocess:
             calls 2 barely visible, 3 not.
 
     An image: a path, the bytes of a file, an `Image`, a Pillow image, or a tensor (..., channels, height, width) of
-    uint8, or of floats of which 1 is full intensity. The result: float32 (channels, crop, crop).
+    uint8, or of floats from 0 to 1. The result: float32 (channels, crop, crop).
 
     >>> Preprocess(size=32, crop=28)(torch.zeros(2, 3, 64, 48, dtype=torch.uint8)).shape
     torch.Size([2, 3, 28, 28])
@@ -111,6 +111,9 @@ class Preprocess:
     def _of_tensor(self, x: Tensor) -> Tensor:
         if x.ndim < 3 or x.shape[-3] not in (1, len(self.mean)):
             raise ValueError(f"a tensor of shape {tuple(x.shape)} is not (..., {len(self.mean)}, height, width)")
+        if x.is_floating_point() and x.numel() and not (x.min() >= -0.01 and x.max() <= 1.01):
+            found = f"from {x.min():.3g} to {x.max():.3g}"
+            raise ValueError(f"floats are images from 0 to 1, not {found}: divide by full intensity, don't normalise")
         x = centre_crop(resize(x, self.size, self.interpolation), self.crop)
         x = x.to(torch.float32) / 255 if x.dtype == torch.uint8 else x
         return normalise(x.expand(*x.shape[:-3], len(self.mean), -1, -1), self.mean, self.std)

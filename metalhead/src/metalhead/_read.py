@@ -113,8 +113,10 @@ def _drafted(file: PIL.Image.Image, shorter: int) -> tuple[float, float] | None:
 
 
 def _loses_bits(file: Any) -> bool:
-    """Whether the decoder throws bits away: those of colours of more than 8."""
-    return file.mode in ("RGB", "RGBA", "LA", "CMYK") and any(";16" in str(tile[3]) for tile in file.tile)
+    """Whether the decoder throws bits of colours away; of JPEG 2000 and AVIF Pillow doesn't tell."""
+    deep = any(";16" in str(tile[3]) for tile in file.tile)
+    deep |= file.format == "PPM" and any(tile[3][1] > 255 for tile in file.tile if isinstance(tile[3], tuple))
+    return deep and file.mode in ("RGB", "RGBA", "LA", "CMYK")
 
 
 def expanded(file: PIL.Image.Image, name: str) -> PIL.Image.Image:
