@@ -276,7 +276,7 @@ def test_downloads_that_go_wrong(server, tmp_path, monkeypatch):
     folder, url = server
     files = mnist_files()
     published(monkeypatch, "mnist", "http://127.0.0.1:9/", files)
-    with pytest.raises(OSError, match="404|not found|Not Found"):
+    with pytest.raises(OSError, match=r"404|not found|Not Found"):
         mh.download("mnist", tmp_path / "data", mirror=url)
     for name, content in files.items():
         (folder / name).write_bytes(content[:-1])
