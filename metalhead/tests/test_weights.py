@@ -87,7 +87,7 @@ def test_other_channels_as_timm_has_it(timm):
     weight = torch.randn(5, 3, 2, 2, generator=seeded())
     for n in (1, 2, 4, 6, 7):
         expected = timm.models.adapt_input_conv(n, weight.clone())
-        torch.testing.assert_close(mh._weights._with_channels(weight, n), expected)
+        torch.testing.assert_close(mh._loading._with_channels(weight, n), expected)
 
 
 def test_another_size_of_image_for_a_vit(timm):

@@ -19,6 +19,7 @@ from torchflux_optlayers import (
     Newton,
     NormalCG,
     Scipy,
+    SolveError,
     Unrolled,
     fixed_point,
     least_squares,
@@ -316,6 +317,28 @@ def test_a_failure_has_the_gradient_nan_and_leaves_shared_parameters_alone(solve
     (good,) = torch.autograd.grad(y[[0, 2]].sum(), weight, retain_graph=True)
     assert good.item() == pytest.approx(-0.5 * sum((x / 2**3) ** 0.5 for x in (4.0, 9.0)), rel=1e-9)
     assert torch.autograd.grad(y.sum(), weight)[0].isnan()
+
+
+def test_lanes_that_fail_under_vmap():
+    c = torch.tensor([4.0, -1.0, 9.0], dtype=WIDE)
+    one = torch.ones((), dtype=WIDE)
+    f = lambda c, throw: root(lambda y, c: y**2 - c, one, c, throw=throw, max_steps=30).value
+    torch.testing.assert_close(torch.func.vmap(lambda c: f(c, False))(c)[[0, 2]], torch.tensor([2.0, 3.0], dtype=WIDE))
+    slopes = torch.func.vmap(torch.func.grad(lambda c: f(c, False)))(c)
+    torch.testing.assert_close(slopes, torch.tensor([1 / 4, torch.nan, 1 / 6], dtype=WIDE), equal_nan=True)
+    for transform in (lambda f: f, torch.func.grad):
+        with pytest.raises(SolveError, match=r"SINGULAR .*start elsewhere.*elements have no names"):
+            torch.func.vmap(transform(lambda c: f(c, True)))(c)
+
+
+def test_transforms_and_the_tape_together():
+    """w y² = c: the derivative of y by c, by a transform, by w, by the tape; one more would be a third."""
+    w, c = torch.tensor(2.0, dtype=WIDE, requires_grad=True), torch.tensor(8.0, dtype=WIDE)
+    f = lambda c: root(lambda y, _: w * y**2 - c, torch.ones((), dtype=WIDE)).value
+    once, twice = torch.func.grad(f)(c), torch.func.grad(torch.func.grad(f))(c)
+    assert torch.autograd.grad(once, w)[0].item() == pytest.approx(-(8**-0.5) * 2**-1.5 / 4)
+    with pytest.raises(NotImplementedError, match="orders=3"):
+        torch.autograd.grad(twice, w)
 
 
 def test_elements_that_depend_on_each_other_are_refused():

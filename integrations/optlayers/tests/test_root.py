@@ -206,6 +206,14 @@ def test_nan_at_the_start(solver):
     assert solution.stats.steps == 1
 
 
+@pytest.mark.parametrize("solver", [Newton(), Newton(chord=True), Broyden()], ids=repr)
+@pytest.mark.parametrize("n", [1, 2])
+def test_an_infinite_slope_is_no_root(solver, n):
+    """A step of 0, as the quotient with an infinite slope is, doesn't end it."""
+    solution = root(lambda y, _: y.sqrt() - 1, torch.zeros(n, dtype=WIDE), solver=solver, throw=False)
+    assert solution.status == Status.SINGULAR
+
+
 def test_a_line_search_stays_where_the_function_is_defined():
     fn = lambda y, _: y.log() + y - 1
     assert root(fn, 8.0, throw=False).status == Status.NOT_FINITE

@@ -61,6 +61,14 @@ def test_bounds_by_path_and_for_all(method):
     assert not tree["a"].requires_grad
 
 
+def test_bounds_as_a_tree():
+    tree = {"a": torch.zeros(2), "b": [torch.zeros(1), torch.zeros(1)]}
+    loss = lambda t: (t["a"] - 3).square().sum() + (t["b"][0] + 3).square().sum() + (t["b"][1] - 5).square().sum()
+    scipy_minimise(loss, tree, bounds={"a": (None, 1.0), "b": [(-2.0, None), (None, None)]})
+    assert (tree["a"].tolist(), tree["b"][0].item()) == ([1.0, 1.0], -2.0)
+    assert tree["b"][1].item() == pytest.approx(5.0, abs=1e-3)
+
+
 def test_bounds_for_a_part_and_by_tensor():
     torch.manual_seed(0)
     model = torchflux.Chain(torchflux.Dense(1, 2), torchflux.Dense(2, 1))
@@ -108,6 +116,7 @@ MISUSE = [
     (ValueError, "one of", lambda: scipy_minimise(off, line(), "Adam")),
     (ValueError, "takes no bounds", lambda: scipy_minimise(off, line(), "BFGS", bounds=(0, 1))),
     (ValueError, r"nothing is below \['wait'\]", lambda: scipy_minimise(off, line(), bounds={"wait": (0, 1)})),
+    (ValueError, r"pass \(lower, upper\)", lambda: scipy_minimise(off, line(), bounds={"weight": 1.0})),
     (ValueError, "outside", lambda: scipy_minimise(off, line(), bounds=(5.0, 6.0))),
     (ValueError, r"is \(3,\)", lambda: scipy_minimise(off, line(), bounds={"weight": (torch.ones(3), None)})),
     (ValueError, "nan at the start", lambda: scipy_minimise(lambda m: off(m) / 0 * 0, line())),

@@ -56,6 +56,7 @@ class Model(Chain):
     """
 
     name = ""  # in the registry
+    weights: Any = None  # the published `Weights` that it was made with
 
     def __init__(self, plan: Plan, **parts: Any) -> None:
         super().__init__(**parts)
@@ -227,7 +228,7 @@ def checkpointed(model: Model) -> Model:
     """The model with less memory and more work: a view that computes each layer's inside again for the gradient.
 
     It shares the model's parts and gives the same results, gradients and running statistics. `features_only` of it
-    is checkpointed too.
+    is checkpointed too. `torch.compile`, which decides by itself what is kept, compiles the plain model.
 
     >>> from metalhead import create_model
     >>> model = checkpointed(create_model("resnet18"))
@@ -241,6 +242,8 @@ def checkpointed(model: Model) -> Model:
 
 
 def _recomputed(layer: nn.Module, x: Any) -> Any:
+    if torch.compiler.is_compiling():
+        return layer(x)
     contexts = lambda: (nullcontext(), _statistics_kept(layer))
     return checkpoint(layer, x, use_reentrant=False, context_fn=contexts)
 

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 
 from ._init import drawing_from
+from ._loading import load_weights, sizes
 from ._model import Model, features_only
-from ._weights import Weights, given_tensors, load_weights, sizes
+from ._weights import Weights, given_tensors
 
-__all__ = ["Entry", "create_model", "entry", "list_models"]
+__all__ = ["Entry", "create_model", "entry", "list_models", "register"]
 
 
 @dataclass(frozen=True)
@@ -32,13 +33,22 @@ _ENTRIES: dict[str, Entry] = {}
 
 
 def register(name: str, build: Callable[..., Model], parameters: int | float, source: str) -> None:
-    """Gives a name to a builder, `build(nclasses=, inchannels=, ...)`."""
+    """Gives a name to a builder, `build(nclasses=, inchannels=, ...)`.
+
+    A variant of a family takes a line: `register("resnet10", partial(resnet, Basic, (1, 1, 1, 1)), 5.4, "mine")`.
+
+    Raises:
+        ValueError: the name is taken.
+    """
+    if name in _ENTRIES:
+        raise ValueError(f"there is a model {name!r} already; choose another name")
     _ENTRIES[name] = Entry(name, build, parameters, source)
 
 
 def entry(name: str) -> Entry:
     """What is known of the model of this name.
 
+    >>> from metalhead import entry
     >>> entry("resnet50").parameters
     25557032
 
@@ -55,6 +65,7 @@ def entry(name: str) -> Entry:
 def list_models(*patterns: str) -> list[str]:
     """The names of all models, or of those that one of the patterns fits.
 
+    >>> from metalhead import list_models
     >>> list_models("wide_resnet*", "*18")
     ['resnet18', 'seresnet18', 'wide_resnet101_2', 'wide_resnet50_2']
     """
@@ -86,30 +97,47 @@ def create_model(
     Raises:
         ValueError: there is no such model (the error names the nearest), or the weights don't fit.
 
+    >>> from metalhead import create_model
     >>> create_model("resnet18", nclasses=10)(torch.zeros(2, 3, 64, 64)).shape
     torch.Size([2, 10])
     >>> create_model("resnt18")
     Traceback (most recent call last):
     ValueError: there is no model 'resnt18'; did you mean resnet18 or ...?
     """
-    build, adapt = entry(name).build, []
-    if isinstance(weights, Weights) and weights.model != name:
-        raise ValueError(f"{weights.name} are for {weights.model}, not for {name}")
+    build, tensors = entry(name).build, None
+    adapt: list[str] = []
+    if (nclasses is not None and nclasses < 0) or (inchannels is not None and inchannels < 1):
+        raise ValueError(f"nclasses={nclasses} and inchannels={inchannels} must be at least 0 and 1")
+    published = weights if isinstance(weights, Weights) else None
     if weights is not None:
-        weights = given_tensors(weights)
+        tensors = _tensors_for(name, weights)
         with torch.device("meta"):
             probe = build(nclasses=1, inchannels=3, **options)
         probe.name = name
-        classes, channels = sizes(probe, weights)
-        adapt = ["positions"] * ("imsize" in options) + ["stem"] * (inchannels not in (None, channels))
-        adapt += ["head"] * (nclasses not in (None, classes))
-        nclasses, inchannels = classes if nclasses is None else nclasses, channels if inchannels is None else inchannels
+        nclasses, inchannels, adapt = _fit(sizes(probe, tensors), nclasses, inchannels)
     with drawing_from(generator):
         size = 1000 if nclasses is None else nclasses or 1
-        model = build(nclasses=size, inchannels=3 if inchannels is None else inchannels, **options)
-    model.name = name
-    if weights is not None:
-        load_weights(model, weights, adapt=adapt, eps_known="eps" in options)
+        model = build(nclasses=size, inchannels=inchannels or 3, **options)
+    model.name, model.weights = name, published
+    if tensors is not None:
+        load_weights(
+            model, tensors, adapt=[*adapt, "positions"] if "imsize" in options else adapt, eps_known="eps" in options
+        )
     if nclasses == 0:
         model.reset_classifier(0)
     return features_only(model, None if features is True else features) if features is not False else model
+
+
+def _tensors_for(name: str, weights: Any) -> dict[str, torch.Tensor]:
+    if isinstance(weights, Weights) and weights.model != name:
+        raise ValueError(f"{weights.name} are for {weights.model}, not for {name}")
+    return given_tensors(weights)
+
+
+def _fit(
+    found: tuple[int | None, int | None], nclasses: int | None, inchannels: int | None
+) -> tuple[int | None, int | None, list[str]]:
+    """The class count and channels of the model, given those of the weights, and what of these has to be adapted."""
+    classes, channels = found
+    adapt = ["head"] * (nclasses not in (None, classes)) + ["stem"] * (inchannels not in (None, channels))
+    return classes if nclasses is None else nclasses, channels if inchannels is None else inchannels, adapt

@@ -320,6 +320,168 @@ def iterators(x):
     return total * b.y * a.y + sum(rest) * zipped[-1] + next(a, x * x)
 
 
+# More of the same, to first order.
+
+
+def captured(x):
+    """A parameter that an inner function captures, and a default that is changed."""
+
+    def steps(x, kept=[1.0]):  # noqa: B006
+        square = lambda: x * x
+        yield square()
+        x = 3 * x
+        yield square()
+        kept.append(x)
+        kept[0] *= x
+        yield kept[0]
+        kept.pop()
+        kept[0] = 1.0
+
+    return sum(v * (i + 1) for i, v in enumerate(steps(x)))
+
+
+class Scaling:
+    def __init__(self, x):
+        self.x, self.y = x, x
+
+    def __enter__(self):
+        self.y = self.y * self.x
+        return self
+
+    def __exit__(self, *error):
+        self.y = self.y + self.x
+        return False
+
+
+def inside_with(x):
+    scaling = Scaling(x)
+
+    def steps():
+        with scaling as s:
+            yield s.y
+            s.y = s.y * s.y
+            yield s.y * x
+        yield scaling.y
+
+    return sum(v * scaling.y for v in steps()) * scaling.y
+
+
+def inside_try(x):
+    xs = [x, x]
+
+    def steps():
+        try:
+            xs[0] = xs[0] * x
+            yield xs[0]
+            xs.append(xs[5])
+        except IndexError:
+            xs[1] = xs[0] * xs[1]
+            yield xs[1]
+        finally:
+            xs[0] = math.sin(xs[1])
+
+    total = 0.0
+    for v in steps():
+        xs[0] += v
+        total += xs[0] * xs[1]
+    return total * xs[0]
+
+
+def swapped(x):
+    """The consumer changes the list that the generator walks over."""
+
+    def steps(zs):
+        for k in range(len(zs)):
+            zs[k] *= x
+            yield zs
+
+    total, zs = 0.0, [x, 2 * x, x * x]
+    for ys in steps(zs):
+        ys[0], ys[-1] = 0.5 * ys[-1], ys[0] * x
+        total += sum(ys)
+    return total
+
+
+def nested_loops(x):
+    seen, best = [], 0.0
+
+    def steps():
+        for k in range(4):
+            seen.append(k * x)
+            yield len(seen) * x
+
+    for v in steps():
+        for w in steps():
+            if w > 3:
+                break
+            seen.append(w * v)
+        if len(seen) > 8:
+            break
+        best = v
+    return sum(seen) * best
+
+
+def until_the_end(x):
+    """`send` in a `try` that the end of the generator leaves, and what it shares with its consumer."""
+    xs = []
+
+    def steps():
+        while len(xs) < 4:
+            y = yield len(xs) * x
+            xs.append(y * x)
+
+    conversation = steps()
+    total = next(conversation)
+    with contextlib.suppress(StopIteration):
+        while True:
+            total += conversation.send(total + x)
+    return total + sum(xs)
+
+
+def from_one_to_another(x):
+    """An exception that comes out of a delegate that was half used up, and one that is raised in answer."""
+
+    def inner():
+        yield x
+        yield x * x
+        raise ValueError(x**3)
+
+    def outer(steps):
+        try:
+            yield from steps
+        except ValueError as error:
+            yield error.args[0]
+            raise KeyError(x * error.args[0]) from error
+
+    steps = inner()
+    total = next(steps)
+    try:
+        for v in outer(steps):
+            total *= v
+    except KeyError as error:
+        total += error.args[0]
+    return total
+
+
+def closures(x):
+    def steps():
+        nonlocal x
+        for i in range(3):
+            x = 1.1 * x
+            yield lambda: x * i  # noqa: B023 - they share both
+
+    several = list(steps())
+    return sum(f() for f in several) * x
+
+
+FIRST_ORDER = [captured, inside_with, inside_try, swapped, nested_loops, until_the_end, from_one_to_another, closures]
+
+
+@pytest.mark.parametrize("f", FIRST_ORDER)
+def test_to_first_order(f):
+    check(f, 1.2, second=False)
+
+
 PROGRAMS = [
     looped,
     used_up,

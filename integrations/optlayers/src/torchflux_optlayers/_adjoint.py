@@ -34,6 +34,11 @@ class Unrolled(Adjoint):
     """The gradient of what the solver computed, step by step; the steps' tape is held, and it flows to `y0` as well.
 
     Lengths and dampings count as given. An element that fails may make the gradient of what all share NaN.
+
+    >>> from torchflux_optlayers import root
+    >>> c = torch.tensor(4.0, requires_grad=True)
+    >>> torch.autograd.grad(root(lambda y, c: y**2 - c, 1.0, c, adjoint=Unrolled()).value, c)[0]
+    tensor(0.2500)
     """
 
     unrolls: ClassVar[bool] = True
@@ -50,9 +55,20 @@ class Implicit(Adjoint):
     It flows to `args` and everything else that `fn` uses. From the solution on, steps of Newton's method with a tape
     leave the numbers as they are, and each makes one more order of derivatives right.
 
+    It holds in backward, forward mode and `torch.func`'s transforms. Code under `torch.compile` calls the solver, which
+    isn't traced: `fullgraph=True` and transforms of compiled code are not possible.
+
     Arguments:
-        linear_solver: `Dense()`, `CG()`, `GMRES()` or `NormalCG()`, for the systems with the Jacobian.
+        linear_solver: of the systems with the Jacobian: `Dense()`, or `CG()`, `GMRES()` and `NormalCG()`, which don't
+            form it (but inside of transforms they do), and whose failure is an error when the gradient is computed.
         orders: how often the solution can be differentiated; each takes one evaluation. One more is an error.
+
+    >>> from torchflux_optlayers import root
+    >>> third = lambda c: root(lambda y, c: y**2 - c, 1.0, c, adjoint=Implicit(orders=3)).value
+    >>> for _ in range(3):
+    ...     third = torch.func.grad(third)
+    >>> third(torch.tensor(4.0))  # 3/8 c^(-5/2)
+    tensor(0.0117)
 
     Source: Griewank & Walther (2008), doi:10.1137/1.9780898717761, 15.1; Blondel et al. (2022), arXiv:2105.15183.
     """
@@ -102,7 +118,8 @@ def lifted(equations: Function, z: Tensor, failed: Tensor, adjoint: Implicit, th
 def _safe(z: Tensor, failed: Tensor) -> Tensor:
     """Points at which the equations are likely to have derivatives: a mate's, or 0, in place of NaN."""
     fine = z.isfinite().all(-1) & ~failed
-    mate = torch.where(fine.unsqueeze(-1), z, 0.0)[fine.to(torch.int8).argmax()]
+    first = fine & (fine.cumsum(0) == 1)
+    mate = torch.where(first.unsqueeze(-1), z, 0.0).sum(0)
     return torch.where(z.isfinite().all(-1, keepdim=True), z, mate)
 
 

@@ -32,6 +32,10 @@ class Anderson(Iterative):
         memory: how many iterations are combined.
         mixing: the share of what is left that a step goes along.
 
+    >>> from torchflux_optlayers import fixed_point
+    >>> fixed_point(lambda y, _: torch.cos(y), 1.0, solver=Anderson(memory=2)).value
+    tensor(0.7391, dtype=torch.float64)
+
     Source: Anderson (1965), doi:10.1145/321296.321305; Walker & Ni (2011), doi:10.1137/10078356X.
     """
 

@@ -25,6 +25,10 @@ class Broyden(Iterative):
 
     It ends when both the step and the function are at most `atol + rtol |y|`.
 
+    >>> from torchflux_optlayers import root
+    >>> root(lambda y, _: y**2 - 2, 1.0, solver=Broyden()).value
+    tensor(1.4142, dtype=torch.float64)
+
     Source: Broyden (1965), doi:10.1090/S0025-5718-1965-0198670-6.
     """
 
@@ -35,7 +39,8 @@ class Broyden(Iterative):
         """The inverse at the start."""
         value, matrix = problem.linearised(y)
         inverse, info = torch.linalg.inv_ex(matrix)
-        return State(torch.where((info == 0)[:, None, None], inverse, torch.nan), value)
+        regular = (info == 0) & matrix.isfinite().all(-1).all(-1)
+        return State(torch.where(regular[:, None, None], inverse, torch.nan), value)
 
     def step(self, task: Task, y: Tensor, state: Any) -> Step:
         """A step, and what it teaches."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ._lanes import transformed
 
-__all__ = ["jacobian", "mixed", "pulled"]
+__all__ = ["jacobian", "mixed", "pulled", "rows_of"]
 
 Function = Callable[[Tensor], Tensor]
 
@@ -40,30 +40,34 @@ def pulled(f: Function, y: Tensor, tape: bool = False) -> tuple[Tensor, Function
 def jacobian(f: Function, y: Tensor, tape: bool = False) -> tuple[Tensor, Tensor]:
     """`f(y)` (rows, m) and its derivatives by `y` (rows, m, n)."""
     value, pull = pulled(f, y, tape)
-    m, n = value.shape[-1], y.shape[-1]
-    if m == 1:
-        return value, pull(torch.ones_like(value)).unsqueeze(1)
-    if TALL * n <= m:
+    if TALL * y.shape[-1] <= value.shape[-1]:
         try:
             return value, _columns(f, y, tape)
         except NotImplementedError:  # an operation that has only a derivative backward
             pass
+    return value, rows_of(value, pull)
+
+
+def rows_of(value: Tensor, pull: Function) -> Tensor:
+    """The derivatives (rows, m, n) of what `pulled` returned, one row of each after the other, or many at once."""
+    m = value.shape[-1]
+    if m == 1:
+        return pull(torch.ones_like(value)).unsqueeze(1)
     units = torch.eye(m, dtype=value.dtype, device=value.device).unsqueeze(1).expand(m, *value.shape)
-    if m <= LOOPED or not len(y):
-        return value, torch.stack([pull(unit) for unit in units], 1) if m else y.new_zeros(len(y), 0, n)
-    return value, (torch.func.vmap(pull)(units) if transformed() else pull(units)).transpose(0, 1)
+    if m <= LOOPED or not value.shape[0]:
+        return torch.stack([pull(unit) for unit in units], 1) if m else pull(value).unsqueeze(1)[:, :0]
+    return (torch.func.vmap(pull)(units) if transformed() else pull(units)).transpose(0, 1)
 
 
-def mixed(f: Function, y: Tensor, matrix: Tensor) -> bool:
-    """Whether rows of `f` depend on other rows of `y`, so that these derivatives (rows, m, n) say nothing.
+def mixed(value: Tensor, pull: Function, matrix: Tensor) -> bool:
+    """Whether rows of what `pulled` returned depend on other rows, so that these derivatives say nothing.
 
     For cotangents that differ from row to row, what comes back would be more than each row's own.
     """
-    value, pull = pulled(f, y)
-    weights = (1.0 + torch.arange(len(y), device=y.device) % 7).to(y.dtype).unsqueeze(-1)
-    found, due = pull(weights.expand_as(value).contiguous()), weights * matrix.sum(-2)
-    off, size = (found - due).abs(), 7 * matrix.abs().sum(-2)
-    return bool((off > torch.finfo(y.dtype).eps ** 0.5 * size.amax(-1, keepdim=True)).any())
+    weights = (1.0 + torch.arange(value.shape[0], device=value.device) % 7).to(value.dtype).unsqueeze(-1)
+    off = (pull(weights.expand_as(value).contiguous()) - weights * matrix.sum(-2)).abs()
+    size = 7 * matrix.abs().sum(-2).amax(-1, keepdim=True)
+    return bool((off > torch.finfo(value.dtype).eps ** 0.5 * size).any())
 
 
 def _columns(f: Function, y: Tensor, tape: bool) -> Tensor:

@@ -22,6 +22,10 @@ class GaussNewton(Iterative):
     Arguments:
         line_search: shortens steps that don't make the sum of squares smaller, e.g. `Backtracking()`.
 
+    >>> from torchflux_optlayers import least_squares
+    >>> least_squares(lambda y, _: (torch.exp(y) - 2, y - 1), 0.0, solver=GaussNewton()).value
+    tensor(0.7504, dtype=torch.float64)
+
     Source: Nocedal & Wright (2006), doi:10.1007/978-0-387-40065-5, 10.3.
     """
 

@@ -28,6 +28,10 @@ class GradientDescent(Iterative):
         length: of the first step, in units of the gradient; the next one begins with twice the last.
         line_search: `None` for steps that are all of the same length.
 
+    >>> from torchflux_optlayers import minimise
+    >>> minimise(lambda y, _: torch.cosh(y - 2), 0.0, solver=GradientDescent()).value
+    tensor(2.0000, dtype=torch.float64)
+
     Source: Cauchy (1847), Comptes rendus 25, 536-538.
     """
 

@@ -33,6 +33,10 @@ class LBFGS(Iterative):
         memory: how many steps are remembered.
         line_search: how the lengths are found.
 
+    >>> from torchflux_optlayers import minimise
+    >>> minimise(lambda y, _: torch.cosh(y - 2), 0.0, solver=LBFGS(memory=3)).value
+    tensor(2.0000, dtype=torch.float64)
+
     Source: Nocedal (1980), doi:10.1090/S0025-5718-1980-0572855-7.
     """
 

@@ -35,6 +35,10 @@ class LevenbergMarquardt(Iterative):
     Arguments:
         damping: at the start.
 
+    >>> from torchflux_optlayers import least_squares
+    >>> least_squares(lambda y, _: torch.atan(y), 9.0, solver=LevenbergMarquardt()).value.abs() < 1e-8
+    tensor(True)
+
     Source: Marquardt (1963), doi:10.1137/0111030; Moré (1978), doi:10.1007/BFb0067700.
     """
 

@@ -44,6 +44,10 @@ class Backtracking:
         factor: by which a step is shortened.
         most: how often.
 
+    >>> from torchflux_optlayers import Newton, root
+    >>> root(lambda y, _: torch.atan(y), 9.0, solver=Newton(line_search=Backtracking())).value.abs() < 1e-8
+    tensor(True)
+
     Source: Armijo (1966), doi:10.2140/pjm.1966.16.1; Hager & Zhang (2005), doi:10.1137/030601880, (4.1).
     """
 

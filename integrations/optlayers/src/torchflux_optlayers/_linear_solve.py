@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from ._adjoint import Implicit, lifted
+from ._corrections import Solved
 from ._derivatives import jacobian, pulled
 from ._lanes import any_of, transformed
-from ._linear_solvers import GMRES, Dense, Iterated, LinearSolver, Solved, factored
+from ._linear_solvers import GMRES, Dense, Iterated, LinearSolver, factored
 from ._outcome import which
 from ._problem import Problem
 from ._rows import Rows
@@ -30,6 +31,10 @@ class Operator:
         fn: `fn(x, args)`, linear in `x`, whose result is laid out like it.
         args: any tree.
         batched: whether the tensors in `x` have a batch in front, whose elements don't depend on each other.
+
+    >>> blur = Operator(lambda x, width: x + width * x.sum(), torch.tensor(0.5))
+    >>> linear_solve(blur, torch.tensor([2.0, 3.0]))
+    tensor([0.7500, 1.7500])
     """
 
     fn: Callable[..., Tree]

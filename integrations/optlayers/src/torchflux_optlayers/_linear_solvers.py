@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ._derivatives import jacobian, mixed
+from ._corrections import Correction, Nothing, quiet
+from ._derivatives import mixed, pulled, rows_of
 from ._krylov import checked, conjugate_gradients, generalised_residuals
 from ._lanes import any_of, transformed
 from ._outcome import which
@@ -35,12 +36,17 @@ class Dense(LinearSolver):
     """Forms the Jacobian of each element and factorises it; of one unknown, it divides.
 
     A Jacobian is refused whose condition number, with rows and columns scaled, is above 0.1 / ε.
+
+    >>> from torchflux_optlayers import linear_solve
+    >>> linear_solve(torch.tensor([[2.0, 1.0], [1.0, 3.0]]), torch.tensor([3.0, 4.0]), solver=Dense())
+    tensor([1., 1.])
     """
 
     def correction(self, equations: Function, z: Tensor, failed: Tensor, throw: bool) -> Function:
         """By factors that are computed once."""
-        matrix = jacobian(equations, z)[1].detach()
-        if len(z) > 1 and not transformed() and mixed(equations, z, matrix):
+        value, pull = pulled(equations, z)
+        matrix = rows_of(value, pull).detach()
+        if len(z) > 1 and not transformed() and mixed(value, pull, matrix):
             raise ValueError(
                 "fn's results for one element of the batch depend on others: solve them without batched=True"
             )
@@ -54,8 +60,8 @@ class Dense(LinearSolver):
             )
         bad = failed | singular
         if not any_of(bad):
-            return lambda r: _quiet(divide(r))
-        return lambda r: torch.where(bad.unsqueeze(-1), _Nothing.apply(r), _quiet(divide(r)))
+            return lambda r: quiet(divide(r))
+        return lambda r: torch.where(bad.unsqueeze(-1), Nothing.apply(r), quiet(divide(r)))
 
 
 def factored(matrix: Tensor) -> tuple[Function, Tensor]:
@@ -123,13 +129,17 @@ class Iterated(LinearSolver):
         transposed = lambda v: torch.where(keep, _pulled(value, point, v), v)
         product = lambda v: torch.where(keep, _pushed(value, point, v), v)
         solve, back = partial(self.solve, product, transposed), partial(self.solve, transposed, product)
-        quiet = lambda r: Correction.apply(r, solve, back)
-        return quiet if keep.all() else lambda r: torch.where(keep, quiet(r), _Nothing.apply(r))
+        corrected = lambda r: Correction.apply(r, solve, back)
+        return corrected if keep.all() else lambda r: torch.where(keep, corrected(r), Nothing.apply(r))
 
 
 @dataclass(frozen=True)
 class CG(Iterated):
     """Conjugate gradients, for symmetric and positive definite Jacobians, such as a strict minimum's.
+
+    >>> from torchflux_optlayers import linear_solve
+    >>> linear_solve(torch.tensor([[2.0, 1.0], [1.0, 3.0]]), torch.tensor([3.0, 4.0]), solver=CG())
+    tensor([1.0000, 1.0000])
 
     Source: Hestenes & Stiefel (1952), doi:10.6028/jres.049.044.
     """
@@ -142,6 +152,10 @@ class CG(Iterated):
 @dataclass(frozen=True)
 class NormalCG(Iterated):
     """Conjugate gradients for `JᵀJ x = Jᵀb`: for any Jacobian with an inverse, but its condition number is squared.
+
+    >>> from torchflux_optlayers import linear_solve
+    >>> linear_solve(torch.tensor([[2.0, 1.0], [1.0, 3.0]]), torch.tensor([3.0, 4.0]), solver=NormalCG())
+    tensor([1.0000, 1.0000])
 
     Source: Hestenes & Stiefel (1952), doi:10.6028/jres.049.044.
     """
@@ -160,6 +174,10 @@ class GMRES(Iterated):
 
     Arguments:
         restart: after how many products the basis is begun anew.
+
+    >>> from torchflux_optlayers import linear_solve
+    >>> linear_solve(torch.tensor([[2.0, 1.0], [1.0, 3.0]]), torch.tensor([3.0, 4.0]), solver=GMRES())
+    tensor([1.0000, 1.0000])
 
     Source: Saad & Schultz (1986), doi:10.1137/0907058.
     """
@@ -186,76 +204,3 @@ def _pushed(value: Tensor, point: Tensor, v: Tensor) -> Tensor:
         cotangent = torch.zeros_like(value, requires_grad=True)
         pulled = _pulled(value, point, cotangent, True)
     return _pulled(pulled, cotangent, v)
-
-
-def _quiet(x: Tensor) -> Tensor:
-    """Nothing but the derivatives."""
-    return x - x.detach()
-
-
-class Solved(torch.autograd.Function):
-    """The solution of a linear system whose matrix is constant: `solve` the system, `back` the transposed one."""
-
-    @staticmethod
-    def forward(b: Tensor, solve: Function, back: Function) -> Tensor:
-        """By the solver."""
-        return solve(b)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        """Keeps the solvers."""
-        _, ctx.solve, ctx.back = inputs
-
-    @staticmethod
-    def backward(ctx: Any, *g: Any) -> Any:
-        """The transposed system."""
-        return Solved.apply(*g, ctx.back, ctx.solve), None, None
-
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Any) -> Any:
-        """The same system."""
-        return Solved.apply(tangents[0], ctx.solve, ctx.back)
-
-    @staticmethod
-    def vmap(info: Any, in_dims: Any, b: Tensor, solve: Function, back: Function) -> Any:
-        """One system after the other."""
-        return torch.stack([Solved.apply(x, solve, back) for x in b.unbind(in_dims[0])]), 0
-
-
-class Correction(Solved):
-    """The same with the value 0, which needs no solving."""
-
-    @staticmethod
-    def forward(b: Tensor, solve: Function, back: Function) -> Tensor:
-        """Nothing."""
-        return torch.zeros_like(b)
-
-    @staticmethod
-    def vmap(info: Any, in_dims: Any, b: Tensor, solve: Function, back: Function) -> Any:
-        """The same for more of them."""
-        return Correction.apply(b, solve, back), in_dims[0]
-
-
-class _Nothing(torch.autograd.Function):
-    """0, whose derivative is NaN: where anything depends on it."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(r: Tensor) -> Tensor:
-        """Nothing."""
-        return torch.zeros_like(r)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        """Needs none."""
-
-    @staticmethod
-    def backward(ctx: Any, *g: Any) -> Any:
-        """NaN for what isn't 0."""
-        return torch.where(g[0] == 0, 0.0, torch.nan).to(g[0].dtype)
-
-    @staticmethod
-    def jvp(ctx: Any, *tangents: Any) -> Any:
-        """NaN for what isn't 0."""
-        return torch.where(tangents[0] == 0, 0.0, torch.nan).to(tangents[0].dtype)

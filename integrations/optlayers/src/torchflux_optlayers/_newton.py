@@ -23,6 +23,10 @@ class Newton(Iterative):
         chord: keeps the first Jacobian, so that a step is cheap, and there are more of them.
         line_search: shortens steps that don't make `|F|` smaller, e.g. `Backtracking()`.
 
+    >>> from torchflux_optlayers import root
+    >>> root(lambda y, _: y**2 - 2, 1.0, solver=Newton(line_search=Backtracking())).value
+    tensor(1.4142, dtype=torch.float64)
+
     Source: Dennis & Schnabel (1983), doi:10.1137/1.9781611971200, chapters 5 and 6.
     """
 
@@ -53,6 +57,8 @@ class Newton(Iterative):
 def divided(matrix: Tensor, b: Tensor) -> Tensor:
     """The solutions of `A x = b`, for (rows, n, n) and (rows, n); NaN or infinite where the matrix has no inverse."""
     if matrix.shape[-1] == 1:
-        return b / matrix.squeeze(-1)
+        only = matrix.squeeze(-1)
+        return torch.add(b / only, only, alpha=0)  # NaN for an infinite slope: a quotient of 0 would look like a root
     x, info = torch.linalg.solve_ex(matrix, b.unsqueeze(-1))
-    return torch.where((info == 0).unsqueeze(-1), x.squeeze(-1), torch.nan)
+    regular = (info == 0) & matrix.isfinite().all(-1).all(-1)
+    return torch.where(regular.unsqueeze(-1), x.squeeze(-1), torch.nan)

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ._lanes import transformed
+from ._lanes import plain, transformed
 from ._solution import Status
 
 __all__ = ["Solution", "SolveError", "Stats"]
@@ -24,7 +24,15 @@ ADVICE = {
 
 
 class SolveError(RuntimeError):
-    """Elements that could not be solved; `solution` is what there is of them."""
+    """Elements that could not be solved; `solution` is what there is of them.
+
+    >>> from torchflux_optlayers import root
+    >>> try:
+    ...     root(lambda y, _: y**2 + 1, 1.0)
+    ... except SolveError as error:
+    ...     error.solution.status
+    <Status.SINGULAR: 10>
+    """
 
     def __init__(self, message: str, solution: "Solution") -> None:
         super().__init__(message)
@@ -53,6 +61,11 @@ class Solution:
         status: a `Status`, or one for each element as a tensor (B,).
         stats: what it cost.
         message: the same in words, with what to try.
+
+    >>> from torchflux_optlayers import root
+    >>> solution = root(lambda y, _: y**2 + 1, 1.0, throw=False)
+    >>> solution.solved, solution.stats.steps
+    (False, 2)
     """
 
     value: Any
@@ -69,7 +82,9 @@ class Solution:
 def message(name: str, status: Tensor, steps: Tensor, batched: bool, said: str = "") -> str:
     """How it ended, in words; `said` is what a solver has to say itself."""
     if transformed():
-        return f"{name}: elements weren't solved (inside of a transform, they have no names)"
+        kinds = sorted({Status(kind) for kind in plain(status).flatten().tolist()} - {Status.SOLVED})
+        found = "; ".join(f"{kind.name} ({ADVICE[kind]})" for kind in kinds)
+        return f"{name}: not solved: {found}; inside of a transform, elements have no names"
     failed = (status != Status.SOLVED).nonzero()[:, 0].tolist()
     if not failed:
         return "solved"

@@ -45,7 +45,7 @@ def scipy_minimise(
     model: Any,
     method: str = "L-BFGS-B",
     *,
-    bounds: tuple[Any, Any] | Mapping[str, tuple[Any, Any]] | None = None,
+    bounds: tuple[Any, Any] | Mapping[str, Any] | list[Any] | None = None,
     tol: float | None = None,
     max_steps: int | None = None,
     options: Mapping[str, Any] | None = None,
@@ -60,8 +60,9 @@ def scipy_minimise(
         loss: a function of the model; it returns one real number as a tensor.
         model: any tree.
         method: one of SciPy's. Those that need a Hessian get products with it, or all of it.
-        bounds: `(lower, upper)` for all parameters, or such a pair by the path of a parameter, or of a part of the
-            model with all below it. Each is `None`, a number, or a tensor shaped like the parameter.
+        bounds: `(lower, upper)` for all parameters; or such a pair by the path of a parameter, or of a part of the
+            model with all below it; or dicts and lists of pairs, nested as the model. Each bound is `None`, a number,
+            or a tensor shaped like the parameter.
         tol, options: SciPy's.
         max_steps: SciPy's limit.
 
@@ -191,7 +192,7 @@ def _bounds(flight: _Flight, bounds: Any) -> tuple[Numbers, Numbers]:
     Raises:
         ValueError: a path is unknown, a bound doesn't fit, or the model is outside.
     """
-    given = bounds if isinstance(bounds, Mapping) else {"": bounds}
+    given = _by_path(bounds)
     ends: tuple[list[Tensor], list[Tensor]] = ([], [])
     for path, x in flight.named:
         pair = next((given[name] for name in sorted(given, key=len, reverse=True) if _below(path, name)), (None, None))
@@ -207,6 +208,17 @@ def _bounds(flight: _Flight, bounds: Any) -> tuple[Numbers, Numbers]:
         outside = np.flatnonzero(~((lower <= flight.start) & (flight.start <= upper)))
         raise ValueError(f"scipy_minimise: {len(outside)} numbers of the model are outside of their bounds; clamp them")
     return lower, upper
+
+
+def _by_path(bounds: Any, path: str = "") -> dict[str, Any]:
+    """Nested bounds by path: dicts and lists are nodes, a pair is an end."""
+    if isinstance(bounds, Mapping | list):
+        parts = bounds.items() if isinstance(bounds, Mapping) else enumerate(bounds)
+        nested = [_by_path(part, f"{path}.{name}" if path else str(name)) for name, part in parts]
+        return {name: pair for found in nested for name, pair in found.items()}
+    if not isinstance(bounds, tuple) or len(bounds) != 2:
+        raise ValueError(f"scipy_minimise: the bounds of {path or 'the model'} are {bounds!r}; pass (lower, upper)")
+    return {path: bounds}
 
 
 def _below(path: str, name: str) -> bool:

@@ -10,8 +10,9 @@ import torch
 from scipy.sparse.linalg import splu
 from torch import Tensor
 
+from ._corrections import Correction
 from ._lanes import numbers
-from ._linear_solvers import Correction, LinearSolver
+from ._linear_solvers import LinearSolver
 from ._outcome import which
 
 __all__ = ["Sparse"]

@@ -55,8 +55,9 @@ class Bottle2neck:
         results: list[Tensor] = []
         for share, convolution, norm in zip(shares, self.convs.values(), self.bns.values(), strict=True):
             results.append(norm(convolution(share + results[-1] if self.row and results else share)))
-        y = self.bn3(self.conv3(concat(*results, self.pool(last))))
-        return relu(self.se(y) + self.downsample(x))
+        y = self.se(self.bn3(self.conv3(concat(*results, self.pool(last)))))
+        y += self.downsample(x)
+        return relu(y)
 
 
 SOURCE = "Gao et al. (2019), arXiv 1904.01169"

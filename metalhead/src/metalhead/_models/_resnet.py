@@ -41,8 +41,9 @@ class Basic:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Applies the block."""
-        y = self.bn2(self.conv2(self.bn1(self.conv1(x))))
-        return relu(self.se(y) + self.downsample(x))
+        y = self.se(self.bn2(self.conv2(self.bn1(self.conv1(x)))))
+        y += self.downsample(x)
+        return relu(y)
 
 
 @treelike
@@ -69,8 +70,9 @@ class Bottleneck:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Applies the block."""
-        y = self.bn3(self.conv3(self.bn2(self.conv2(self.bn1(self.conv1(x))))))
-        return relu(self.se(y) + self.downsample(x))
+        y = self.se(self.bn3(self.conv3(self.bn2(self.conv2(self.bn1(self.conv1(x)))))))
+        y += self.downsample(x)
+        return relu(y)
 
 
 def shortcut(nin: int, nout: int, stride: int) -> Any:
