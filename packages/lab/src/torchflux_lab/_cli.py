@@ -14,6 +14,7 @@ from ._error import LabError, ScriptError
 from ._exit import FAILURE, INTERRUPTED, MISUSE
 from ._find import VARIABLE, experiments, experiments_folder, find
 from ._help import ExperimentCommand
+from ._nproc import in_processes
 from ._page import report
 from ._record_commands import commands
 from ._run_command import begin, go_on
@@ -98,6 +99,9 @@ Device = Annotated[
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the last run that was cut short, or that of --out.")]
 Anyway = Annotated[bool, typer.Option("--anyway", help="Resume though code or versions are not as they were.")]
+Nproc = Annotated[
+    int | None, typer.Option("--nproc", min=1, metavar="N", help="Run in N processes that train together, by torchrun.")
+]
 Board = Annotated[bool, typer.Option("--tensorboard", help="Write the metrics for TensorBoard too.")]
 Which = Annotated[
     str | None,
@@ -133,6 +137,7 @@ def run(
     resume: Resume = False,
     anyway: Anyway = False,
     tensorboard: Board = False,
+    nproc: Nproc = None,
     experiments_dir: Folder = None,
 ) -> None:
     """Run an experiment. With its name, --help shows what can be set."""
@@ -141,7 +146,9 @@ def run(
     given = [*(settings or []), *(f"{key}={value}" for key, value in short.items() if value is not None)]
     if tensorboard:
         refuse_missing()
-    if resume:
+    if nproc and nproc > 1:
+        in_processes(nproc, experiment, given, out, resume, anyway, tensorboard)
+    elif resume:
         go_on(experiment, given, out, anyway, tensorboard)
     elif anyway:
         raise LabError("--anyway resumes a run though something has changed: it goes with --resume.")

@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,7 +53,7 @@ class Here:
     def __init__(self, jobs: int, threads: int) -> None:
         self.jobs, self.threads = jobs, threads
 
-    def ended(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Outcome]]:
+    def ended(self, jobs: Sequence[Job]) -> Generator[tuple[Job, Outcome], None, None]:
         """Carry all of them out; each as it ends. What still runs when the iterator is closed is ended."""
         waiting, running = deque(jobs), dict[Job, Process]()
         try:

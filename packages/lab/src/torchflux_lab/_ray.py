@@ -4,7 +4,8 @@ Every machine has the same file system, with the experiments and the sweep's fol
 torchflux in the Python that Ray runs there.
 """
 
-from collections.abc import Iterator, Sequence
+import importlib
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -37,7 +38,7 @@ class Cluster:
                 f"There is no Ray at '{address}': {last_line(str(error))} Begin one: ray start --head."
             ) from error
 
-    def ended(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Outcome]]:
+    def ended(self, jobs: Sequence[Job]) -> Generator[tuple[Job, Outcome], None, None]:
         """Carry all of them out; each as it ends. What still runs when the iterator is closed is ended."""
         ray = self._ray
         task = ray.remote(num_cpus=self.threads, max_retries=RETRIES)(carried_out)
@@ -70,7 +71,6 @@ def carried_out(job: Job, threads: int) -> Outcome:
 
 def _imported() -> Any:
     try:
-        import ray
+        return importlib.import_module("ray")
     except ImportError as error:
         raise LabError("Ray is not installed. Install it: pip install torchflux-lab[ray]") from error
-    return ray

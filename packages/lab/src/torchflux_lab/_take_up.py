@@ -1,5 +1,6 @@
 """Taking up the folder of a run, whatever is in it: begin, go on, or leave it, as it is done."""
 
+import re
 import shutil
 import sys
 import time
@@ -24,7 +25,8 @@ def has_run(folder: Path) -> bool:
     """Whether a run has begun there. One that was killed before it could say what it is leaves an empty log."""
     if (folder / RUN).is_file():
         return True
-    if folder.is_dir() and all(path.name == LOG or path.name.startswith(f".{RUN}-") for path in folder.iterdir()):
+    torn = re.compile(rf"{LOG}|\.{RUN}-.*|worker-\d+\.txt")
+    if folder.is_dir() and all(torn.fullmatch(path.name) for path in folder.iterdir()):
         shutil.rmtree(folder)
     return False
 
