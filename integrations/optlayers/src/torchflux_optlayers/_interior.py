@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ._constants import CENTRED, CERTAIN, CORRECTIONS, DELTA, NEAR, NEXT_GUESS, SECOND_GUESS, STALLED, STEP
+from ._constants import CENTRED, CERTAIN, CORRECTIONS, DELTA, FURTHER, NEAR, NEXT_GUESS, SECOND_GUESS, STALLED, STEP
 from ._polish import Guess, polished, settled
 from ._reduced import factor, inner, weights
 from ._scaling import Program
@@ -126,32 +126,72 @@ def _shifted(program: Program, x: Tensor, force: Tensor) -> Point:
     return Point(x, torch.where(program.equal, force, NEAR / s), s)
 
 
+class _Course(NamedTuple):
+    """How searches went until now: the merit at the last guess, the least one within the tolerance, the point to end
+    at, and how far x has moved last, in relation to it."""
+
+    guessed_at: Tensor
+    close_at: Tensor
+    best: Point
+    moved: Tensor
+
+    def of(self, which: Tensor) -> "_Course":
+        """Some of them."""
+        return _Course(self.guessed_at[which], self.close_at[which], self.best.of(which), self.moved[which])
+
+    def at(self, point: Point, merit: Tensor, tol: float) -> tuple["_Course", Tensor]:
+        """With a point that is reached, and whether to go on from it: to where the active rows can be told."""
+        close = merit <= tol
+        keeps = (close | self.close_at.isinf())[:, None]
+        best = Point(*(torch.where(keeps, a, b) for a, b in zip(point, self.best, strict=True)))
+        on = (merit < FURTHER * self.close_at) | ~self.settled(tol)
+        close_at = torch.where(close, torch.minimum(merit, self.close_at), self.close_at)
+        return self._replace(close_at=close_at, best=best), on
+
+    def settled(self, tol: float) -> Tensor:
+        """Which x have come to rest."""
+        return self.moved <= tol**0.5
+
+
 def _search(program: Program, live: Tensor, point: Point, found: Found, tol: float, max_iterations: int) -> Found:
     """Steps until every program has an end."""
-    guessed_at = torch.full_like(point.x[:, 0], torch.inf)
+    never = torch.full_like(point.x[:, 0], torch.inf)
+    course = _Course(never, never, point, never)
     for _ in range(max_iterations):
         at = _residuals(program, point)
-        guess = (at.merit < NEXT_GUESS * guessed_at) | guessed_at.isinf() | (at.merit <= tol)
+        guess = (at.merit < NEXT_GUESS * course.guessed_at) | course.guessed_at.isinf() | (at.merit <= tol)
         found, exact = _guessed(program, live, point, found, guess)
-        guessed_at = torch.where(guess, at.merit.clamp(max=SECOND_GUESS / NEXT_GUESS), guessed_at)
-        close = (at.merit <= tol) & ~exact
-        found = _as_it_is(program, live, point, found, close, Status.SOLVED)
-        found = _as_it_is(program, live, point, found, at.infeasible & ~exact, Status.INFEASIBLE)
-        found = _as_it_is(program, live, point, found, at.unbounded & ~exact & ~at.infeasible, Status.UNBOUNDED)
-        going = ~(exact | close | at.infeasible | at.unbounded)
+        guessed_at = torch.where(guess, at.merit.clamp(max=SECOND_GUESS / NEXT_GUESS), course.guessed_at)
+        course, on = course._replace(guessed_at=guessed_at).at(point, at.merit, tol)
+        open_ = ~exact & course.close_at.isinf()
+        close = ~exact & ~open_ & ~on
+        found = _as_it_is(program, live, course.best, found, close, Status.SOLVED)
+        found = _as_it_is(program, live, point, found, open_ & at.infeasible, Status.INFEASIBLE)
+        found = _as_it_is(program, live, point, found, open_ & at.unbounded & ~at.infeasible, Status.UNBOUNDED)
+        going = ~(exact | close | (open_ & (at.infeasible | at.unbounded)))
         if not going.all():
-            live, guessed_at, point = live[going], guessed_at[going], point.of(going)
+            live, course, point = live[going], course.of(going), point.of(going)
             program, at = program.of(going), Residuals(*(v[going] for v in at))
         if not len(live):
             return found
+        before = point.x
         point, moved = _step(program, point, at)
         found.iterations[live] += 1
         if not moved.all():
-            found = _as_it_is(program, live, point, found, ~moved, Status.MAX_ITERATIONS)
-            live, guessed_at, point, program = live[moved], guessed_at[moved], point.of(moved), program.of(moved)
+            found = _given_up(program, live, course, found, ~moved, tol)
+            live, course, point, program = live[moved], course.of(moved), point.of(moved), program.of(moved)
+            before = before[moved]
         if not len(live):
             return found
-    return _as_it_is(program, live, point, found, torch.ones_like(live, dtype=torch.bool), Status.MAX_ITERATIONS)
+        course = course._replace(moved=_largest(point.x - before) / (1 + _largest(point.x)))
+    return _given_up(program, live, course, found, torch.ones_like(live, dtype=torch.bool), tol)
+
+
+def _given_up(program: Program, live: Tensor, course: _Course, found: Found, which: Tensor, tol: float) -> Found:
+    """Ends searches that can't go on: solved within the tolerance, or not."""
+    close = (course.close_at <= tol) & course.settled(tol)
+    found = _as_it_is(program, live, course.best, found, which & close, Status.SOLVED)
+    return _as_it_is(program, live, course.best, found, which & ~close, Status.MAX_ITERATIONS)
 
 
 def _guessed(program: Program, live: Tensor, point: Point, found: Found, which: Tensor) -> tuple[Found, Tensor]:

@@ -6,7 +6,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from torchflux_optlayers._constants import DELTA, RHO, ROUNDS, SMALL
+from torchflux_optlayers._constants import DELTA, GAIN, MORE, NOTHING, RHO, ROUNDING, ROUNDS, SLOW, SMALL
 
 REGROUPED = {"contract", "reassoc", "nsz", "arcp"}
 """Sums may be; NaN and inf stay what they are."""
@@ -113,41 +113,94 @@ def factorise(Q, C, weight, low):  # type: ignore[no-untyped-def]
 
 
 @jit
+def leftover(Q, C, active, r, t, x, force, base, vn, vk):  # type: ignore[no-untyped-def]
+    """Writes the residual of a reduced system, (vn[0], vk[0]); returns it in relation to the numbers in it."""
+    above, curve, force_pull, below = vn[0], vn[1], vn[2], vk[0]
+    times(Q, x, curve)
+    pull(C, force, force_pull)
+    size = 1.0 + max(base, largest(curve), largest(force_pull))
+    for i in range(x.shape[0]):
+        above[i] = r[i] - curve[i] - force_pull[i]
+    for i in range(t.shape[0]):
+        below[i] = t[i] - dot(C[i], x) if active[i] else 0.0
+    error = largest(above)
+    return max(error, largest(below)) / size
+
+
+@jit
+def corrected(low, C, active, above, below, dx, df):  # type: ignore[no-untyped-def]
+    """Writes the correction (dx, df) for a residual, up to the proximal terms."""
+    n = above.shape[0]
+    for j in range(n):
+        dx[j] = above[j]
+    for i in range(below.shape[0]):
+        if active[i]:
+            for j in range(n):
+                dx[j] += below[i] / DELTA * C[i, j]
+    back(low, dx)
+    for i in range(below.shape[0]):
+        df[i] = (dot(C[i], dx) - below[i]) / DELTA if active[i] else 0.0
+
+
+@jit
 def refine(low, Q, C, active, r, t, x, force, vn, vk):  # type: ignore[no-untyped-def]
     """Moves (x, force) to the solution of a reduced system near it; returns the relative residual.
 
-    `vn` (3, n) and `vk` (1, k) are room to work.
+    `vn` (3, n) and `vk` (2, k) are room to work.
     """
     k, before, error = C.shape[0], math.inf, math.inf
-    above, curve, force_pull, below = vn[0], vn[1], vn[2], vk[0]
     base = largest(r)
     for i in range(k):
         if active[i]:
             base = max(base, abs(t[i]))
         else:
             force[i] = 0.0
-    for _ in range(ROUNDS):
-        times(Q, x, curve)
-        pull(C, force, force_pull)
-        size = 1.0 + max(base, largest(curve), largest(force_pull))
-        for i in range(x.shape[0]):
-            above[i] = r[i] - curve[i] - force_pull[i]
-        error = largest(above)
-        for i in range(k):
-            below[i] = t[i] - dot(C[i], x) if active[i] else 0.0
-        error = max(error, largest(below)) / size
-        if not (error > SMALL and error < before):
+    for round in range(ROUNDS):
+        error = leftover(Q, C, active, r, t, x, force, base, vn, vk)
+        if not error > SMALL:
             break
+        if error > SLOW * before if round > 2 else error >= before:
+            return descend(low, Q, C, active, r, t, x, force, base, error, vn, vk) if error > ROUNDING else error
         before = error
+        corrected(low, C, active, vn[0], vk[0], vn[1], vk[1])
+        add(x, 1.0, vn[1])
+        add(force, 1.0, vk[1])
+    return error
+
+
+@jit
+def descend(low, Q, C, active, r, t, x, force, base, error, vn, vk):  # type: ignore[no-untyped-def]
+    """Goes on with `refine` by minimal residuals, as `_minimal_residuals` does."""
+    n, k = C.shape[1], C.shape[0]
+    ways, images = np.empty((MORE, n + k)), np.empty((MORE, n + k))
+    above, below = vn[0], vk[0]
+    for round in range(MORE):
+        way, image = ways[round], images[round]
+        corrected(low, C, active, above, below, way[:n], way[n:])
+        size = math.sqrt(dot(above, above) + dot(below, below))
+        pull(C, way[n:], image[:n])
+        for i in range(n):
+            image[i] += dot(Q[i], way[:n])
         for i in range(k):
-            if active[i]:
-                for j in range(x.shape[0]):
-                    above[j] += below[i] / DELTA * C[i, j]
-        back(low, above)
-        add(x, 1.0, above)
-        for i in range(k):
-            if active[i]:
-                force[i] += (dot(C[i], above) - below[i]) / DELTA
+            image[n + i] = dot(C[i], way[:n]) if active[i] else 0.0
+        for i in range(round):
+            share = dot(image, images[i])
+            add(image, -share, images[i])
+            add(way, -share, ways[i])
+        length = math.sqrt(dot(image, image))
+        if not length > NOTHING * size:
+            break
+        for i in range(n + k):
+            way[i] /= length
+            image[i] /= length
+        share = dot(image[:n], above) + dot(image[n:], below)
+        if not share * share > GAIN * size * size:
+            break
+        add(x, share, way[:n])
+        add(force, share, way[n:])
+        error = leftover(Q, C, active, r, t, x, force, base, vn, vk)
+        if not error > SMALL:
+            break
     return error
 
 

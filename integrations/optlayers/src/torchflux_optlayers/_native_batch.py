@@ -109,7 +109,7 @@ def solve_some(  # type: ignore[no-untyped-def]
 ):
     """Solves the programs from `first` to `stop`; x and force hold the warm start."""
     k, n = C.shape[1], C.shape[2]
-    vn, vk, none = np.empty((8, n)), np.empty((8, k)), np.zeros(k)
+    vn, vk, none = np.empty((8, n)), np.empty((9, k)), np.zeros(k)
     S, Q_, p_, C_, d_ = np.empty((n, n)), np.empty((n, n)), np.empty(n), np.empty((k, n)), np.empty(k)
     for b in range(first, stop):
         symmetric(Q[b], S)

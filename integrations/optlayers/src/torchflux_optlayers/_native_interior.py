@@ -9,6 +9,7 @@ from torchflux_optlayers._constants import (
     DELTA,
     EXACT,
     FLOOR,
+    FURTHER,
     NEAR,
     NEXT_GUESS,
     SECOND_GUESS,
@@ -185,7 +186,7 @@ def reach(equal, z, s, dz, ds, share):  # type: ignore[no-untyped-def]
 
 @jit
 def step(Q, C, equal, low, x, z, s, dual, primal, vn, vk):  # type: ignore[no-untyped-def]
-    """Goes one predictor and one corrector further; returns whether it moved."""
+    """Goes one predictor and one corrector further; returns how far x moved in relation to it, or -1 for not at all."""
     k, rows, mean, left = C.shape[0], 0, 0.0, 0.0
     weight, product, dz, ds, dx = vk[0], vk[1], vk[2], vk[3], vn[0]
     for i in range(k):
@@ -215,11 +216,11 @@ def step(Q, C, equal, low, x, z, s, dual, primal, vn, vk):  # type: ignore[no-un
         direction(low, C, equal, weight, z, s, dual, primal, product, dx, dz, ds)
         far = reach(equal, z, s, dz, ds, STEP)
     if not (far > STALLED and math.isfinite(largest(dx))):
-        return False
+        return -1.0
     add(x, far, dx)
     add(z, far, dz)
     add(s, far, ds)
-    return True
+    return far * largest(dx) / (1.0 + largest(x))
 
 
 @jit
@@ -227,7 +228,8 @@ def follow(Q, p, C, d, equal, tol, limit, x, force, active, low, vn, vk):  # typ
     """Goes from the start that `search` has written to an end."""
     k, count = C.shape[0], 1
     at, dual, z, s, primal = vn[4], vn[5], vk[4], vk[5], vk[6]
-    guessed_at, found = math.inf, MAX_ITERATIONS
+    best, best_z, best_s = vn[6], vk[7], vk[8]
+    guessed_at, close_at, moved, found = math.inf, math.inf, math.inf, MAX_ITERATIONS
     for _ in range(limit):
         merit, ending = look(Q, p, C, d, equal, at, z, s, dual, primal, vn, vk)
         if merit < NEXT_GUESS * guessed_at or math.isinf(guessed_at) or merit <= tol:
@@ -238,18 +240,27 @@ def follow(Q, p, C, d, equal, tol, limit, x, force, active, low, vn, vk):  # typ
             count += tries
             if right:
                 return SOLVED, count
+        falls = merit < FURTHER * close_at
+        if merit <= tol or math.isinf(close_at):
+            best[:], best_z[:], best_s[:] = at, z, s
         if merit <= tol:
-            ending = SOLVED
+            close_at = min(merit, close_at)
+        if close_at <= tol:
+            ending = GOING if falls or moved > math.sqrt(tol) else SOLVED
         if ending != GOING:
             found = ending
             break
         count += 1
-        if not step(Q, C, equal, low, at, z, s, dual, primal, vn, vk):
+        now = step(Q, C, equal, low, at, z, s, dual, primal, vn, vk)
+        if now < 0.0:
             break
-    x[:] = at
-    force[:] = z
+        moved = now
+    if found == MAX_ITERATIONS and close_at <= tol and moved <= math.sqrt(tol):
+        found = SOLVED
+    x[:] = best
+    force[:] = best_z
     for i in range(k):
-        active[i] = equal[i] or z[i] > s[i]
+        active[i] = equal[i] or best_z[i] > best_s[i]
     row_weights(active, vk[0])
     factorise(Q, C, vk[0], low)
     return found, count
@@ -262,7 +273,7 @@ def search(Q, p, C, d, equal, tol, limit, warm, x, force, active, low, vn, vk): 
     Arguments:
         warm: whether x and `force` are the start.
         x, force, active, low: where the solution, its active rows and the factor of the reduced system are written.
-        vn, vk: room to work, shapes (8, n) and (8, k).
+        vn, vk: room to work, shapes (8, n) and (9, k).
 
     Returns:
         The status, and how many matrices were factorised.

@@ -9,10 +9,13 @@ active rows depend on each other, the proximal method of multipliers finds the s
 Source: Rockafellar (1976), doi:10.1287/moor.1.2.97.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
-from ._constants import DELTA, RHO, ROUNDS, SMALL
+from ._constants import DELTA, RHO, ROUNDING, ROUNDS, SLOW, SMALL
+from ._minimal_residuals import descended
 
 __all__ = ["factor", "inner", "reduced", "weights"]
 
@@ -46,17 +49,60 @@ def reduced(
     low: Tensor, Q: Tensor, C: Tensor, active: Tensor, r: Tensor, t: Tensor, x: Tensor, force: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The solution near (x, force), and its residual in relation to the numbers in it, shape (B,)."""
-    force, before = force * active, torch.full_like(x[:, 0], torch.inf)
-    for _ in range(ROUNDS):
-        pulls = inner(Q, x), inner(C.mT, force)
-        above, below = r - pulls[0] - pulls[1], (t - inner(C, x)) * active
-        size = 1 + torch.cat((r, t * active, *pulls), 1).abs().amax(1)
-        error = torch.cat((above, below), 1).abs().amax(1) / size
-        going = (error > SMALL) & (error < before)
+    system = _System(low, Q, C, active)
+    force, before, slow = (
+        force * active,
+        torch.full_like(x[:, 0], torch.inf),
+        torch.zeros_like(x[:, 0], dtype=torch.bool),
+    )
+    going = ~slow
+    for i in range(ROUNDS):
+        above, below, error = system.residual(r, t, x, force)
+        stuck = error > SLOW * before if i > 2 else error >= before
+        slow |= going & stuck & (error > ROUNDING)
+        going &= (error > SMALL) & ~stuck
         if not going.any():
             break
-        before = torch.where(going, error, 0.0)  # whoever is done doesn't go on with the others
-        step = torch.cholesky_solve((above + inner(C.mT, below / DELTA))[..., None], low)[..., 0]
-        more = (inner(C, step) - below) / DELTA * active
+        before = error
+        step, more = system.correction(above, below)
         x, force = torch.where(going[:, None], x + step, x), torch.where(going[:, None], force + more, force)
-    return x, force, error
+    return system.descended(r, t, x, force, slow) if slow.any() else (x, force, error)
+
+
+class _System(NamedTuple):
+    """Reduced systems with their factors."""
+
+    low: Tensor
+    Q: Tensor
+    C: Tensor
+    active: Tensor
+
+    def image(self, x: Tensor, force: Tensor) -> tuple[Tensor, Tensor]:
+        """The matrix times a vector."""
+        return inner(self.Q, x) + inner(self.C.mT, force), inner(self.C, x) * self.active
+
+    def residual(self, r: Tensor, t: Tensor, x: Tensor, force: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What a point leaves of the right-hand side, and how large that is in relation to the numbers in it, (B,)."""
+        pulls = inner(self.Q, x), inner(self.C.mT, force)
+        above, below = r - pulls[0] - pulls[1], (t - inner(self.C, x)) * self.active
+        size = 1 + torch.cat((r, t * self.active, *pulls), 1).abs().amax(1)
+        return above, below, torch.cat((above, below), 1).abs().amax(1) / size
+
+    def correction(self, above: Tensor, below: Tensor) -> tuple[Tensor, Tensor]:
+        """The solution for a residual, up to the proximal terms."""
+        step = torch.cholesky_solve((above + inner(self.C.mT, below / DELTA))[..., None], self.low)[..., 0]
+        return step, (inner(self.C, step) - below) / DELTA * self.active
+
+    def descended(self, r: Tensor, t: Tensor, x: Tensor, force: Tensor, which: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Where refinement is slow, minimal residuals."""
+        n = x.shape[1]
+        split = lambda z: (z[:, :n], z[:, n:])
+        z = descended(
+            torch.cat((x, force), 1),
+            which,
+            lambda z: torch.cat(self.residual(r, t, *split(z))[:2], 1),
+            lambda z: torch.cat(self.image(*split(z)), 1),
+            lambda z: torch.cat(self.correction(*split(z)), 1),
+        )
+        x, force = split(z)
+        return x, force, self.residual(r, t, x, force)[2]
