@@ -42,9 +42,6 @@ bench: setup ## side by side with the peers
 	$(BIN)/python benchmarks/diffeq.py
 	$(BIN)/python benchmarks/mcmc.py
 	$(BIN)/python benchmarks/optlayers.py
-	$(BIN)/python benchmarks/physics.py
-	$(BIN)/python benchmarks/metalhead.py
-	$(BIN)/python benchmarks/metalhead_images.py
 
 docs: setup ## the API pages, into site/
 	$(BIN)/pdoc --output-directory site $(IMPORTS)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, jacrev, vmap
 
-from torchflux import Chain, Dense, Group, MaxPool, fmap, freeze, thaw, trainables, treelike
+from torchflux import Chain, Dense, Group, fmap, freeze, thaw, trainables, treelike
 
 Span = collections.namedtuple("Span", "low high")
 
@@ -703,11 +703,3 @@ def test_a_replaced_part_of_a_group_takes_effect():
         assert model.value[i] is new
         assert list(model.value)[i] is new
     assert list(model.state_dict()) == ["value.2"]
-
-
-def test_one_instance_in_two_places_is_exported():
-    pool = MaxPool((2, 2))
-    model = Chain(pool, torch.relu, pool)
-    x = torch.rand(1, 1, 8, 8)
-    exported = torch.export.export(model, (x,))
-    assert torch.equal(exported.module()(x), model(x))

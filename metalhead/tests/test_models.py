@@ -1,7 +1,6 @@
 """All models by name: what the registry says, and what needs no numbers, on the meta device."""
 
 import warnings
-from functools import partial
 
 import pytest
 import torch
@@ -84,15 +83,6 @@ def test_names():
         mh.create_model("alexnet", 3, 0)
     with pytest.raises(TypeError, match="unexpected keyword argument 'colour'"):
         mh.create_model("alexnet", colour=True)
-
-
-def test_a_model_of_ones_own(monkeypatch):
-    monkeypatch.setattr(mh._registry, "_ENTRIES", dict(mh._registry._ENTRIES))
-    mh.register("resnet10", partial(mh.resnet, mh.Basic, (1, 1, 1, 1)), 5.4, "an example")
-    assert len(mh.create_model("resnet10", 3)) == 9
-    assert "resnet10" in mh.list_models("resnet1?")
-    with pytest.raises(ValueError, match="there is a model 'resnet10' already"):
-        mh.register("resnet10", mh.alexnet, 5.4, "an example")
 
 
 def test_initialisation_is_drawn_from_the_generator():

@@ -18,21 +18,22 @@ def test_every_entry(torchvision):
         assert weights.source.startswith(theirs.meta["recipe"])
         assert ("NC" in weights.source) == ("SWAG" in theirs.meta.get("license", ""))
         steps, ours = theirs.transforms(), weights.preprocessing
-        assert ([ours.size], [ours.crop]) == (steps.resize_size, steps.crop_size)
-        assert ours.interpolation == steps.interpolation.value
+        assert ([ours["size"]], [ours["crop"]]) == (steps.resize_size, steps.crop_size)
+        assert ours["interpolation"] == steps.interpolation.value
         if weights.model not in ("googlenet", "inception_v3"):  # they convert what they get
-            assert (list(ours.mean), list(ours.std)) == (steps.mean, steps.std)
+            assert (list(ours["mean"]), list(ours["std"])) == (steps.mean, steps.std)
         assert weights.sha256 in weights.url
 
 
 def test_the_normalisation_of_models_that_torchvision_gives_another():
     """x → 2 x - 1 is what its `transform_input` makes of an image that was normalised for the others."""
-    given, ours = mh.published("resnet18").preprocessing, mh.published("inception_v3").preprocessing
+    mean, std = (mh.published("resnet18").preprocessing[key] for key in ("mean", "std"))
+    ours = mh.published("inception_v3").preprocessing
     for pixel in (0.0, 0.3, 1.0):
         for channel in range(3):
-            normalised = (pixel - given.mean[channel]) / given.std[channel]
-            theirs = normalised * (given.std[channel] / 0.5) + (given.mean[channel] - 0.5) / 0.5
-            assert (pixel - ours.mean[channel]) / ours.std[channel] == pytest.approx(theirs)
+            normalised = (pixel - mean[channel]) / std[channel]
+            theirs = normalised * (std[channel] / 0.5) + (mean[channel] - 0.5) / 0.5
+            assert (pixel - ours["mean"][channel]) / ours["std"][channel] == pytest.approx(theirs)
 
 
 def test_names():

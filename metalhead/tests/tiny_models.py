@@ -25,7 +25,7 @@ TINY = {
     "inception_v3": (partial(mh.inception_v3, auxiliaries=False), 75, (81,)),
     "mnasnet": (partial(mh.mnasnet, 0.25, _mnasnet.STAGES[:2]), 33, ANY),
     "mobilenet_v2": (partial(mh.mobilenet_v2, 0.25, _mobilenet_v2.STAGES[:3]), 33, ANY),
-    "mobilenet_v3": (partial(mh.mobilenet_v3, _mobilenet_v3.SMALL[:4], 32, 0.5), 33, ANY),
+    "mobilenet_v3": (partial(mh.mobilenet_v3, _mobilenet_v3.SMALL[:5], 32, 0.5), 33, ANY),
     "resnet": (partial(mh.resnet, mh.Bottleneck, (1, 2)), 32, ANY),
     "resnext": (partial(mh.resnet, mh.Bottleneck, (1, 1), groups=8, width=4), 32, ANY),
     "seresnet": (partial(mh.resnet, mh.Basic, (1, 1), gate=mh.squeeze_excite), 32, ANY),

@@ -85,7 +85,7 @@ class Treelike(nn.Module):
     __repr__ = show
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if self._building or name in self.__dict__.get("_fields", ()):  # export sets attributes of bare instances
+        if self._building or name in self._fields:
             self._fields[name] = None
             _set(self, name, value, self._trainable is None or name in self._trainable)
         else:

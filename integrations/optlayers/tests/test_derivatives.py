@@ -216,3 +216,43 @@ def test_slopes_of_many_programs(kind, route):
     differences = ((above.x - below.x) * weight).sum(1) / 2
     assert smooth.sum() > 190
     torch.testing.assert_close(slopes[smooth], differences[smooth], rtol=1e-6, atol=1e-12)
+
+
+@pytest.mark.parametrize("curve", [1e-5, 1e-6, 1e-7])
+def test_a_high_price_beside_small_curvatures(curve, route):
+    """A slack variable without a quadratic cost: the minimiser is inside of the soft bounds, and unique."""
+    curves, price = torch.tensor([1.0, 1e-2, curve], dtype=WIDE), torch.tensor([1e4], dtype=WIDE)
+    inside, one, zero = torch.tensor([0.5, -0.25, 0.125], dtype=WIDE), torch.ones(6, dtype=WIDE), torch.zeros(1)
+    soft = torch.cat((torch.cat((torch.eye(3), -torch.eye(3))), -torch.ones(6, 1)), 1).to(WIDE)
+    G = torch.cat((soft, torch.tensor([[0.0, 0.0, 0.0, -1.0]], dtype=WIDE)))
+    p = torch.cat((-curves * inside, price)).requires_grad_()
+    x = solve_qp(torch.cat((curves, zero.to(WIDE))).diag(), p, G, torch.cat((one, zero.to(WIDE))), route=route).x
+    torch.testing.assert_close(x[:3], inside, rtol=0, atol=1e-10)
+    (slope,) = torch.autograd.grad(x.sum(), p)
+    torch.testing.assert_close(slope[:3], -1 / curves, rtol=1e-7, atol=0)
+
+
+def almost_dependent(size=100, n=16, e=10):
+    """Projections on x ≥ 0 and equations that nearly depend on each other: vertices are nearly degenerate."""
+    rng = torch.Generator().manual_seed(0)
+    normal = lambda *shape: torch.randn(*shape, generator=rng, dtype=WIDE)
+    uniform = lambda: torch.rand(size, n, generator=rng, dtype=WIDE)
+    A = normal(size, e, e // 2) @ normal(size, e // 2, n) + 1e-3 * normal(size, e, n)
+    inside, p = uniform() * torch.where(uniform() < 0.5, 1e-3, 1.0), normal(size, n)
+    eye = torch.eye(n, dtype=WIDE)
+    return 0.1 * eye, p, -eye, torch.zeros(n, dtype=WIDE), A, (A @ inside[..., None])[..., 0]
+
+
+def test_nearly_degenerate_programs(route):
+    """The derivative of a projection by p is one on the null space of the active rows, here by singular values."""
+    Q, p, G, h, A, b = almost_dependent()
+    p.requires_grad_()
+    found = solve_qp(Q, p, G, h, A, b, on_failure="best", route=route)
+    (slope,) = torch.autograd.grad(found.x.square().sum(), p)
+    x = found.x.detach()
+    assert found.solved.sum() >= 75
+    for i in found.solved.nonzero()[:, 0].tolist():
+        _, sizes, ways = torch.linalg.svd(torch.cat((A[i], G[found.z[i] > 0])))
+        free = ways[(sizes > 1e-9).sum() :]
+        torch.testing.assert_close(slope[i], -free.mT @ (free @ (2 * x[i])) / 0.1, rtol=1e-5, atol=1e-5)
+    assert (slope + 2 * x / 0.1).abs().amax(1)[found.solved].min() > 0.01  # the canary: without constraints

@@ -1,27 +1,13 @@
 """metalhead: vision models in short files that load the world's weights, and images that know their layout."""
 
-from ._augment import *
-from ._cifar import *
-from ._classify import *
-from ._dataset import *
-from ._download import *
 from ._fastest import *
-from ._folder import *
-from ._idx import *
-from ._image import *
 from ._keys import *
 from ._layers import *
 from ._loading import *
-from ._mix import *
 from ._model import *
 from ._models import *
-from ._preprocess import *
 from ._published import *
-from ._randaugment import *
-from ._read import *
 from ._registry import *
-from ._resize import *
-from ._shipped import *
 from ._weights import *
 
 __version__ = "0.1.0"

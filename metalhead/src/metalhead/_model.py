@@ -56,7 +56,6 @@ class Model(Chain):
     """
 
     name = ""  # in the registry
-    weights: Any = None  # the published `Weights` that it was made with
 
     def __init__(self, plan: Plan, **parts: Any) -> None:
         super().__init__(**parts)

@@ -8,8 +8,8 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib import resources
+from typing import Any
 
-from ._preprocess import Preprocess
 from ._weights import Weights
 
 __all__ = ["imagenet_labels", "list_weights", "published"]
@@ -18,8 +18,8 @@ FOLDER = "https://download.pytorch.org/models/"
 # Mean and standard deviation of the channels, for images from 0 to 1. Networks that come from TensorFlow want images
 # from -1 to 1; torchvision's GoogLeNet and Inception v3 convert them inside (transform_input), ours don't.
 NORMALISATIONS = {
-    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-    "half": ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    "imagenet": {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)},
+    "half": {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)},
 }
 
 
@@ -83,6 +83,7 @@ def published(name: str) -> Weights:
     )
 
 
-def _preprocessing(row: dict[str, str]) -> Preprocess:
-    mean, std = NORMALISATIONS[row["normalisation"]]
-    return Preprocess(int(row["resize"]), int(row["crop"]), mean, std, row["interpolation"])
+def _preprocessing(row: dict[str, str]) -> dict[str, Any]:
+    """Resize the shorter side to `size`, cut `crop` × `crop` out of the middle, normalise."""
+    sizes = {"size": int(row["resize"]), "crop": int(row["crop"]), "interpolation": row["interpolation"]}
+    return {**sizes, **NORMALISATIONS[row["normalisation"]]}

@@ -13,7 +13,7 @@ from ._loading import load_weights, sizes
 from ._model import Model, features_only
 from ._weights import Weights, given_tensors
 
-__all__ = ["Entry", "create_model", "entry", "list_models", "register"]
+__all__ = ["Entry", "create_model", "entry", "list_models"]
 
 
 @dataclass(frozen=True)
@@ -33,22 +33,13 @@ _ENTRIES: dict[str, Entry] = {}
 
 
 def register(name: str, build: Callable[..., Model], parameters: int | float, source: str) -> None:
-    """Gives a name to a builder, `build(nclasses=, inchannels=, ...)`.
-
-    A variant of a family takes a line: `register("resnet10", partial(resnet, Basic, (1, 1, 1, 1)), 5.4, "mine")`.
-
-    Raises:
-        ValueError: the name is taken.
-    """
-    if name in _ENTRIES:
-        raise ValueError(f"there is a model {name!r} already; choose another name")
+    """Gives a name to a builder, `build(nclasses=, inchannels=, ...)`."""
     _ENTRIES[name] = Entry(name, build, parameters, source)
 
 
 def entry(name: str) -> Entry:
     """What is known of the model of this name.
 
-    >>> from metalhead import entry
     >>> entry("resnet50").parameters
     25557032
 
@@ -65,7 +56,6 @@ def entry(name: str) -> Entry:
 def list_models(*patterns: str) -> list[str]:
     """The names of all models, or of those that one of the patterns fits.
 
-    >>> from metalhead import list_models
     >>> list_models("wide_resnet*", "*18")
     ['resnet18', 'seresnet18', 'wide_resnet101_2', 'wide_resnet50_2']
     """
@@ -97,18 +87,15 @@ def create_model(
     Raises:
         ValueError: there is no such model (the error names the nearest), or the weights don't fit.
 
-    >>> from metalhead import create_model
     >>> create_model("resnet18", nclasses=10)(torch.zeros(2, 3, 64, 64)).shape
     torch.Size([2, 10])
     >>> create_model("resnt18")
     Traceback (most recent call last):
     ValueError: there is no model 'resnt18'; did you mean resnet18 or ...?
     """
-    build, tensors = entry(name).build, None
-    adapt: list[str] = []
-    if (nclasses is not None and nclasses < 0) or (inchannels is not None and inchannels < 1):
+    build, tensors, adapt = entry(name).build, None, []
+    if min(nclasses or 0, (inchannels or 1) - 1) < 0:
         raise ValueError(f"nclasses={nclasses} and inchannels={inchannels} must be at least 0 and 1")
-    published = weights if isinstance(weights, Weights) else None
     if weights is not None:
         tensors = _tensors_for(name, weights)
         with torch.device("meta"):
@@ -118,7 +105,7 @@ def create_model(
     with drawing_from(generator):
         size = 1000 if nclasses is None else nclasses or 1
         model = build(nclasses=size, inchannels=inchannels or 3, **options)
-    model.name, model.weights = name, published
+    model.name = name
     if tensors is not None:
         load_weights(
             model, tensors, adapt=[*adapt, "positions"] if "imsize" in options else adapt, eps_known="eps" in options

@@ -294,23 +294,6 @@ def test_outside_of_a_run_nothing_is_written_or_read(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_single_layer_and_a_class_derived_from_a_dataclass_are_kept(
-    out: Path, another_process: Callable[[], None]
-) -> None:
-    """What says whether a dataclass is frozen stands in the class that theirs inherits from."""
-
-    class Derived(Best):
-        pass
-
-    best, layer = Derived(1.0, 2), Dense(2, 3)
-    Checkpoint(out, best=best, layer=layer).save(1)
-    another_process()
-    again, fresh = Derived(0.0, 0), Dense(2, 3)
-    assert Checkpoint(out, best=again, layer=fresh).restore() == 1
-    assert (again.loss, again.at) == (1.0, 2)
-    assert torch.equal(fresh.weight, layer.weight)
-
-
 # What is refused.
 
 

@@ -219,13 +219,6 @@ def test_what_is_no_record_is_refused(text: str, recorded: Repository) -> None:
         read_record(recorded.record)
 
 
-def test_a_run_of_several_processes(recorded: Repository) -> None:
-    file = recorded.root / "runs" / "second" / "run.json"
-    about = json.loads(file.read_text(encoding="utf-8"))
-    file.write_text(json.dumps(about | {"processes": 2}), encoding="utf-8")
-    assert "it was run in 2 processes (--nproc)" in refusal(recorded)
-
-
 # Two side by side.
 
 

@@ -80,8 +80,7 @@ def stored(x):
     xs.extend(iter([x, 2 * x]))
     xs += map(math.sin, [x])
     xs[0:1] = filter(None, [x, 0.0, x * x])
-    keyed = dict.fromkeys(map(round, [1.0, 2.0]), x)
-    return sum(xs) * xs[0] * xs[1] * len(set(map(round, xs))) * keyed[2]
+    return sum(xs) * xs[0] * xs[1] * len(set(map(round, xs)))
 
 
 def rows(x):

@@ -5,7 +5,7 @@ RHO, DELTA = 1e-8, 1e-7
 ROUNDS, SMALL = 20, 1e-16
 """How often a solution is refined at most, and the relative residual that is enough: rounding, as an error is what the
 least eigenvalue makes of it."""
-SLOW, ROUNDING, MORE = 0.3, 1e-15, 40
+SLOW, ROUNDING, MORE = 0.3, 1e-13, 40
 """What a round may leave of the residual, from the fourth on. If it is more, and not rounding only, minimal residuals
 take over, for so many rounds at most."""
 GAIN, NOTHING = 1e-3, 1e-6
@@ -19,8 +19,8 @@ SINGULAR = 1e-6
 SECOND_GUESS, NEXT_GUESS = 1e-2, 0.1
 """The active rows are guessed at the start, when the merit is this, and whenever it has fallen by so much again."""
 FURTHER = 0.5
-"""From a point within the tolerance it goes on while the merit falls by so much, as the exact solution is often near, or
-while x still moves by more than the root of the tolerance: then x isn't known as well as the residuals are small."""
+"""From a point within the tolerance it goes on while the merit falls by so much, as the exact solution is often near,
+or while x still moves by more than the root of the tolerance: then x isn't known as well as the residuals are small."""
 CORRECTIONS = 8
 """How often a guess is corrected at most."""
 NEAR = 1e-2

@@ -50,22 +50,16 @@ def reduced(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The solution near (x, force), and its residual in relation to the numbers in it, shape (B,)."""
     system = _System(low, Q, C, active)
-    force, before, slow = (
-        force * active,
-        torch.full_like(x[:, 0], torch.inf),
-        torch.zeros_like(x[:, 0], dtype=torch.bool),
-    )
-    going = ~slow
+    force, before = force * active, torch.full_like(x[:, 0], torch.inf)
     for i in range(ROUNDS):
         above, below, error = system.residual(r, t, x, force)
-        stuck = error > SLOW * before if i > 2 else error >= before
-        slow |= going & stuck & (error > ROUNDING)
-        going &= (error > SMALL) & ~stuck
+        going = (error > SMALL) & (error < (before if i < 3 else SLOW * before))
         if not going.any():
             break
-        before = error
+        before = torch.where(going, error, 0.0)  # whoever is done doesn't go on with the others
         step, more = system.correction(above, below)
         x, force = torch.where(going[:, None], x + step, x), torch.where(going[:, None], force + more, force)
+    slow = error > ROUNDING
     return system.descended(r, t, x, force, slow) if slow.any() else (x, force, error)
 
 

@@ -24,6 +24,5 @@ from ._resume import *
 from ._run import *
 from ._runs import *
 from ._versions import *
-from ._workers import *
 
 __version__ = "0.1.0"

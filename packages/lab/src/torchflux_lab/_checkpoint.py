@@ -7,7 +7,6 @@ from typing import Any, Generic, TypeVar, overload
 from ._error import LabError
 from ._folder import CHECKPOINTS, RUN
 from ._metrics import cut_metrics, metrics_size
-from ._processes import processes
 from ._runs import Run
 
 __all__ = ["Checkpoint"]
@@ -57,11 +56,6 @@ class Checkpoint:
             from ._state import check
 
             check(state)
-            if processes() > 1:
-                raise LabError(
-                    "Checkpoint is of one process, and this run has several, which have to go on from the same step: "
-                    "for step in Workers(out).steps(n, model=model, opt=opt)."
-                )
             self._take(name, self._path.resolve())
 
     def _take(self, name: str, path: Path) -> None:

@@ -14,12 +14,10 @@ from ._error import LabError, ScriptError
 from ._exit import FAILURE, INTERRUPTED, MISUSE
 from ._find import VARIABLE, experiments, experiments_folder, find
 from ._help import ExperimentCommand
-from ._nproc import in_processes
 from ._page import report
 from ._record_commands import commands
 from ._run_command import begin, go_on
 from ._runs import find_run, runs
-from ._sweep_commands import sweeps
 from ._tensorboard import refuse_missing
 from ._versions import versions
 
@@ -43,7 +41,6 @@ class Commands(TyperGroup):
 
 app = typer.Typer(cls=Commands, no_args_is_help=True, pretty_exceptions_show_locals=False)
 app.add_typer(commands)
-app.add_typer(sweeps)
 
 
 def main() -> None:
@@ -99,9 +96,6 @@ Device = Annotated[
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the last run that was cut short, or that of --out.")]
 Anyway = Annotated[bool, typer.Option("--anyway", help="Resume though code or versions are not as they were.")]
-Nproc = Annotated[
-    int | None, typer.Option("--nproc", min=1, metavar="N", help="Run in N processes that train together, by torchrun.")
-]
 Board = Annotated[bool, typer.Option("--tensorboard", help="Write the metrics for TensorBoard too.")]
 Which = Annotated[
     str | None,
@@ -137,7 +131,6 @@ def run(
     resume: Resume = False,
     anyway: Anyway = False,
     tensorboard: Board = False,
-    nproc: Nproc = None,
     experiments_dir: Folder = None,
 ) -> None:
     """Run an experiment. With its name, --help shows what can be set."""
@@ -146,9 +139,7 @@ def run(
     given = [*(settings or []), *(f"{key}={value}" for key, value in short.items() if value is not None)]
     if tensorboard:
         refuse_missing()
-    if nproc and nproc > 1:
-        in_processes(nproc, experiment, given, out, resume, anyway, tensorboard)
-    elif resume:
+    if resume:
         go_on(experiment, given, out, anyway, tensorboard)
     elif anyway:
         raise LabError("--anyway resumes a run though something has changed: it goes with --resume.")

@@ -18,7 +18,6 @@ from ._folder import CHECKPOINTS, FAILED, LOG, RESULTS, RUN
 from ._log import Log
 from ._metrics import cut_metrics
 from ._parameters import settings_of
-from ._processes import processes
 from ._provenance import provenance
 from ._results import plain, write_json
 from ._runs import Run
@@ -92,8 +91,7 @@ def description(program: Program, parameters: Any) -> dict[str, Any]:
 
 def surroundings(script: Path) -> dict[str, Any]:
     """What a run's numbers depend on besides its parameters, as far as a few lines can say it."""
-    around = {"code": code_of(script), "versions": versions(), "platform": platform.platform(), "threads": _threads()}
-    return around | {"processes": processes()}
+    return {"code": code_of(script), "versions": versions(), "platform": platform.platform(), "threads": _threads()}
 
 
 def _tidy(folder: Path) -> None:

@@ -115,11 +115,11 @@ def table(first: str, *others: str) -> Table:
 
 def _summary(results: dict[str, Any]) -> Table:
     """The single values of results: one a row, or a row for each of several measurements of the same things."""
-    rows = {name: dict(scalars(value)) for name, value in results.items()}
+    rows = {name: dict(_scalars(value)) for name, value in results.items()}
     columns = list(next(iter(rows.values()), {}))
     alike = all(list(row) == columns for row in rows.values())
     if not alike or len(rows) < 2 or not 2 <= len(columns) <= MOST_COLUMNS:
-        rows, columns = {name: {"value": value} for name, value in scalars(results)}, ["value"]
+        rows, columns = {name: {"value": value} for name, value in _scalars(results)}, ["value"]
     shown = table("result", *columns)
     for column in shown.columns[1:]:
         column.justify = "right"
@@ -128,15 +128,15 @@ def _summary(results: dict[str, Any]) -> Table:
     return shown
 
 
-def scalars(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+def _scalars(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     """The single values of nested results, with dotted names.
 
-    >>> dict(scalars({"test": {"accuracy": 0.9}, "losses": [1.0, 0.5]}))
+    >>> dict(_scalars({"test": {"accuracy": 0.9}, "losses": [1.0, 0.5]}))
     {'test.accuracy': 0.9}
     """
     if isinstance(value, dict):
         for key, inner in value.items():
-            yield from scalars(inner, f"{name}.{key}" if name else key)
+            yield from _scalars(inner, f"{name}.{key}" if name else key)
     elif not isinstance(value, list):
         yield name, value
 

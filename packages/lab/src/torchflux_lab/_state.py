@@ -183,8 +183,7 @@ def _fields(x: Any) -> dict[str, Any] | None:
 
 
 def _is_frozen(x: Any) -> bool:
-    params = getattr(type(x), "__dataclass_params__", None)  # it may be inherited
-    return params is not None and params.frozen
+    return dataclasses.is_dataclass(x) and vars(type(x))["__dataclass_params__"].frozen
 
 
 def _access(x: Any, path: str) -> tuple[Callable[[], Any], Callable[[Any], Any]]:

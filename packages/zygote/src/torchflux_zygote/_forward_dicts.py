@@ -143,7 +143,7 @@ def _items(push: Any, args: Any, dots: Any, names: Any) -> Any:
 
 @pushes(dict.fromkeys)
 def _fromkeys(push: Any, args: Any, dots: Any, names: Any) -> Any:
-    y = dict.fromkeys(pairs_of(push, args[0], dots[0])[0], *args[1:])
+    y = dict.fromkeys(list(args[0]), *args[1:])
     for key in y:
         push.give(y, key, dots[1] if len(args) > 1 else None)
     return y, None

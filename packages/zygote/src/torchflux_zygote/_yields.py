@@ -48,7 +48,7 @@ class Yields(Cursor):
         stop: the exception that says that it has ended, if that was the last time.
     """
 
-    def __init__(self, steps: "GeneratorType[Any, Any, Any]", kind: Kind) -> None:
+    def __init__(self, steps: "GeneratorType[Any, Any, Any]", kind: "Kind") -> None:
         self.steps, self.kind = steps, kind
         self.tape, self.back = next(steps)
         self.count = 0
