@@ -48,7 +48,7 @@ def settled(notebook: NotebookNode) -> NotebookNode:
     notebook.metadata = NotebookNode(METADATA)
     for i, cell in enumerate(notebook.cells):
         cell["id"] = f"cell-{i:02d}"
-        cell.metadata = NotebookNode({key: value for key, value in cell.metadata.items() if key == "tags"})
+        cell.metadata = NotebookNode()
     return notebook
 
 
