@@ -15,7 +15,7 @@ export PYTHONNOUSERSITE := 1
 export TORCH
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench docs lock clean
+.PHONY: help setup demo test lint bench notebooks docs lock clean
 
 help: ## what there is to make
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
@@ -45,6 +45,9 @@ bench: setup ## side by side with the peers
 	$(BIN)/python benchmarks/physics.py
 	$(BIN)/python benchmarks/metalhead.py
 	$(BIN)/python benchmarks/metalhead_images.py
+
+notebooks: setup ## run the notebooks and write them with their outputs (ARGS=NAME for one)
+	$(BIN)/python tools/run_notebooks.py $(ARGS)
 
 docs: setup ## the API pages, into site/
 	$(BIN)/pdoc --output-directory site $(IMPORTS)
