@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from torchflux_lab import find, parameters_with, perform
+from torchflux_lab import Checkpoint, Run, find, parameters_with, perform, perform_on
 
 pytest.importorskip("matplotlib")
 FOLDER = Path(__file__).parent.parent / "experiments"
@@ -51,6 +51,35 @@ def test_burgers(tmp_path: Path) -> None:
     adam, polished = results["looks"].values()
     assert polished == results["error"] < 0.75 * adam
     assert adam < 0.7
+
+
+def test_burgers_broken_off_and_resumed_comes_to_the_same_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The matrix of BFGS is among what a checkpoint holds."""
+    settings = ("width=5", "points=50", "extra=20", "steps=5", "rounds=3", "iterations=10", "compiled=false")
+    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
+    whole.mkdir()
+    resumed.mkdir()
+    save, saved = Checkpoint.save, []
+
+    def broken_off(checkpoint: Checkpoint, step: int) -> None:
+        save(checkpoint, step)
+        saved.append(step)
+        if len(saved) == 3:
+            raise KeyboardInterrupt
+
+    with find("burgers", FOLDER).loaded() as program:
+        parameters = parameters_with(program.parameters, settings)
+        perform(program, parameters, whole)
+        monkeypatch.setattr(Checkpoint, "save", broken_off)
+        with pytest.raises(KeyboardInterrupt):
+            perform(program, parameters, resumed)
+        perform_on(program, parameters, Run.read(resumed), [])
+    found = [Run.read(folder).results for folder in (whole, resumed)]
+    assert found[0]
+    assert found[1]
+    assert found[0]["results"]["looks"] == found[1]["results"]["looks"]
 
 
 def test_burgers_solution_satisfies_the_equation_from_its_beginning() -> None:
