@@ -1,7 +1,7 @@
 """The Lorenz equations from a noisy record: a network fits the orbit, and the three coefficients with it.
 
 x' = σ(y - x), y' = x(ρ - z) - y, z' = xy - βz, with σ = 10, ρ = 15, β = 8/3 from (-8, 7, 27), for three units of time:
-DeepXDE's example, whose record has no noise. Here all three were measured 100 times, with errors of 0.2. The unknown
+DeepXDE's example, whose record has no noise. Here all three were measured 100 times, with errors of 0.05. The unknown
 coefficients begin at 1, and train like the network's own numbers: the loss has the equations and the measurements.
 """
 
@@ -27,7 +27,7 @@ TOLERANCES = {"*seconds": None, "*": 0.5}
 class Parameters:
     seed: int = field(default=0, metadata={"help": "of the noise, the weights and the points"})
     measured: int = field(default=100, metadata={"help": "moments at which x, y and z were measured"})
-    noise: float = field(default=0.2, metadata={"help": "the standard deviation of each measurement"})
+    noise: float = field(default=0.05, metadata={"help": "the standard deviation of each measurement"})
     points: int = field(default=400, metadata={"help": "in time, where the equations are to be met"})
     features: int = field(default=20, metadata={"help": "cosines and sines of time"})
     width: int = field(default=40, metadata={"help": "of the two hidden layers"})
