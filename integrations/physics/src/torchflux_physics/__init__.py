@@ -1,6 +1,7 @@
 """torchflux_physics: differential equations written for one point, and training that meets them."""
 
 from . import _composite, _elementwise, _linear
+from ._bfgs import *
 from ._calculus import *
 from ._compiled import *
 from ._condition import *

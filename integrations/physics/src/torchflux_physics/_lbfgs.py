@@ -39,7 +39,7 @@ def lbfgs(
 
     Source: Liu & Nocedal (1989), doi:10.1007/BF01589116.
     """
-    run = _Run(loss, trainables(model), seen)
+    run = Run(loss, trainables(model), seen)
     options: Any = {"max_iter": ROUND, "max_eval": 5 * ROUND, "tolerance_grad": 0.0, "tolerance_change": 0.0}
     optimiser = torch.optim.LBFGS(run.parts, history_size=history, line_search_fn="strong_wolfe", **options)
     for iteration in range(ROUND, iterations + ROUND, ROUND):
@@ -61,13 +61,11 @@ def scipy_lbfgs(
     """
     from scipy.optimize import minimize
 
-    run = _Run(loss, trainables(model), seen)
+    run = Run(loss, trainables(model), seen)
 
     def value_and_slope(x: np.ndarray) -> tuple[float, np.ndarray]:
         run.put(torch.from_numpy(x))
-        value = run.closure().item()
-        slopes = [torch.zeros_like(p) if p.grad is None else p.grad for p in run.parts]
-        return value, torch.cat([g.flatten().double().cpu() for g in slopes]).numpy()
+        return run.closure().item(), run.slope()
 
     def after(intermediate_result: Any) -> None:
         done.append(float(intermediate_result.fun))
@@ -80,7 +78,7 @@ def scipy_lbfgs(
     return run.ended(len(done), str(found.message))
 
 
-class _Run:
+class Run:
     """A minimisation: the parameters, the best ones so far, and the count of evaluations."""
 
     def __init__(self, loss: Callable[[], Tensor], parts: list[Tensor], seen: Seen | None) -> None:
@@ -113,6 +111,10 @@ class _Run:
 
     def vector(self) -> np.ndarray:
         return torch.cat([p.detach().flatten().double().cpu() for p in self.parts]).numpy()
+
+    def slope(self) -> np.ndarray:
+        slopes = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parts]
+        return torch.cat([g.flatten().double().cpu() for g in slopes]).numpy()
 
     def put(self, vector: Tensor) -> None:
         sizes = [p.numel() for p in self.parts]
