@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -154,12 +155,16 @@ def test_runs_in_parallel_come_to_one_table(swept: Project, monkeypatch: pytest.
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 def test_ctrl_c_ends_the_runs_and_resume_goes_on(swept: Project) -> None:
     command = swept.command("sweep", "some", "--set", "rate=1,7", "--jobs", "1")
-    sweep = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
-    )
-    waited_for(lambda: list(swept.root.glob("runs/*/002*/sleeping")))
-    sweep.send_signal(signal.SIGINT)
-    out, error = sweep.communicate(timeout=60)
+    # A shell may have started these tests with Ctrl-C ignored, which processes inherit.
+    usual = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "preexec_fn": usual}
+    with subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, **pipes) as sweep:
+        try:
+            waited_for(lambda: list(swept.root.glob("runs/*/002*/sleeping")))
+            sweep.send_signal(signal.SIGINT)
+            out, error = sweep.communicate(timeout=60)
+        finally:
+            sweep.kill()
     assert sweep.returncode == 130, error
     assert "Go on with: torchflux sweep some --resume --out" in error
     assert "0 of 1" in out
