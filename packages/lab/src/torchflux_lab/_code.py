@@ -1,9 +1,10 @@
 """Which code runs: the files of an experiment by their hashes, and the repository's commit."""
 
 import hashlib
-import subprocess
 from pathlib import Path
 from typing import Any
+
+from ._git import git
 
 __all__ = ["code_of", "commit_of"]
 
@@ -21,17 +22,14 @@ def commit_of(script: Path) -> dict[str, Any] | None:
 
     Files that git does not know count where they lie beside the script. None without a repository, or without git.
     """
-    commit = _git(script, "rev-parse", "HEAD")
+    commit = _said(script, "rev-parse", "HEAD")
     if commit is None:
         return None
     known, beside = ("status", "--porcelain", "--untracked-files=no"), ("status", "--porcelain", "--", ".")
-    return {"commit": commit, "dirty": bool(_git(script, *known) or _git(script, *beside))}
+    return {"commit": commit, "dirty": bool(_said(script, *known) or _said(script, *beside))}
 
 
-def _git(script: Path, *arguments: str) -> str | None:
-    command = ["git", "--no-optional-locks", *arguments]
-    try:
-        done = subprocess.run(command, cwd=script.parent, capture_output=True, text=True, timeout=20)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
+def _said(script: Path, *arguments: str) -> str | None:
+    """What git prints of the script's folder."""
+    printed = git(script.parent, *arguments, timeout=20)
+    return None if printed is None else printed.decode(errors="replace").strip()
