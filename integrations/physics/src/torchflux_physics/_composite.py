@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ._elementwise import forms, in_place
 from ._jet import RULES, Jet, chained, pushed, value_of
-from ._linear import mapped, where
+from ._linear import mapped, where, whole
 
 __all__: list[str] = []
 
@@ -50,22 +50,18 @@ def hypot(a: Any, b: Any) -> Any:
 
 def softmax(x: Any, dim: int, *_: Any, **__: Any) -> Jet:
     push = lambda y, moved: y * (moved[0] - (y * moved[0]).sum(dim, keepdim=True))
-    return pushed(torch.softmax(x.value, dim), [_whole(x)], push)
+    return pushed(torch.softmax(x.value, dim), [whole(x)], push)
 
 
 def log_softmax(x: Any, dim: int, *_: Any, **__: Any) -> Jet:
     push = lambda y, moved: moved[0] - (torch.exp(y) * moved[0]).sum(dim, keepdim=True)
-    return pushed(torch.log_softmax(x.value, dim), [_whole(x)], push)
+    return pushed(torch.log_softmax(x.value, dim), [whole(x)], push)
 
 
 def logsumexp(x: Jet, dim: Any, keepdim: bool = False) -> Jet:
     weights = lambda y: torch.exp(x - (y if keepdim else y.unsqueeze(dim)))
     push = lambda y, moved: (weights(y) * moved[0]).sum(dim, keepdim=keepdim)
-    return pushed(torch.logsumexp(x.value, dim, keepdim), [_whole(x)], push)
-
-
-def _whole(x: Jet) -> Any:
-    return mapped(lambda v: v + 0, x)
+    return pushed(torch.logsumexp(x.value, dim, keepdim), [whole(x)], push)
 
 
 def softmin(x: Jet, dim: int, *_: Any, **__: Any) -> Jet:
@@ -195,10 +191,6 @@ def pad(x: Jet, amounts: Any, mode: str = "constant", value: Any = None) -> Any:
 def prelu(x: Jet, weight: Any) -> Any:
     weight = weight if weight.numel() == 1 or x.dim() == 1 else weight.reshape(-1, *[1] * (x.dim() - 2))
     return where(x > 0, x, x * weight)
-
-
-def clone_like(x: Any, *_: Any, **__: Any) -> Any:
-    return mapped(Tensor.clone, x)
 
 
 COMPOSITE: dict[str, Callable[..., Any]] = {

@@ -1,5 +1,6 @@
 """Conditions: an equation that holds on a part of the domain. Each kind is one residual."""
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -84,8 +85,6 @@ def _named(field: str, value: Value, residual: Callable[..., Any], extra: tuple[
 
 
 def arguments_of(value: Value) -> tuple[str, ...]:
-    import inspect
-
     if not callable(value):
         return ()
     taken = inspect.signature(value).parameters.values()
@@ -94,7 +93,6 @@ def arguments_of(value: Value) -> tuple[str, ...]:
 
 def _taking(names: tuple[str, ...], call: Callable[[dict[str, Any]], Any]) -> Callable[..., Any]:
     """A function with these argument names, as `residuals` reads them."""
-    import inspect
 
     def residual(**known: Any) -> Any:
         return call(known)

@@ -1,5 +1,6 @@
 """Domains: sets of points with a boundary, put together by union, intersection, difference and extrusion in time."""
 
+import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -152,8 +153,6 @@ class Boundary:
 
     def where(self, condition: Callable[..., Any]) -> "Boundary":
         """The part where a condition on coordinates, by their names, holds: `boundary.where(lambda x: x == 0)`."""
-        import inspect
-
         names = tuple(inspect.signature(condition).parameters)
         unknown = [name for name in names if name not in self.coordinates]
         if unknown:

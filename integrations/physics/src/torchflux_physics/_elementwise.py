@@ -67,7 +67,7 @@ def in_place(apply: Callable[..., Any]) -> Callable[..., Any]:
     """An operation that changes its first argument, which no view of the same tensor may see."""
 
     def changed(x: Any, *args: Any, **kwargs: Any) -> Jet:
-        if x.value._is_view() or x.__dict__.get("has_views"):
+        if x.value._is_view() or x.has_views:
             raise NotImplementedError(
                 "an operation in place on a view, or on a tensor of which there are views, isn't known to jets"
             )

@@ -42,13 +42,15 @@ class Jet(Tensor):
     evaluation: "list[Jet]"
     known: dict[Index, Tensor | None]
     slope: Any
+    has_views: bool
 
     @staticmethod
     def __new__(cls, value: Tensor, derive: Derive, evaluation: "list[Jet]") -> "Jet":
         return Tensor._make_wrapper_subclass(cls, value.shape, dtype=value.dtype, device=value.device)
 
     def __init__(self, value: Tensor, derive: Derive, evaluation: "list[Jet]") -> None:
-        self.value, self.derive, self.evaluation, self.known, self.slope = value, derive, evaluation, {}, None
+        self.value, self.derive, self.evaluation = value, derive, evaluation
+        self.known, self.slope, self.has_views = {}, None, False
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
         return f"Jet({self.value!r})"

@@ -65,7 +65,7 @@ def mapped(op: Callable[[Tensor], Any], x: Jet) -> Any:
         return None if change is None else op(change.expand(x.value.shape))
 
     if value._is_view():
-        x.__dict__["has_views"] = True
+        x.has_views = True
     return Jet(value, derive, x.evaluation)
 
 
@@ -78,7 +78,7 @@ def _part(op: Callable[[Tensor], Any], x: Jet, k: int, value: Tensor, parts: dic
             parts[index] = None if change is None else op(change.expand(x.value.shape))
         return None if parts[index] is None else parts[index][k]
 
-    x.__dict__["has_views"] = True
+    x.has_views = True
     return Jet(value, derive, x.evaluation)
 
 
@@ -106,12 +106,12 @@ def _joined(func: Callable[..., Tensor]) -> Callable[..., Any]:
 def _bilinear(func: Callable[..., Tensor]) -> Callable[..., Any]:
     def apply(a: Any, b: Any, *args: Any, **kwargs: Any) -> Jet:
         op = lambda a, b: func(a, b, *args, **kwargs)
-        return multilinear(op, op(value_of(a), value_of(b)), _whole(a), _whole(b))
+        return multilinear(op, op(value_of(a), value_of(b)), whole(a), whole(b))
 
     return apply
 
 
-def _whole(x: Any) -> Any:
+def whole(x: Any) -> Any:
     """A jet whose derivatives have the shape of its value, as matrix products need."""
     if not isinstance(x, Jet):
         return x
@@ -126,7 +126,7 @@ def _whole(x: Any) -> Any:
 def _affine(func: Callable[..., Tensor]) -> Callable[..., Any]:
     def apply(x: Any, weight: Any, bias: Any = None, *args: Any, **kwargs: Any) -> Any:
         op = lambda x, weight: func(x, weight, None, *args, **kwargs)
-        moved = multilinear(op, op(value_of(x), value_of(weight)), _whole(x), _whole(weight))
+        moved = multilinear(op, op(value_of(x), value_of(weight)), whole(x), whole(weight))
         return moved if bias is None else moved + bias.reshape(-1, *[1] * (func_dimensions(func)))
 
     return apply
@@ -157,14 +157,14 @@ def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def _bilinear_form(x: Any, y: Any, weight: Any, bias: Any = None) -> Any:
-    moved = multilinear(F.bilinear, F.bilinear(*map(value_of, (x, y, weight))), *map(_whole, (x, y, weight)))
+    moved = multilinear(F.bilinear, F.bilinear(*map(value_of, (x, y, weight))), *map(whole, (x, y, weight)))
     return moved if bias is None else moved + bias
 
 
 def einsum(equation: str, *operands: Any) -> Jet:
     factors = operands[0] if len(operands) == 1 and isinstance(operands[0], tuple | list) else operands
     op = lambda *xs: torch.einsum(equation, *xs)
-    return multilinear(op, op(*map(value_of, factors)), *map(_whole, factors))
+    return multilinear(op, op(*map(value_of, factors)), *map(whole, factors))
 
 
 def multiply(a: Any, b: Any) -> Jet:
