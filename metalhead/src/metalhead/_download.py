@@ -4,10 +4,11 @@ import hashlib
 import os
 import tarfile
 import tempfile
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from ._fetch import fetched
 
 __all__ = ["download"]
 
@@ -78,16 +79,11 @@ def download(which: str, folder: str | os.PathLike[str], mirror: str | None = No
 
 
 def _fetch(url: str, file: Path, md5: str) -> None:
-    temporary = file.with_name(f".{file.name}.{os.urandom(8).hex()}")
-    try:
-        with urllib.request.urlopen(url) as answer, open(temporary, "xb") as target:
-            while block := answer.read(1 << 20):
-                target.write(block)
+    def check(temporary: Path) -> None:
         if (found := _md5(temporary)) != md5:
             raise ValueError(f"{url} has the MD5 {found}, not the published {md5}: it is another file, or was cut")
-        os.replace(temporary, file)
-    finally:
-        temporary.unlink(missing_ok=True)
+
+    fetched(url, file, check)
 
 
 def _unpack(file: Path, folder: Path) -> None:

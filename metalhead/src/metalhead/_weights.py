@@ -6,7 +6,6 @@
 import hashlib
 import os
 import re
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,8 @@ from typing import Any
 import safetensors.torch
 import torch
 from torch import Tensor
+
+from ._fetch import fetched
 
 __all__ = ["Weights", "read_weights"]
 
@@ -68,15 +69,7 @@ class Weights:
         """
         if not self.path.is_file():
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = self.path.with_name(f".{self.path.name}.{os.urandom(8).hex()}")
-            try:
-                with urllib.request.urlopen(self.url) as answer, open(temporary, "xb") as file:
-                    while block := answer.read(1 << 20):
-                        file.write(block)
-                self._check(temporary)
-                os.replace(temporary, self.path)
-            finally:
-                temporary.unlink(missing_ok=True)
+            fetched(self.url, self.path, self._check)
         return self.checked()
 
     def checked(self) -> Path:
