@@ -643,18 +643,45 @@ class Generator:
         self.depth -= 1
 
     def recursive(self) -> None:
-        """A function of two floats that calls itself a few times."""
-        self.line("def climb(g, h, d=3, n=2):")
+        """A function of two floats that calls itself a few times, or two that call themselves and each other."""
+        names = self.pick([("climb",), ("climb",), ("climb", "swing")])
+        for name in names:
+            self.climbing(name, names)
+
+    def climbing(self, name: str, names: tuple[str, ...]) -> None:
+        """One of them; it may have a nested one, and may call itself in a `try`."""
+        self.line(f"def {name}(g, h, d=3, n=2):")
         s = Scope(["g", "h"], ["d", "n"])
         self.depth += 1
         self.line("if d <= 0:")
         self.line(f"    return {self.number(s, 1)}")
         self.budget = 2
         self.block(s, self.rng.randint(0, 2))
-        call = f"climb({self.number(s, 1)}, {self.leaf(s)}, d - {self.rng.randint(1, 2)})"
-        kinds = [call, f"{call} * {self.leaf(s)}", f"math.sin({call}) + {self.leaf(s)}", f"0.5 * {call} - {call}"]
-        self.line(f"return {self.pick(kinds)}")
+        more = self.nested(s) if self.chance(0.3) else self.leaf(s)
+        call = f"{self.pick(names)}({self.number(s, 1)}, {self.leaf(s)}, d - {self.rng.randint(1, 2)})"
+        kinds = [call, f"{call} * {more}", f"math.sin({call}) + {more}", f"0.5 * {call} - {call}"]
+        if self.chance(0.4):
+            lines = [
+                "try:",
+                f"    if {self.condition(s)}:",
+                "        raise ValueError",
+                f"    return {self.pick(kinds)}",
+            ]
+            for line in [*lines, f"except {self.pick(['ValueError', 'Exception', 'KeyError'])}:"]:
+                self.line(line)
+            self.line(f"    return {self.number(s, 1)}")
+        else:
+            self.line(f"return {self.pick(kinds)}")
         self.depth -= 1
+
+    def nested(self, s: Scope) -> str:
+        """A nested function that calls itself and sees what is around it; a call of it."""
+        inner = s.copy()
+        inner.floats.append("t")
+        self.line("def steps(t, k):")
+        end, next_one = self.number(inner, 1), self.number(inner, 1)
+        self.line(f"    return {end} if k <= 0 else steps({next_one}, k - 1) * {self.leaf(inner)}")
+        return f"steps({self.leaf(s)}, d)"
 
     def program(self) -> str:
         functions, changers = [], []

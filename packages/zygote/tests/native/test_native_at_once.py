@@ -62,7 +62,7 @@ def with_a_while(a, b, m):
     s = 0.0
     for i in range(a.shape[0]):
         r, k = 1.0, i + 1
-        while k > 0:
+        while k > 0 and r < 1e3:
             k -= 1
             r *= a[i] * b[k]
         s += r

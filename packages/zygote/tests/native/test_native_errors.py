@@ -56,21 +56,42 @@ def dictionary(x):
     return d["a"]
 
 
-def swapping(g, h, d):
-    if d <= 0:
-        return h
-    return swapping(h, g, d - 1)
-
-
-def test_numbers_that_change_their_types_at_each_call():
-    with pytest.raises(TypeError, match=r"swapping, which calls itself with numbers of other types in turn; make them"):
-        native(lambda x: swapping(x, 2, 3)).source(0.5)
-    assert native(lambda x: swapping(x, 2.0, 3))(0.5) == swapping(0.5, 2.0, 3)
-
-
 @refusal((0.5,), "sorted(", "sorted")
 def unknown_builtin(x):
     return sorted((x, 1.0))[0]
+
+
+@refusal((A,), "for p", "a list that grows in a loop", "np.empty")
+def comprehension_over_an_array(a):
+    return len([p * 2.0 for p in a])
+
+
+@refusal((A,), "for q", "a list that grows in a loop", "np.empty")
+def comprehension_over_a_tuple_and_a_range(a):
+    return len([p * q for p in (a[0], a[1]) for q in range(3)])
+
+
+@refusal((0.5,), "xs.append", "a list that grows", "store into an array")
+def list_with_two_names(x):
+    xs = []
+    ys = xs
+    for p in (x, 1.0):
+        xs.append(p)
+    return len(ys)
+
+
+@refusal((0.5,), "xs.append(p)", "a list that grows", "store into an array")
+def list_that_another_name_holds_meanwhile(x):
+    xs = []
+    for p in (x, 1.0):
+        ys = xs
+        xs.append(p)
+    return len(ys)
+
+
+@refusal((0.5,), "if p > 0", "on one path")
+def comprehension_with_a_condition(x):
+    return len([p for p in (x, 1.0) if p > 0.0])
 
 
 @refusal((0.5,), "str(", "str")

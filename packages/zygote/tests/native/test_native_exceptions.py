@@ -578,14 +578,6 @@ def test_refusals():
             raise Failed("x")
         return x
 
-    def recursive(x, n):
-        if n == 0:
-            return x
-        try:
-            return recursive(x * x, n - 1)
-        except ValueError:
-            return 0.0
-
     def manager(x):
         with open("f"):
             return x
@@ -616,7 +608,6 @@ def test_refusals():
 
     for f, x, words in [
         (own, 0.5, "built-in"),
-        (lambda x: recursive(x, 2), 0.5, "outside of the try"),
         (manager, 0.5, "open"),
         (number, 0.5, "classes of exceptions"),
         (element, A, "test for zero"),
@@ -631,18 +622,8 @@ def tower(x, n):
     return x if n == 0 else tower(x * 0.5, n - 1) * x
 
 
-def tries(x, n):
-    if n == 0:
-        return x
-    try:
-        y = tries(x * 0.5, n - 1)
-    except ValueError:
-        y = 0.0
-    return y * x
-
-
 def test_calls_of_functions_that_call_themselves():
-    """Before a `try` and behind it, in its handlers and its `else`; not in what may raise."""
+    """Before a `try` and behind it, in its handlers and its `else`; of what may raise, test_native_recursion_tried."""
 
     def f(x, n):
         y = tower(x, 3)
@@ -664,9 +645,71 @@ def test_calls_of_functions_that_call_themselves():
             x = 2.0 * x
         return y * x
 
-    for g in (last, lambda x: tries(x, 2)):
-        with pytest.raises(Refused, match=r"calls itself, in a try; call it outside of .* let it return a flag or NaN"):
-            native(g).source(0.5)
+    check(last, 0.5)
+
+
+def bound_in_some_handlers(x, n):
+    try:
+        if n > 0:
+            raise ValueError
+        y = x * x
+    except ValueError:
+        if n > 1:
+            y = 2.0 * x
+    return y
+
+
+def unbound_in_a_handler(x, n):
+    try:
+        try:
+            if n > 0:
+                raise ValueError
+            y = x * x
+        except KeyError:
+            y = x
+        finally:
+            x += 1.0
+        z = y
+    except ValueError:
+        z = y * 2.0
+    return z
+
+
+def bound_after_a_raise_in_a_loop(x, n):
+    for i in range(4):
+        try:
+            if i < n:
+                raise ValueError
+            y = x * i
+        except ValueError:
+            x = x * 2.0
+        if i == 2:
+            x = x + y
+    return x + y
+
+
+def test_names_that_a_raise_leaves_unbound():
+    """They are checked where nothing else says that they are bound, and not where no exception does."""
+    for f, good, bad in (
+        (bound_in_some_handlers, (0, 2), (1,)),
+        (unbound_in_a_handler, (0,), (1,)),
+        (bound_after_a_raise_in_a_loop, (0, 1, 2), (3, 4)),
+    ):
+        for n in good:
+            check(f, 0.7, n)
+        for n in bad:
+            raises(UnboundLocalError, f, 0.7, n)
+    assert "UnboundLocalError" not in native(lambda x: caught_or(x, 2.0)).source(0.5)
+
+
+def caught_or(x, y):
+    try:
+        if x > y:
+            raise ValueError
+        z = x * y
+    except ValueError:
+        z = y
+    return z
 
 
 def product(pair):

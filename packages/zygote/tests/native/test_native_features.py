@@ -71,6 +71,26 @@ def both_branches_share_a_cotangent(x, y):
     return 2.0 * z
 
 
+@feature(1.5, 0.5)
+def comprehensions_over_tuples(x, y):
+    doubled = [2.0 * a * y for a in (x, y)]
+    table = [[a * b for b in doubled] for a in (x, y, 3.0)]
+    return sum(a * b for a, b in zip((x, y), doubled)) + table[2][1] * len([a for row in table for a in row])
+
+
+@feature(1.5, 0.5)
+def a_list_that_a_loop_over_a_tuple_fills(x, y):
+    total = 0.0
+    for k in range(3):
+        powers = []
+        for a in (x, y):
+            if k < 5:
+                a = a * x
+            powers.append(a**2)
+        total += powers[0] * powers[1] * k
+    return total
+
+
 @feature(1.5)
 @feature(-1.5)
 def if_without_else(x):
@@ -769,6 +789,34 @@ def fold(a, k):
 def recursion_over_an_array(a):
     a[1] = a[1] * 2.0
     return fold(a, 3) * a[2]
+
+
+@feature(0.7, 3)
+def recursion_of_nested_functions(x, n):
+    count = lambda k: x if k == 0 else count(k - 1) * x + 0.5
+
+    def even(y, k):
+        return y if k <= 0 else odd(y * x, k - 1) + even(y, k - 2)
+
+    def odd(y, k):
+        return 1.0 if k <= 0 else even(y + x, k - 1) * odd(y, k - 2)
+
+    return count(n) * even(x, n)
+
+
+@feature(0.7, 3)
+@feature(0.2, 3)
+def recursion_in_a_try(x, n):
+    return cautious(x, n) * x
+
+
+def cautious(x, n):
+    if x < 0.0:
+        raise ValueError
+    try:
+        return cautious(x - 0.3, n - 1) * x if n > 0 else x
+    except ValueError:
+        return 0.5 * x
 
 
 @feature(0.7)

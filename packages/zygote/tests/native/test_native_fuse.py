@@ -238,6 +238,26 @@ def test_lengths(f, n):
     assert da.shape == db.shape == (n,)
 
 
+def test_a_length_of_a_part_whose_array_nothing_else_reads():
+    def parts(a, b):
+        c = a * 0.4
+        c[:] = np.concatenate((a[2:], c[:2]))
+        d = b * 2.0
+        d = np.concatenate((a[2:], d[1:][:2]))
+        return a[1] + len(d)
+
+    check(parts, np.arange(4.0), np.arange(5.0))
+
+
+def test_a_length_of_a_view_that_is_not_made_yet():
+    def views(a, x):
+        b = (a * x).reshape(-1)
+        b[1:] = x
+        return b @ b
+
+    check(views, np.arange(4.0), 0.7)
+
+
 def test_layouts():
     """Arrays that aren't contiguous, and transposed ones."""
     wide, tall = RNG.normal(size=(8, 10)), np.asfortranarray(RNG.normal(size=(5, 4)))

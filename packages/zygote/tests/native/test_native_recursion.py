@@ -121,26 +121,6 @@ def test_what_may_be_the_argument_is_refused():
         native(lambda a: half(a * 1.0, 3)).source(A)
 
 
-def first(a, n):
-    if n <= 0:
-        return a[0]
-    a[n] *= 2.0
-    return first(a, n - 1) + second(a, n - 1)
-
-
-def second(a, n):
-    if n <= 0:
-        return 2.0 * a[1]
-    a[0] += a[n]
-    return second(a, n - 1) * a[2] + first(a, n - 2)
-
-
-def test_two_functions_that_call_themselves_and_each_other_are_refused():
-    """Numba compiles one of them before there is the other."""
-    with pytest.raises(Refused, match="first and second, which call themselves and each other; make them one function"):
-        native(lambda a: first(a, 3)).source(A)
-
-
 PROGRAM = """
 import numpy as np
 from torchflux_zygote import native
@@ -331,7 +311,26 @@ def again(x, n):
     return x if n <= 0 else again(x, n - 1) * chain(x, n)
 
 
-@pytest.mark.parametrize(("f", "linear"), [(chain, True), (fold, True), (again, False)], ids=["chain", "fold", "again"])
+def attempted(x, n):
+    try:
+        return x if n <= 0 else math.sin(attempted(x * 0.999, n - 1)) * x + 0.5
+    except ValueError:
+        return 0.0
+
+
+def there(x, n):
+    return x if n <= 0 else (there(x, n - 1) if n % 3 else back(x, n - 1)) * x
+
+
+def back(x, n):
+    return x if n <= 0 else math.sin(back(x, n - 1) if n % 4 else there(x, n - 1)) + 0.5
+
+
+@pytest.mark.parametrize(
+    ("f", "linear"),
+    [(chain, True), (fold, True), (attempted, True), (there, True), (again, False)],
+    ids=["chain", "fold", "attempted", "there and back", "again"],
+)
 def test_the_way_back_of_a_chain_takes_as_many_calls_as_the_way_there(f, linear):
     x = np.full(300, 0.9) if f is fold else 0.9
     few, many = (calls(lambda x, n: f(x, n) * 1.0, x, n) for n in (50, 200))

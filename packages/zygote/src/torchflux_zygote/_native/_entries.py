@@ -142,10 +142,22 @@ class Maybe:
 
 @dataclass(frozen=True)
 class Closure:
-    """A nested function with the names around it."""
+    """A nested function with the names around it, and its defaults as they were when it was defined."""
 
     definition: ast.FunctionDef
     env: Any
+    defaults: tuple[Any, ...] = ()
+    kwdefaults: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def kept(self) -> tuple[Any, ...]:
+        """All its defaults."""
+        return (*self.defaults, *(entry for _, entry in self.kwdefaults))
+
+    @property
+    def computed(self) -> bool:
+        """Whether a default is known where the function was defined only, in a branch or a trip of a loop."""
+        return not all(map(_everywhere, self.kept))
 
 
 @dataclass(frozen=True)
@@ -153,6 +165,14 @@ class Conflict:
     """Something of two types that can't be merged; reading it is refused."""
 
     why: str
+
+
+def _everywhere(entry: Any) -> bool:
+    """Whether an entry is the same wherever it is read."""
+    if isinstance(entry, tuple):
+        return all(map(_everywhere, entry))
+    constant = isinstance(entry, Value) and entry.const is not None
+    return constant or isinstance(entry, Static) or (isinstance(entry, Closure) and not entry.computed)
 
 
 UNBOUND = Static(object())

@@ -42,7 +42,7 @@ def forward(program: Program, wrt: list[int], width: int) -> Program:
     key = ("forward", tuple(wrt), width)
     if key not in program.derived:
         promised = program.derived[key] = Program(
-            f"{program.name}_forward", [], Block(), called=program.called
+            f"{program.name}_forward", [], Block(), called=program.called, raises=program.raises
         )  # it may call itself
         fill(promised, tidy(_Forward(program, wrt, width).program()))
     return program.derived[key]

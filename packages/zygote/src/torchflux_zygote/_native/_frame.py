@@ -1,18 +1,33 @@
 """The names of a function while it is read, and the programs of functions that call themselves."""
 
 import ast
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from torchflux_syntax import Function
 
+from ._collected import collected
 from ._entries import Found
 from ._ir import Block, Program
 from ._liveness import live_behind
 
-__all__ = ["Callee", "Frame", "Reads", "Unknown"]
+__all__ = ["Callee", "Context", "Frame", "Kinds", "Reads", "Unknown"]
 
 Entry = Any
+
+
+Kinds = tuple[type[BaseException], ...]
+
+
+@dataclass(eq=False)
+class Context:
+    """A `try` around what is being read: what it catches, and the codes of what was raised to it."""
+
+    kinds: Kinds
+    final: bool = False  # a `finally`, which everything passes
+    codes: list[int] = field(default_factory=list)
+    passing: bool = False  # whether something is raised here that it doesn't catch, but another one does
 
 
 class Unknown(Exception):
@@ -20,15 +35,45 @@ class Unknown(Exception):
 
 
 class Callee:
-    """A function that calls itself, for arguments of given types."""
+    """A function that calls itself, for arguments of given kinds.
 
-    def __init__(self, name: str) -> None:
-        self.program = Program(name, [], Block(), called=True)
+    Of one in a `try`, `tried` are the errors of numbers that are handled around it, and `codes` those of what may be
+    raised in it; its last result then says what was.
+    """
+
+    def __init__(self, name: str, code: Any, tried: Kinds | None) -> None:
+        self.program = Program(name if tried is None else f"{name}_tried", [], Block(), called=True)
+        self.code, self.tried = code, tried
+        self.round = 0  # how often it has been read, while it is being read
         self.form: Any = None
-        self.being_read = False
         self.results: list[Any] = []
         self.constants: list[Any] = []
         self.stored: set[int] = set()  # the array parameters that it stores into, by number
+        self.shares: list[set[int]] = []  # what each number or array that it returns may be or be a part of
+        self.same: list[int | None] = []  # the argument that it is on every path
+        self.codes: tuple[int, ...] = ()
+        self.sure = False  # whether it always raises
+
+    @property
+    def known(self) -> Any:
+        """What its callers know of it."""
+        constants = list(map(id, self.constants))
+        return (
+            self.form,
+            list(map(str, self.results)),
+            constants,
+            set(self.stored),
+            self.shares,
+            self.same,
+            self.codes,
+            self.sure,
+        )
+
+    def contexts(self) -> list[Context]:
+        """What catches the exceptions that leave it."""
+        if self.tried is None:
+            return []
+        return [Context((BaseException,), final=True), Context(self.tried)]
 
 
 class Reads:
@@ -68,6 +113,11 @@ class Frame:
     def _behind(self) -> dict[int, set[str]]:
         """What is alive behind each statement."""
         return live_behind(self.definition)
+
+    @cached_property
+    def collected(self) -> set[str]:
+        """The lists that one loop fills."""
+        return set() if self.definition is None else collected(self.definition)
 
     def dead(self, name: str) -> bool:
         """Whether a name certainly isn't read behind the statement that was read last."""

@@ -160,6 +160,7 @@ class Program:
     solid: frozenset[Value] = frozenset()  # parameters that are arrays without an axis of length one
     called: bool = False  # by a program, perhaps itself: it is compiled for declared types
     stacks: dict[Value, int | None] = field(default_factory=dict)  # parameters to which it adds, and as which results
+    raises: bool = False  # so that calls of it run even if nobody reads what they return
 
 
 def outs(item: Item) -> list[Value]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from torchflux_syntax import bound as bound_names
 
+from ._collected import appended
 from ._entries import ArrayRef, Range, Zipped
 from ._ir import INT, Value
 from ._liveness import carried_names
@@ -94,6 +95,8 @@ class Looping(Trying):
         """Reads a loop's body until the types of what it carries settle."""
         before, arrays = dict(self.frame.names), dict(self.versions)
         assigned = set(bound_names(node.body))
+        if self.frame.collected & appended(node) - assigned:
+            raise self.refuse("a list that grows in a loop", "store into an array: np.empty(n) before the loop", node)
         if isinstance(node, ast.For):
             assert isinstance(node.target, ast.Name)
             assigned.add(node.target.id)

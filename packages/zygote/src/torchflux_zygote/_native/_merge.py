@@ -7,19 +7,22 @@ from functools import partial
 from typing import Any
 
 from ._arrays import ArrayReader, part_type
-from ._entries import UNBOUND, ArrayRef, Conflict, Maybe, Static, View
+from ._entries import UNBOUND, ArrayRef, Closure, Conflict, Maybe, Static, View
 from ._frame import Frame, Unknown
 from ._ir import Array, Block, Value
 from ._ops import join
 from ._writer import literal, same_type
 
-__all__ = ["CLEAR", "CODE", "Jump", "Merging", "equal", "shape_key"]
+__all__ = ["CLEAR", "CODE", "COMPUTED", "Jump", "Merging", "equal", "shape_key"]
 
 Entry = Any
 CODE = ArrayRef()
 """Stands among the arrays' contents for what was raised and will be caught (see `_tries`)."""
 CLEAR = literal(0)
 """The code of nothing."""
+
+
+COMPUTED = "a function behind the branch or loop in which it was defined with defaults that are computed"
 
 
 class Jump(Exception):
@@ -32,11 +35,14 @@ class Merging(ArrayReader):
     frame: Frame
     node: ast.AST | None
     dead: bool
+    jumped: bool
     execute: Callable[[list[ast.stmt]], None]
     region: Callable[[], AbstractContextManager[None]]
     open: Callable[..., None]
     present: Callable[[], dict[int, dict[str, Entry]]]
     sides: Any = None
+    left: int | None = None  # the side that has jumped
+    tied: dict[Value, set[Value]]  # by code: the flags that are true where it is 0
     joined: list[Any]  # the arrays that an `if` has left, each with what it is on either side
 
     def exec_If(self, node: ast.If) -> None:
@@ -54,19 +60,20 @@ class Merging(ArrayReader):
             return
         names, versions, node = self.frame.names, self.versions, self.node
         then, orelse = Block(), Block()
-        sides = []
+        sides, jumped = [], []
         for block, act in ((then, first), (orelse, second)):
             self.frame.names, self.versions, self.dead = dict(names), dict(versions), False
             with self.w.inside(block):
                 try:
                     with self.region():
                         act()
+                    jumped.append(self.jumped)
                 except Unknown:
                     block.items.clear()
                     self.dead = True
+                    jumped.append(False)
             sides.append((self.frame.names, self.versions, self.dead))
         self.node = node
-        jumped = [not dead and code.const is not None and code is not CLEAR for _, (code), dead in _codes(sides)]
         gone = [jump or dead for jump, (_, _, dead) in zip(jumped, sides, strict=True)]
         if any(jumped) and not all(gone):
             self.read_on(names, versions, cond, (then, orelse), sides, jumped[0])
@@ -159,6 +166,8 @@ class Merging(ArrayReader):
         """What a name holds behind an `if` that left `a` on one side and `b` on the other."""
         if a is b or (isinstance(a, Static) and isinstance(b, Static) and a is not UNBOUND and equal(a.value, b.value)):
             return a
+        if any(isinstance(x, Closure) and x.computed for x in (a, b)):
+            return Conflict(COMPUTED)
         if self.missing(a) or self.missing(b) or isinstance(a, Maybe) or isinstance(b, Maybe):
             return self.merge_maybe(a, b, then, orelse, outs)
         if isinstance(a, Value) and isinstance(b, Value):
@@ -216,7 +225,20 @@ class Merging(ArrayReader):
         full = next(x for x in entries if x is not None)
         first, second = (self.blank(full) if x is None else x for x in entries)
         entry = self.merge(first, second, then, orelse, outs)
-        return Maybe(entry, self.phi(flags[0], flags[1], then, orelse, outs), why)
+        flag = self.phi(flags[0], flags[1], then, orelse, outs)
+        if self.sides is not None and all(self.there_unless_raised(k, flag) for k, flag in enumerate(flags)):
+            self.tied.setdefault(self.versions[CODE], set()).add(flag)
+        return Maybe(entry, flag, why)
+
+    def there(self, flags: set[Value]) -> None:
+        """What is bound to names where these flags are certainly true."""
+        for name, entry in self.frame.names.items():
+            if isinstance(entry, Maybe) and entry.flag in flags:
+                self.frame.names[name] = entry.entry
+
+    def there_unless_raised(self, k: int, flag: Value) -> bool:
+        """Whether a flag is true on a side of an `if`, but where something was raised."""
+        return k == self.left or bool(flag.const) or flag in self.tied.get(self.sides[k][CODE], ())
 
     def blank(self, entry: Entry) -> Entry:
         """Something of an entry's type, to stand where nothing is."""
@@ -243,11 +265,6 @@ class Merging(ArrayReader):
         type = version.type if isinstance(entry, ArrayRef) else part_type(version.type, entry.path)
         assert isinstance(type, Array)
         return type
-
-
-def _codes(sides: list[Any]) -> list[tuple[Any, Value, bool]]:
-    """The codes that two sides leave."""
-    return [(names, versions[CODE], dead) for names, versions, dead in sides]
 
 
 def equal(a: Any, b: Any) -> bool:

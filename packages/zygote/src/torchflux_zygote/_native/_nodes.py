@@ -185,9 +185,7 @@ class Nodes:
     def resolve(self, array: Value) -> Node | Access:
         """What an array is read from: a node that isn't written, or memory."""
         found = self.parts.access(array)
-        unit = self.pending.get(found.base)
-        if isinstance(unit, Late):
-            self.flush(unit)
+        self.view(found.base)
         node = self.nodes.get(found.base)
         if node is None or not node.lazy or node.kept:
             return found
@@ -195,6 +193,22 @@ class Nodes:
             return node
         self.flush(node.nest)
         return found
+
+    def view(self, array: Value) -> None:
+        """Writes a view that isn't written yet, if only for its length."""
+        unit = self.pending.get(array)
+        if isinstance(unit, Late):
+            self.keep(array)
+            self.flush(unit)
+
+    def keep(self, array: Value) -> None:
+        """Has an array in memory, or what it is a view of."""
+        unit = self.pending.get(array)
+        if array in self.nodes:
+            self.nodes[array].kept = True
+        elif isinstance(unit, Late) and unit.op is not None:
+            for viewed in unit.op.args:
+                self.keep(viewed)
 
     def shape(self, x: Node | Access) -> tuple[Key, ...]:
         """The lengths of an array, as keys."""
@@ -232,6 +246,7 @@ class Nodes:
         made = self.nodes.get(x.base)
         if made is not None and made.made and x.whole:
             return self.written(key, lambda w: made.made[axis])
+        self.view(x.base)
         return self.written(key, x.sizes[axis])
 
     def written(self, key: Key, write: Lengths) -> Value:

@@ -10,7 +10,7 @@ from ._ir import WEAK, Block, Value
 from ._merge import Merging
 from ._writer import literal, rank
 
-__all__ = ["NumberErrors"]
+__all__ = ["NUMBER_ERRORS", "NumberErrors"]
 
 Entry = Any
 
@@ -87,6 +87,8 @@ class NumberErrors(Merging):
                 self.outside(text, kind, **dict(zip("ab", values, strict=False)))
 
 
+NUMBER_ERRORS = (ValueError, OverflowError, ZeroDivisionError)
+"""What Python raises about numbers, and native code where that is handled."""
 LIMIT = 2.0**63
 BROADCAST_FREE = {"float", "int", "not"}
 WHY: dict[type[BaseException], str] = {

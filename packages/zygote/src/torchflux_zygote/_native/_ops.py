@@ -21,6 +21,7 @@ SPELLING = {
     "lshift": "{0} << {1}", "rshift": "{0} >> {1}",
     "max": "max({0}, {1})", "min": "min({0}, {1})", "where": "{1} if {0} else {2}",
     "float": "float({0})", "int": "int({0})", "bool": "bool({0})", "float32": "np.float32({0})",
+    "constant": "{0}",
 }  # fmt: skip
 """How an operation on scalars is written; what isn't here is a function of `math`, or of `np` for arrays."""
 
@@ -72,6 +73,7 @@ DERIVATIVES: dict[str, tuple[str | None, ...]] = {
     "erf": (f"g * ({1.1283791670955126} * exp(-(a * a)))",),
     "erfc": (f"-g * ({1.1283791670955126} * exp(-(a * a)))",),
     "copysign": ("g * (sign(a) * sign(copysign(1.0, b)))", None),
+    "constant": (None,),
     "sign": (None,),
     "floor": (None,),
     "ceil": (None,),

@@ -9,13 +9,14 @@ import ast
 from collections.abc import Callable
 from typing import Any
 
-from . import _array_functions, _gather, _number_functions, _python_functions, _shapes  # noqa: F401  # their rules
+from . import _array_functions, _constants, _gather, _number_functions, _python_functions, _shapes  # noqa: F401  # rules
 from ._analysis import stores_into
 from ._entries import UNBOUND, ArrayRef, Caught, Conflict, Maybe, Refused, Static, View
 from ._frame import Callee, Frame, Reads
 from ._ir import Program, Value
 from ._merge import CLEAR, CODE
 from ._read_statements import Statements
+from ._tries import Site
 from ._writer import Writer
 
 __all__ = ["Reader"]
@@ -27,7 +28,11 @@ class Reader(Statements):
     """Reads functions into one program."""
 
     def __init__(
-        self, bounds: bool = True, callees: dict[Any, Callee] | None = None, reads: Reads | None = None
+        self,
+        bounds: bool = True,
+        callees: dict[Any, Callee] | None = None,
+        reads: Reads | None = None,
+        sites: list[Site] | None = None,
     ) -> None:
         self.reads = reads or Reads()
         self.w = Writer()
@@ -37,46 +42,43 @@ class Reader(Statements):
         self.stack: list[tuple[Any, Frame]] = []
         self.frame: Frame = Frame(None, None, None, "", self.reads)
         self.node: ast.AST | None = None
-        self.dead = False  # behind a raise
+        self.dead = self.jumped = False  # behind a raise
         self.constants: list[Any] = []
         self.firsts: dict[ArrayRef, Value] = {}
         self.given: set[ArrayRef] = set()  # the caller's arrays
-        self.contexts, self.guards, self.sites, self.handling = [], [], [], []
-        self.sent, self.joined = [], []
+        self.contexts, self.guards, self.handling = [], [], []
+        self.sites = [] if sites is None else sites
+        self.sent, self.joined, self.tied = [], [], {}
         self.versions[CODE] = CLEAR
 
     def program(self, f: Callable[..., Any], entries: list[Entry], params: list[Value]) -> tuple[Program, Entry]:
         """The program of `f` called with these arguments, and the form of its result."""
         result = self.call_python(f, entries, {})
         assert not self.guards
-        flat: list[Value] = []
+        flat: list[Entry] = []
         form = self.flatten(result, flat)
-        self.w.block.results = flat
-        function = self.stack_name(f)
+        self.w.block.results = list(map(self.as_value, flat))
+        name = getattr(f, "__name__", "f")
+        function = name if name.isidentifier() else "function"
         stored = stores_into(self.w.block, params)
         return Program(function, params, self.w.block, sizes=self.w.sizes, effects=stored), form
 
     def fresh(self) -> "Reader":
         """A reader for a program of its own, with the same knowledge."""
-        return Reader(self.bounds, self.callees, self.reads)
+        return Reader(self.bounds, self.callees, self.reads, self.sites)
 
-    def stack_name(self, f: Any) -> str:
-        """A function's name, as the name of a program."""
-        name = getattr(f, "__name__", "f")
-        return name if name.isidentifier() else "function"
-
-    def flatten(self, entry: Entry, flat: list[Value]) -> Any:
-        """The form of a result, its values collected: "scalar", "array", a tuple of forms, or a constant."""
+    def flatten(self, entry: Entry, flat: list[Entry]) -> Any:
+        """The form of a result, its parts collected: "scalar", "array", a tuple of forms, or a constant."""
         entry = self.settle(entry)
         if isinstance(entry, tuple):
-            return tuple(self.flatten(part, flat) for part in entry)
+            return type(entry)(self.flatten(part, flat) for part in entry)
         if isinstance(entry, Static):
             return entry
         if isinstance(entry, Value):
             flat.append(entry)
             return "scalar"
         if isinstance(entry, ArrayRef | View):
-            flat.append(self.array(entry))
+            flat.append(entry)
             return "array"
         raise self.refuse(f"can't return {self.describe(entry)}", "return numbers, arrays or tuples of them")
 

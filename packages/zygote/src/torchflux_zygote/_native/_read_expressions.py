@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from ._arrays import Bound
+from ._collected import append
 from ._entries import ArrayRef, Found, Listed, Maybe, Range, Static, View
 from ._ir import Array, Value
 from ._kinds import DTYPES
@@ -211,4 +213,9 @@ class Expressions(Storing):
                 return self.enter(found)
             except AttributeError as error:
                 raise self.refuse(str(error), "check the name") from None
+        if node.attr == "append" and isinstance(node.value, ast.Name) and node.value.id in self.frame.collected:
+            return Static(Bound(append, Static((self.frame, node.value.id))))
+        if node.attr == "append" and isinstance(entry, tuple):
+            advice = "fill it by one loop over a tuple and nothing else, or store into an array"
+            raise self.refuse("a list that grows", advice)
         return self.attribute(entry, node.attr)

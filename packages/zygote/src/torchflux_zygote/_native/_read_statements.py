@@ -131,4 +131,7 @@ class Statements(Expressions):
 
     def exec_FunctionDef(self, node: ast.FunctionDef) -> None:
         """A function that is defined here."""
-        self.frame.names[node.name] = Closure(node, self.frame)
+        args = node.args
+        pairs = [(arg.arg, x) for arg, x in zip(args.kwonlyargs, args.kw_defaults, strict=True) if x is not None]
+        defaults, kwdefaults = map(self.atom, args.defaults), ((name, self.atom(x)) for name, x in pairs)
+        self.frame.names[node.name] = Closure(node, self.frame, tuple(defaults), tuple(kwdefaults))

@@ -36,7 +36,7 @@ def reverse(program: Program, wrt: list[int]) -> Program:
     key = ("reverse", tuple(wrt))
     if key not in program.derived:
         promised = program.derived[key] = Program(
-            f"{program.name}_reverse", [], Block(), called=program.called
+            f"{program.name}_reverse", [], Block(), called=program.called, raises=program.raises
         )  # it may call itself
         fill(promised, tidy(_Reverse(program, wrt).program()))
     made: Program = program.derived[key]
@@ -52,6 +52,7 @@ def halves(program: Program, wrt: list[int]) -> ForthAndBack:
     key = ("halves", tuple(wrt))
     if key not in program.derived:
         forth, back = (Program(f"{program.name}_{name}", [], Block(), called=True) for name in ("forth", "back"))
+        forth.raises = program.raises
         found = program.derived[key] = ForthAndBack(forth, back)  # it calls itself
         while True:
             before = list(found.needed), list(found.kinds)

@@ -1,10 +1,11 @@
 """Copies of blocks, values put in the place of others, and what nobody reads left out."""
 
 from dataclasses import replace
+from typing import TypeGuard
 
 from ._ir import Block, Call, For, If, Item, Op, Program, Value, While, blocks, defined, operands, outs, used
 
-__all__ = ["clone", "fill", "prune", "substitute", "tidy"]
+__all__ = ["acts", "clone", "fill", "prune", "substitute", "tidy"]
 
 
 def clone(block: Block) -> Block:
@@ -92,6 +93,8 @@ def _raises(item: Item) -> bool:
     """Whether an item has an effect, at any depth."""
     if isinstance(item, Op):
         return item.out is None
+    if isinstance(item, Call):
+        return item.program.raises
     return any(_raises(inner) for block in blocks(item) for inner in block.items)
 
 
@@ -180,16 +183,15 @@ def _live(program: Program) -> tuple[set[Value], set[int]]:
                 where.update({head: (item, -1 - k) for k, head in enumerate(item.carry)})
             for inner in blocks(item):
                 index(inner, item)
-            if isinstance(item, Op) and (item.out is None or item.name == "within"):
+            if acts(item):
                 effects.append(item)
 
-    effects: list[Op] = []
+    effects: list[Op | Call] = []
     index(program.block, None)
     for op in effects:
         todo.extend(op.args)
         reach(op)
-        if op.out is not None:
-            todo.append(op.out)
+        todo.extend(outs(op))
     while todo:
         value = todo.pop()
         if value.const is not None or value in live:
@@ -211,6 +213,13 @@ def _live(program: Program) -> tuple[set[Value], set[int]]:
         else:
             todo.append(item.head.results[k])
     return live, reached
+
+
+def acts(item: Item) -> TypeGuard[Op | Call]:
+    """Whether an item does something besides computing its results."""
+    if isinstance(item, Op):
+        return item.out is None or item.name == "within"
+    return isinstance(item, Call) and item.program.raises
 
 
 def _sweep(block: Block, live: set[Value], reached: set[int]) -> None:

@@ -94,14 +94,15 @@ class Rows(Keeping):
         if start.const is not None and stop.const is not None and step.const is not None:
             return [], literal(len(range(start.const, stop.const, step.const)))
         trips, apart = Value(INT, "trips"), Value(INT, "trips")
-        if step.const != 1:
+        if step.const not in (1, -1):
             return [Op("range_length", (start, stop, step), trips)], trips
-        low = self.ranges.lowest(stop)
-        if start.const is not None and low is not None and low >= start.const:  # never empty the wrong way around
-            return ([], stop) if start.const == 0 else ([Op("sub", (stop, start), trips)], trips)
-        if start.const == 0:
-            return [Op("max", (stop, literal(0)), trips)], trips
-        return [Op("sub", (stop, start), apart), Op("max", (apart, literal(0)), trips)], trips
+        low, high = (start, stop) if step.const == 1 else (stop, start)
+        lowest = self.ranges.lowest(high)
+        if low.const is not None and lowest is not None and lowest >= low.const:  # never empty the wrong way around
+            return ([], high) if low.const == 0 else ([Op("sub", (high, low), trips)], trips)
+        if low.const == 0:
+            return [Op("max", (high, literal(0)), trips)], trips
+        return [Op("sub", (high, low), apart), Op("max", (apart, literal(0)), trips)], trips
 
     def fixed(self, item: Loop) -> bool:
         """Whether the number of trips is known before all loops."""
@@ -378,8 +379,9 @@ def _trip(loop: For, into: list[Item]) -> Value:
     if loop.start.const == 0 and loop.step.const == 1:
         return loop.index
     moved, trip = Value(INT, "trip"), Value(INT, "trip")
-    into.append(Op("sub", (loop.index, loop.start), moved))
-    if loop.step.const == 1:
+    down = loop.step.const == -1
+    into.append(Op("sub", (loop.start, loop.index) if down else (loop.index, loop.start), moved))
+    if loop.step.const in (1, -1):
         return moved
     into.append(Op("floordiv", (moved, loop.step), trip))
     return trip

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ._bounds import hoisted
+from ._counted import counted
 from ._derivatives import pull
 from ._elements import elements_known
 from ._entries import Static
@@ -15,6 +16,7 @@ from ._ir import Array, Program, Scalar, Type, Value
 from ._operation import Mode, Operation, apart
 from ._read import Reader
 from ._rewrite import tidy
+from ._together import together
 from ._torch import as_tensor, plain
 
 if TYPE_CHECKING:
@@ -53,7 +55,7 @@ class Specialised:
         self.params += [self.reader.firsts[ref] for ref, _ in self.reader.constants]
         self.solid |= {self.reader.firsts[ref] for ref, x in self.reader.constants if 1 not in np.shape(x)}
         program.params, program.solid = self.params, frozenset(self.solid)
-        self.program = tidy(elements_known(hoisted(tidy(program))))
+        self.program = tidy(elements_known(hoisted(counted(tidy(together(program))))))
         self.wrt = [k for k, p in enumerate(self.params[:given]) if p.floats]
         self.operation = Operation(self.program, native.checkpoint, given, native.mode)
         self.calls: dict[Mode, Callable[[list[Any]], tuple[Any, tuple[Any, ...]]] | None] = {}

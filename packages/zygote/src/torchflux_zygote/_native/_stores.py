@@ -30,7 +30,8 @@ class Storing(Calling):
             raise self.refuse("a store into a captured array", "pass the array as an argument, or store into a copy")
         if any(ref in self.given for ref in base.entangled) and any(ref.loose for ref in base.family):
             raise self.refuse(
-                "a store into an argument that was reshaped, which NumPy may have copied or not",
+                "a store into what may be an argument that was reshaped (NumPy may have copied it or not), or one that "
+                "a function which calls itself has returned",
                 "reshape a copy (`a.copy().reshape(...)`), or store into the argument itself",
             )
         old = self.version(base)
@@ -91,6 +92,9 @@ class Storing(Calling):
             elif isinstance(entry, Closure) and id(entry.env) not in closures:
                 closures.add(id(entry.env))
                 for kept in entry.env.names.values():
+                    reach(kept)
+            if isinstance(entry, Closure):
+                for kept in entry.kept:
                     reach(kept)
 
         for frame in (self.frame, *(frame for _, frame in self.stack)):

@@ -4,7 +4,7 @@ from typing import Any
 
 from ._entries import UNBOUND, ArrayRef, Closure, Conflict, Maybe, Range, Static, View
 from ._ir import BOOL, Array, Block, For, Scalar, Value, While, outs
-from ._merge import CLEAR, CODE, equal, shape_key
+from ._merge import CLEAR, CODE, COMPUTED, equal, shape_key
 from ._ops import join
 from ._writer import literal
 
@@ -171,7 +171,7 @@ class Trial:
         if isinstance(old, Static) and isinstance(new, Static) and equal(old.value, new.value):
             return old
         if isinstance(new, Closure):
-            return new
+            return Conflict(COMPUTED) if new.computed else new
         return Conflict(f"a name that is {r.describe(old)} before a loop and {r.describe(new)} in it")
 
     def finish(self, index: Value | None, span: Range | None) -> bool:
@@ -286,7 +286,7 @@ class Trial:
                     versions[ref] = out(version)
         for name, entry in self.end_names.items():
             if name not in names and isinstance(entry, Static | Closure):
-                names[name] = entry
+                names[name] = Conflict(COMPUTED) if isinstance(entry, Closure) and entry.computed else entry
 
 
 def _bases(entry: Entry, head: Entry) -> list[ArrayRef]:
@@ -321,5 +321,15 @@ def _alike(a: Entry, b: Entry) -> bool:
     if isinstance(a, Conflict) and isinstance(b, Conflict):
         return True
     if isinstance(a, Closure) and isinstance(b, Closure):
-        return a.definition is b.definition and a.env is b.env
+        same = a.definition is b.definition and a.env is b.env
+        return same and all(map(_same, a.kept, b.kept))
     return type(a) is type(b) and (isinstance(a, ArrayRef) or a is b)
+
+
+def _same(a: Entry, b: Entry) -> bool:
+    """Whether two defaults are one, or equal literals."""
+    if isinstance(a, Value) and isinstance(b, Value) and a.const is not None:
+        return type(a.const) is type(b.const) and repr(a.const) == repr(b.const)
+    if isinstance(a, tuple) and isinstance(b, tuple):
+        return len(a) == len(b) and all(map(_same, a, b))
+    return a is b or (isinstance(a, Static) and isinstance(b, Static) and equal(a.value, b.value))

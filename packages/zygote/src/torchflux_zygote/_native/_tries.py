@@ -9,23 +9,21 @@ derivatives know of nothing but branches.
 
 import ast
 import builtins
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from ._entries import UNBOUND, ArrayRef, Caught, Manager, Raised, Static
-from ._frame import Frame
+from ._entries import UNBOUND, Caught, Manager, Raised, Static
+from ._frame import Context, Kinds
 from ._ir import Block, Value
 from ._merge import CLEAR, CODE, Jump
-from ._number_errors import NumberErrors
+from ._regions import Regions
 from ._writer import literal
 
 __all__ = ["Trying"]
 
 Entry = Any
-Kinds = tuple[type[BaseException], ...]
 
 
 @dataclass(frozen=True)
@@ -36,35 +34,10 @@ class Site:
     text: str
 
 
-@dataclass(eq=False)
-class Context:
-    """A `try` around what is being read: what it catches, and the codes of what was raised to it."""
-
-    kinds: Kinds
-    final: bool = False  # a `finally`, which everything passes
-    codes: list[int] = field(default_factory=list)
-    passing: bool = False  # whether something is raised here that it doesn't catch, but another one does
-
-
-@dataclass
-class Guard:
-    """An `if` one branch of which has jumped, while the other is being read on."""
-
-    cond: Value
-    then: Block
-    orelse: Block
-    first: bool  # whether the one that jumped is `then`
-    parent: Block
-    names: dict[int, dict[str, Entry]]  # as the jump left them, by frame
-    versions: dict[ArrayRef, Value]
-
-
-class Trying(NumberErrors):
+class Trying(Regions):
     """The part of the reader that knows exceptions."""
 
-    stack: list[tuple[Any, Frame]]
     contexts: list[Context]
-    guards: list[Guard]
     sites: list[Site]
     handling: list[Caught]
     sent: list[int]  # of all that was raised and is caught, the number of the context that catches it
@@ -98,59 +71,7 @@ class Trying(NumberErrors):
                 return
             context.passing = True
 
-    # Jumps and regions.
-
-    @contextmanager
-    def region(self) -> Iterator[None]:
-        """A block to whose end jumps go."""
-        outer, self.guards = self.guards, []
-        try:
-            with suppress(Jump):
-                yield
-            self.close()
-        finally:
-            for guard in reversed(self.guards):  # only after an error
-                self.w.known.pop()
-                self.w.block = guard.parent
-            self.guards = outer
-
-    def open(self, cond: Value, blocks: tuple[Block, Block], first: bool, names: Any, versions: Any) -> None:
-        """Reads on in one branch of an `if`, whose other one has jumped."""
-        self.guards.append(Guard(cond, *blocks, first, self.w.block, names, versions))
-        self.w.block = blocks[1] if first else blocks[0]
-        self.w.known.append({})
-
-    def close(self) -> None:
-        """Merges what the branches that have jumped left with what the others left."""
-        while self.guards:
-            guard = self.guards.pop()
-            self.w.known.pop()
-            self.w.block = guard.parent
-            going = (self.frame.names, self.versions, self.dead)
-            jumped = (guard.names[id(self.frame)], guard.versions, False)
-            sides = [jumped, going] if guard.first else [going, jumped]
-            self.join({}, dict(guard.versions), guard.cond, guard.then, guard.orelse, sides)
-
-    def present(self) -> dict[int, dict[str, Entry]]:
-        """What the names of all functions being read hold."""
-        return {id(frame): dict(frame.names) for frame in (self.frame, *(frame for _, frame in self.stack))}
-
-    def guard(self, failed: Value, code: Value) -> None:
-        """Jumps with a code if something has failed, and reads on where it hasn't."""
-        self.open(failed, (Block(), Block()), True, self.present(), {**self.versions, CODE: code})
-        self.versions[CODE] = CLEAR
-
-    def passed(self) -> None:
-        """Behind a statement: what follows is for where nothing was raised."""
-        code = self.versions[CODE]
-        if code is CLEAR or self.dead:
-            return
-        if code.const is not None:
-            raise Jump
-        self.guard(self.w.op("ne", code, CLEAR), code)
-        if len(self.guards) > DEEP:  # Python allows for a hundred levels
-            self.close()
-            self.guard(self.w.op("ne", self.versions[CODE], CLEAR), self.versions[CODE])
+    # Checks.
 
     def check(self, ok: Value, error: str, message: str) -> None:
         """Raises at run time unless `ok`."""
@@ -202,21 +123,40 @@ class Trying(NumberErrors):
 
     def raise_again(self, error: Caught) -> None:
         """Raises what was caught."""
-        free = [code for code in error.codes if not self.caught(self.sites[code - 1].kind)]
-        held = [code for code in error.codes if code not in free]
+        held = self.send_all(error.codes)
+        free = [code for code in error.codes if code not in held]
+        self.raise_if(error.code, free if held else free[:-1])
+        if held:
+            self.versions[CODE] = error.code
+            raise Jump
+        self.raised(self.sites[free[-1] - 1])
+        self.dead = True
+
+    def hand_on(self, error: Caught, sure: bool) -> None:
+        """Raises here what was raised elsewhere, if anything was, or it is `sure`."""
+        if sure:
+            self.raise_again(error)
+        if sure or error.code is CLEAR:
+            return
+        held = self.send_all(error.codes)
+        self.raise_if(error.code, [code for code in error.codes if code not in held])
+        if held:
+            self.jump_if_raised(error.code)
+
+    def send_all(self, codes: tuple[int, ...]) -> list[int]:
+        """Notes the codes that will be caught, and returns them."""
+        held = [code for code in codes if self.caught(self.sites[code - 1].kind)]
         for code in held:
             self.send(code)
-        for n, code in enumerate(free):
-            if not held and n == len(free) - 1:
-                self.raised(self.sites[code - 1])
-                self.dead = True
-                return
+        return held
+
+    def raise_if(self, code: Value, codes: list[int]) -> None:
+        """Raises what has one of some codes, out of the program."""
+        for k in codes:
             then = Block()
             with self.w.inside(then):
-                self.raised(self.sites[code - 1])
-            self.w.choose(self.w.op("eq", error.code, literal(code)), then, Block(), [])
-        self.versions[CODE] = error.code
-        raise Jump
+                self.raised(self.sites[k - 1])
+            self.w.choose(self.w.op("eq", code, literal(k)), then, Block(), [])
 
     def exec_Try(self, node: ast.Try) -> None:
         """A `try`."""
@@ -260,18 +200,27 @@ class Trying(NumberErrors):
             if context in self.contexts:
                 self.contexts.remove(context)
         if not self.dead:
-            self.handle(self.versions[CODE], list(context.codes), context.passing, handlers)
+            self.handle(self.versions[CODE], list(context.codes), context.passing, handlers, self.jumped)
 
-    def handle(self, code: Value, codes: list[int], passing: bool, handlers: list[Any]) -> None:
-        """Chooses a handler by the code, if one of these was raised; other codes (`passing`) stay."""
+    def handle(self, code: Value, codes: list[int], passing: bool, handlers: list[Any], sure: bool) -> None:
+        """Chooses a handler by the code, if one of these was raised; other codes (`passing`) stay.
+
+        Where it is `sure` that something was raised, nothing but handlers leads on.
+        """
         if not codes:
             self.versions[CODE] = code if passing else CLEAR
+            if sure:
+                raise Jump
+            if not passing:
+                self.there(self.tied.get(code, set()))
             return
         (kinds, name, body), *others = handlers
         mine = [k for k in codes if issubclass(self.sites[k - 1].kind, kinds)]
         others_codes = [k for k in codes if k not in mine]
-        rest = partial(self.handle, code, others_codes, passing, others)
-        cond = literal(False) if others_codes or passing else self.w.op("ne", code, CLEAR)
+        rest = partial(self.handle, code, others_codes, passing, others, sure)
+        cond = literal(sure and not others_codes and not passing)
+        if not (others_codes or passing or sure):
+            cond = self.w.op("ne", code, CLEAR)
         for k in mine if others_codes or passing else ():
             cond = self.w.op("or", cond, self.w.op("eq", code, literal(k)))
         self.either(cond, partial(self.handler, Caught(code, tuple(mine)), name, body), rest)
@@ -298,12 +247,11 @@ class Trying(NumberErrors):
                 act()
         finally:
             self.contexts.pop()
-        code = self.versions[CODE]
+        code, sure = self.versions[CODE], self.jumped
         self.versions[CODE] = CLEAR
         self.execute(finalbody)
-        if code is not CLEAR and not self.dead:
-            again = partial(self.raise_again, Caught(code, tuple(context.codes)))
-            self.either(self.w.op("ne", code, CLEAR), again, lambda: None)
+        if not self.dead:
+            self.hand_on(Caught(code, tuple(context.codes)), sure)
 
     def exec_With(self, node: ast.With) -> None:
         """A `with`, of a manager that does nothing or suppresses exceptions."""
@@ -320,6 +268,3 @@ class Trying(NumberErrors):
             self.attempt(node.body, [(manager.suppressed, None, [])], [])
         else:
             self.execute(node.body)
-
-
-DEEP = 40
