@@ -18,6 +18,7 @@ os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
 import torch
 from diffeq_peers import by_hand, of_jax, of_torch
 from diffeq_peers.native_slopes import lotka_volterra as native_lotka_volterra
+from diffeq_peers.native_slopes import lotka_volterra_fit
 from diffeq_peers.native_slopes import van_der_pol as native_van_der_pol
 from diffeq_peers.workloads import ATOL, RTOL, lotka_volterra, neural_ode, stiff_batch
 from timing import alternate, table
@@ -70,6 +71,7 @@ def workloads():
         if w.batched:
             peers["torchflux"] = ours(w, batched=True)
         peers["torchflux, native"] = natively(w, native_lotka_volterra)
+        peers["torchflux, loss native too"] = lotka_volterra_fit(w)
         yield w, peers
     w = neural_ode()
     peers = of_torch.peers(w) | of_jax.peers(w, joint=True)

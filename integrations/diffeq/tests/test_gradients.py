@@ -8,7 +8,7 @@ from torch.autograd.gradcheck import GradcheckError
 from torch.func import grad, hessian, jacfwd, jvp, vmap
 
 from torchflux import gradient
-from torchflux_diffeq import PID, Discrete, Dopri5, Fixed, Tsit5, per_sample, solve
+from torchflux_diffeq import PID, Discrete, Dopri5, Fixed, Tsit5, _together, per_sample, solve
 from torchflux_diffeq import _adjoint as module
 from torchflux_diffeq import _replay as replays
 
@@ -47,11 +47,29 @@ def test_all_steps_together_are_a_replay(monkeypatch):
     assert not called
 
 
+@pytest.mark.parametrize("block", [1, 500, 2**30])
+def test_all_steps_in_blocks_are_a_replay(block, monkeypatch):
+    """Blocks of a round, of some rounds and of all of them; samples leave on the way, and steps are rejected."""
+    monkeypatch.setattr(_together, "BLOCK", block)
+    monkeypatch.setattr(_together, "FEWEST", 1)
+    p, y0 = needing(P, torch.stack((Y, 2 * Y, 0.25 * Y)))
+    options = {"batched": True, "controller": PID(1e-8, 1e-10), "dt0": 1.0}  # all reject the first step
+    assert solve(lotka_volterra, y0, TS, p, **options).stats.steps.unique().numel() > 1
+    found = torch.autograd.grad(loss(p, y0, **options), (p, y0))
+    due = torch.autograd.grad(loss(p, y0, adjoint=Discrete(replay=True), **options), (p, y0))
+    assert all(torch.allclose(a, b, rtol=1e-11) for a, b in zip(found, due, strict=True))
+    whole = _together._Steps.blocks
+    monkeypatch.setattr(_together._Steps, "blocks", lambda steps: [(x, rows[1:]) for x, rows in whole(steps)])
+    wrong = torch.autograd.grad(loss(p, y0, **options), (p, y0))  # a round is left out of each block
+    assert not torch.allclose(wrong[1], due[1], rtol=1e-3)
+
+
 @pytest.mark.parametrize("short", [0, 7, 10**6])
 @pytest.mark.parametrize("batched", [False, True])
 def test_the_tape_of_a_few_steps_is_a_replay(short, batched, monkeypatch):
     """Whether there is none, whether it is forgotten on the way, or whether it is that of all steps."""
     monkeypatch.setattr(module, "SHORT", short)
+    monkeypatch.setattr(_together, "FEWEST", short + 1)
     p, y0 = needing(P, torch.stack((Y, 2 * Y, 0.5 * Y)))
     gradients = []
     for adjoint in (Discrete(), Discrete(replay=True)):

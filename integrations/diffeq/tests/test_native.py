@@ -575,3 +575,22 @@ def test_the_source_can_be_read():
     assert "def sweep(" in native_source(f, y0, p, what="sweep")
     with pytest.raises(ValueError, match="'march' or 'sweep'"):
         native_source(f, y0, p, what="all")
+
+
+@pytest.mark.parametrize("kind", [tuple, list])
+@pytest.mark.parametrize("batched", [False, True])
+def test_a_native_slope_of_a_tree_of_numbers_is_solved_by_pytorch(kind: type, batched: bool) -> None:
+    """Once it failed inside, though the native route's refusal sends one there."""
+
+    def prey_and_predators(t, y, p):
+        return p[0] * y[0] - p[1] * y[0] * y[1], p[1] * y[0] * y[1] - p[2] * y[1]
+
+    def found(f):
+        p = torch.tensor([1.0, 0.5, 0.3], dtype=torch.float64, requires_grad=True)
+        y0 = kind(torch.tensor(x, dtype=torch.float64) for x in (([1.0, 2.0], [0.5, 0.3]) if batched else (1.0, 0.5)))
+        prey, predators = solve(f, y0, (0.0, 1.0), p, batched=batched).ys
+        (prey[-1].sum() + predators[-1].sum()).backward()
+        return prey.detach(), p.grad
+
+    mine, theirs = found(native(prey_and_predators)), found(lambda t, y, p: kind(prey_and_predators(t, y, p)))
+    torch.testing.assert_close(mine, theirs, rtol=1e-12, atol=1e-12)

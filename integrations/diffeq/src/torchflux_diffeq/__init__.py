@@ -20,6 +20,7 @@ from ._methods import RK4, Bosh3, Dopri5, Euler, Heun, Midpoint, Tsit5
 from ._native_args import NotNative
 from ._native_chain import autonomous
 from ._native_network import lower
+from ._native_odeint import native_odeint
 from ._native_route import native_source
 from ._neural_ode import AugmentedNeuralODE, NeuralODE, append_time
 from ._neural_sde import NeuralSDE

@@ -1,5 +1,6 @@
 """What solves, and how the gradient comes about: an adjoint has one method, `solve`, which takes a task."""
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,7 +16,7 @@ from ._march import FEW, March, Method, march
 from ._replay import STRETCH, replay, replayed
 from ._runge_kutta import ExplicitRungeKutta
 from ._save import Saved, Saver
-from ._together import together, worthwhile
+from ._together import least, together, worthwhile
 
 __all__ = ["Adjoint", "Discrete", "Task"]
 
@@ -100,16 +101,18 @@ class Discrete(Adjoint):
     def solve(self, task: Task) -> March:
         """Makes the steps, and those that were accepted once more where a gradient is wanted and they have no tape."""
         watch, solver, interrupted = torch.is_grad_enabled(), task.method.solver, task.breaks is not None or task.keep
-        stepwise = self.replay or transformed() or task.times.requires_grad
-        plain = isinstance(solver, ExplicitRungeKutta) and not (stepwise or interrupted)
-        found = task.march(watch, _short(task.y0) if watch and plain else 0)
+        stepwise, enough, tape = self.replay or transformed() or task.times.requires_grad, math.inf, 0
+        if isinstance(solver, ExplicitRungeKutta) and not (stepwise or interrupted):
+            enough = least(task.problem, task.y0, solver.tableau.stages)
+            tape = _taped(task.y0, enough) if watch else 0
+        found = task.march(watch, tape)
         if found.taped or not (transformed() or found.needs_gradient or (watch and task.times.requires_grad)):
             return found
         if interrupted:
             return self._replayed(task, found)
         problem, y0, times, whole = task.problem, task.y0, task.times, None
         again = lambda y0, checkpoints: replay(problem, y0, times, solver, found, task.saver, checkpoints)
-        if plain and isinstance(solver, ExplicitRungeKutta) and worthwhile(found, solver.tableau.stages):
+        if isinstance(solver, ExplicitRungeKutta) and worthwhile(found, enough):
             whole = together(problem, y0, solver, found, task.saver, partial(again, checkpoints=False))
         end, saved = whole or again(y0, self.memory == "checkpoints")
         return replace(found, y=end, saved=saved)
@@ -125,9 +128,9 @@ class Discrete(Adjoint):
         )
 
 
-def _short(y0: Tensor) -> int:
+def _taped(y0: Tensor, enough: float) -> int:
     """Up to how many steps are made with a tape at once, which `replay` would hold as well.
 
-    Of small states that is worthwhile for few: from there on, all of them together are faster.
+    Of small states those that are too few for all of them `together`; that tape is nothing where there are more.
     """
-    return SHORT if y0.shape[-1] <= FEW else STRETCH
+    return int(min(SHORT, enough - 1)) if y0.shape[-1] <= FEW else STRETCH

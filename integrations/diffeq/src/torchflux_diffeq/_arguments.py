@@ -29,8 +29,9 @@ def check_state(y0: Tree, batched: bool) -> None:
             raise ValueError(f"{name} has the shape {tuple(x.shape)}: a state has one number at least")
         if not (x.is_floating_point() or x.is_complex()):
             raise TypeError(f"{name} is {x.dtype}: a state changes continuously, so pass floats")
-        wrong = np.argwhere(greatest((~x.isfinite()).int()))
-        if len(wrong):
+        infinite = greatest((~x.isfinite()).int())
+        if infinite.any():
+            wrong = np.argwhere(infinite)
             more = f", and {len(wrong) - 1} more" if len(wrong) > 1 else ""
             raise ValueError(f"{name} has NaN or inf in it, at {wrong[0].tolist()}{more}: {x}")
         if batched and x.dim() == 0:
@@ -58,10 +59,10 @@ def times_of(ts: Any, y0: Tree) -> Tensor:
     numbers = greatest(times)
     if not np.isfinite(numbers).all():
         raise ValueError(f"ts has NaN or inf in it: {numbers}")
-    directions = np.sign(np.diff(numbers))
-    wrong = np.flatnonzero(directions * directions[0] <= 0)
-    if len(wrong):
-        i = int(wrong[0])
+    before, after = numbers[:-1], numbers[1:]
+    ordered = after > before if numbers[1] > numbers[0] else after < before
+    if not ordered.all():
+        i = int(ordered.argmin())
         here, following = (f"{x:.9g}" for x in numbers[i : i + 2])
         rounded = f" in the state's {times.dtype}" if here == following else ""
         raise ValueError(

@@ -133,7 +133,7 @@ def origin(x: Tensor) -> Any:
 
 
 def tape(edges: Iterable[tuple[Any, int]], stops: set[Any]) -> Iterator[Any]:
-    """The origins of what a tape is made of, up to these."""
+    """The origins of what a tape is made of, up to these; the leaves of each operation first."""
     waiting, visited = [edge for edge in edges if edge[0] is not None], set()
     while waiting:
         node, number = waiting.pop()
@@ -142,7 +142,13 @@ def tape(edges: Iterable[tuple[Any, int]], stops: set[Any]) -> Iterator[Any]:
             visited.add(place)
             yield place
             if place not in stops:
-                waiting += [edge for edge in node.next_functions if edge[0] is not None]
+                inner = [edge for edge in node.next_functions if edge[0] is not None]
+                waiting += sorted(inner, key=_leads_to_leaf) if len(inner) > 1 else inner
+
+
+def _leads_to_leaf(edge: tuple[Any, int]) -> bool:
+    """Whether a tensor that no operation has made comes next."""
+    return hasattr(edge[0], "variable")
 
 
 class Noted:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from torchflux import modules
 
-__all__ = ["bare", "held", "modules_of"]
+__all__ = ["bare", "held", "modules_of", "numbers_of"]
 
 Places = list[tuple[dict[str, Any], str, Tensor | None]]
 
@@ -39,6 +39,11 @@ def modules_of(f: Callable[..., Any]) -> list[nn.Module]:
 def bare(f: Callable[..., Any]) -> Callable[..., Any]:
     """The function that `held` was given."""
     return f.f if isinstance(f, _Held) else f
+
+
+def numbers_of(f: Callable[..., Any]) -> int:
+    """How many numbers the parameters have that a held function keeps."""
+    return sum(x.numel() for _, _, x in f.places if x is not None) if isinstance(f, _Held) else 0
 
 
 class _Held:

@@ -180,10 +180,11 @@ def march(
 
 def _left(live: Live, leaving: NDArray[np.bool_], status: Indices, out: March) -> tuple[Indices, Tensor]:
     """Notes how samples have ended: which they are, and their states."""
-    gone = live.rows[leaving]
-    out.t[gone], out.status[gone] = live.t[leaving], status[leaving]
-    out.steps[gone], out.rejected[gone] = live.steps[leaving], live.rejected[leaving]
-    return gone, live.y if leaving.all() else live.y[torch.as_tensor(leaving)]
+    part = live if leaving.all() else live.keep(leaving)
+    gone = part.rows
+    out.t[gone], out.status[gone] = part.t, status[leaving]
+    out.steps[gone], out.rejected[gone] = part.steps, part.rejected
+    return gone, part.y
 
 
 def _first_steps(slope: Slope, live: Live, method: Method) -> Numbers:
@@ -253,13 +254,14 @@ def _advance(live: Live, slope: _Watch, target: Any, method: Method, out: March)
 def _note(trial: Trial, ends: Numbers, out: March, saver: Saver | None, keep: bool) -> None:
     """Writes down the steps that were accepted; what they pass through until `ends`, where it will be asked for."""
     live, accepted = trial.live, trial.accepted
-    out.rows.append(live.rows[accepted])
-    out.ends.append(trial.ends[accepted])
+    which = accepted.nonzero()[0]
+    out.rows.append(live.rows.take(which))
+    out.ends.append(trial.ends.take(which))
     few = live.y.shape[-1] <= FEW
     if torch.is_grad_enabled() and not accepted.any():  # no tape leads to a rejected step, not even with zeros
         return
     if out.needs_gradient and few and isinstance(trial.solver, ExplicitRungeKutta):
-        out.made.append(trial.made(ends, torch.stack(tuple(trial.step.slopes))))
+        out.made.append(trial.made(ends, trial.step.slopes))
     elif out.needs_gradient and not torch.is_grad_enabled():
         return
     elif keep:

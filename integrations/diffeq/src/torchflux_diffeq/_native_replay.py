@@ -20,18 +20,20 @@ Slopes = Callable[[NDArray[np.int64], Tensor, Tensor], Tensor]
 
 
 class OnTensors:
-    """A `@native` slope as PyTorch's solvers call it: sample by sample, and what it returns as one tensor."""
+    """A `@native` slope as PyTorch's solvers call it: sample by sample; as one tensor, if the state is one."""
 
     def __init__(self, f: Any, args: Any, batched: bool) -> None:
         marks = fmap(lambda x: 0 if isinstance(x, PerSample) else None, args, leaf=_is_leaf, ties=False)
         self.f, self.batched, self.dims = f, batched, (0, 0, None if args is None else marks)
 
-    def __call__(self, t: Tensor, y: Tensor, args: Any) -> Tensor:
+    def __call__(self, t: Tensor, y: Any, args: Any) -> Any:
         return vmap(self.one, self.dims)(t, y, args) if self.batched else self.one(t, y, args)
 
-    def one(self, t: Tensor, y: Tensor, args: Any) -> Tensor:
-        """The slope of one sample."""
-        k = self.f(t, y, _tuples(args))
+    def one(self, t: Tensor, y: Any, args: Any) -> Any:
+        """The slope of one sample; of a state that is a tree, the tree that it is."""
+        k = self.f(t, _tuples(y), _tuples(args))
+        if not isinstance(y, Tensor):
+            return type(y)(k) if isinstance(y, list) else k
         return torch.stack([torch.as_tensor(x, dtype=y.dtype) for x in k]) if isinstance(k, tuple) else k
 
 

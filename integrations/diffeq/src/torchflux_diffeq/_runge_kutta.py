@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cache
+from itertools import accumulate, repeat
 from typing import ClassVar
 
 import torch
@@ -36,18 +37,18 @@ class ExplicitRungeKutta(Solver):
         """One step of length `dt` (rows,) from `y` (rows, n) at `t` (rows,), where the slope is `k`."""
         c, columns, ones = _constants(self.tableau, error, y.dtype, y.device)
         times = torch.addr(t.expand(len(c), -1), c, dt).unbind()
-        lengths, flat = dt[:, None], y.reshape(-1)
-        sums = torch.outer(ones, flat) if error else flat.expand(len(ones), -1)
+        lengths, sums = dt[:, None], ones * y if error else y.expand(len(ones), -1, -1)
         slopes = [k]
         for i, column in enumerate(columns):
-            first, sums = torch.addr(sums, column, (lengths * k).reshape(-1)).split_with_sizes((1, len(column) - 1))
-            state = first.view_as(y)
+            sums = torch.addcmul(sums, column, lengths * k)
+            first, sums = sums.split_with_sizes((1, len(column) - 1))
+            state = first.squeeze(0)
             k = slope(times[i], state)
             slopes.append(k)
         if not error:
             return Step(state, k, None, slopes)
         last = self.tableau.error[-1]  # type: ignore[index]
-        return Step(state, k, torch.add(sums[0].view_as(y), lengths * k, alpha=float(last)), slopes)
+        return Step(state, k, torch.add(sums[0], lengths * k, alpha=float(last)), slopes)
 
     def dense(self, slope: Slope, t: Tensor, dt: Tensor, y: Tensor, k: Tensor, step: Step) -> Sequence[Tensor]:
         """The stages' slopes."""
@@ -56,7 +57,7 @@ class ExplicitRungeKutta(Solver):
     def weights(self, θ: Tensor, dt: Tensor) -> Tensor:
         """What the slopes count in the state at the part `θ` (points,) of steps, shape (stages, points)."""
         dense = torch.as_tensor(self.tableau.dense, dtype=θ.dtype, device=θ.device)
-        return dense @ torch.stack([θ ** (j + 1) for j in range(dense.shape[1])]) * dt
+        return dense @ torch.stack(list(accumulate(repeat(θ, dense.shape[1]), torch.mul))) * dt
 
     def inside(self, θ: Tensor, dt: Tensor, y: Tensor, slopes: Tensor) -> Tensor:
         """The state at the part `θ` (points,) of steps: `y` (points, n), `slopes` (stages, points, n)."""
@@ -69,11 +70,11 @@ def _constants(
 ) -> tuple[Tensor, list[Tensor], Tensor]:
     """Where the stages stand, the weights of each slope, and which of the sums start at the state."""
     rows = tableau.stages - 1
-    ones = torch.ones(rows + error, dtype=dtype, device=device)
+    ones = torch.ones(rows + error, 1, 1, dtype=dtype, device=device)
     if error:
         ones[-1] = 0.0
     columns = [
-        torch.as_tensor(column[: rows - i + error], dtype=dtype, device=device)
+        torch.as_tensor(column[: rows - i + error, None, None], dtype=dtype, device=device)
         for i, column in enumerate(tableau.columns)
     ]
     return torch.as_tensor(tableau.c[1:], dtype=dtype, device=device), columns, ones

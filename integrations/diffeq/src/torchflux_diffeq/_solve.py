@@ -170,7 +170,7 @@ def _solution(task: Task, found: March, saveat: SaveAt) -> Solution:
     """What came of it, in the user's terms."""
     problem, y, end = task.problem, task.y0, found.y
     inner = [] if task.saver is None else [task.saver.gathered(found.saved, len(y), y)]
-    reached, failed = end, found.status != Status.SUCCESS
+    reached, failed = end, found.status != int(Status.SUCCESS)
     if failed.any():
         early = failed & ((found.status != Status.EVENT) | (found.t < float(greatest(task.times[-1]))))
         reached = end.masked_fill(torch.as_tensor(early, device=end.device)[:, None], float("nan"))

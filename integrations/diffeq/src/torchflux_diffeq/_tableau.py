@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 __all__ = ["Tableau"]
 
 Matrix = NDArray[np.float64]
+Weights = tuple[tuple[int, float], ...]
+"""Slopes by their numbers, and what they count."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +44,27 @@ class Tableau:
         """For each slope but the last, its weights in the stages that follow, and in the error if there is one."""
         rows = self.a if self.error is None else np.vstack([self.a, self.error])
         return [np.ascontiguousarray(rows[i + 1 :, i]) for i in range(self.stages - 1)]
+
+    @cached_property
+    def stage_weights(self) -> tuple[tuple[float, Weights], ...]:
+        """For each stage but the first, where it stands and the slopes that make its state."""
+        return tuple((float(c), _weights(row)) for c, row in zip(self.c[1:], self.a[1:], strict=True))
+
+    @cached_property
+    def error_weights(self) -> Weights:
+        """The slopes that make the error."""
+        return () if self.error is None else _weights(self.error)
+
+    @cached_property
+    def dense_weights(self) -> tuple[tuple[int, tuple[float, ...]], ...]:
+        """The slopes that make a state inside of a step: their numbers and polynomials, the highest power first."""
+        rows = ((i, tuple(map(float, row[::-1]))) for i, row in enumerate(self.dense))
+        return tuple((i, powers) for i, powers in rows if any(powers))
+
+
+def _weights(row: Matrix) -> Weights:
+    """The numbers of the slopes that count, and how much they do."""
+    return tuple((i, float(weight)) for i, weight in enumerate(row) if weight)
 
 
 def hermite(a: Matrix) -> Matrix:

@@ -1,7 +1,7 @@
 """What is written down of a solution while it is made: how to make it, its steps, and how it ended."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from functools import cached_property
 from typing import Any
@@ -69,9 +69,10 @@ class Live:
 
     def keep(self, which: NDArray[np.bool_]) -> "Live":
         """Some of them."""
-        index = torch.as_tensor(which, device=self.y.device)
-        parts: Any = (getattr(self, part.name) for part in fields(self))
-        kept: Any = (part[index] if isinstance(part, Tensor) else part[which] for part in parts)
+        of = np.flatnonzero(which)
+        index = torch.as_tensor(of, device=self.y.device)
+        numbers = (self.rows, self.t, self.dt, self.e1, self.e2, self.steps, self.rejected)
+        kept: Any = (*(x.take(of) for x in numbers), *(x.index_select(0, index) for x in (self.y, self.k)))
         return Live(*kept)
 
 
@@ -94,33 +95,49 @@ class Trial:
         t, dt = tensor(live.t, live.y), tensor(self.dt, live.y)
         return torch.stack(tuple(self.solver.dense(self.slope, t, dt, live.y, live.k, self.step)))
 
-    def made(self, ends: Numbers, slopes: Tensor) -> "Made":
-        """The steps that were accepted, of which only what comes before `ends` may count."""
-        live, accepted = self.live, self.accepted
-        if accepted.all():
-            return Made(live.rows, live.t, ends, self.dt, live.y, slopes)
-        which = np.flatnonzero(accepted)
-        index = torch.as_tensor(which, device=slopes.device)
-        y, slopes = live.y.index_select(0, index), slopes.index_select(1, index)
-        return Made(live.rows[which], live.t[which], ends[which], self.dt[which], y, slopes)
+    def made(self, ends: Numbers, slopes: Any) -> "Made":
+        """The step, of which only what comes before `ends` may count."""
+        live = self.live
+        return Made(live.rows, live.t, ends, self.dt, live.y, slopes, self.accepted)
 
 
 @dataclass(frozen=True)
 class Made:
-    """Accepted steps: whose, when, from which states (rows, n), and with which slopes (stages, rows, n)."""
+    """Steps: whose, when, from which states (rows, n), and which of them were accepted.
+
+    Their slopes are a tensor (stages, rows, n), or a sequence of such.
+    """
 
     rows: Indices
     t: Numbers
     ends: Numbers
     dt: Numbers
     y: Tensor
-    slopes: Tensor
+    slopes: Any
+    accepted: NDArray[np.bool_]
 
 
 def joined(made: list[Made]) -> Made:
-    """Several steps, or several samples' steps, as one."""
+    """The accepted ones of several steps as one."""
+    accepted = np.concatenate([x.accepted for x in made])
     rows, t, ends, dt = (np.concatenate([getattr(x, name) for x in made]) for name in ("rows", "t", "ends", "dt"))
-    return Made(rows, t, ends, dt, torch.cat([x.y for x in made]), torch.cat([x.slopes for x in made], 1))
+    y = torch.cat([x.y for x in made])
+    if accepted.all():
+        slopes = torch.stack([torch.cat(stage) for stage in zip(*(x.slopes for x in made), strict=True)])
+        return Made(rows, t, ends, dt, y, slopes, accepted)
+    which = accepted.nonzero()[0]
+    index = torch.as_tensor(_places(made).take(which, 1), device=y.device)
+    slopes = torch.cat([k for x in made for k in x.slopes]).index_select(0, index.flatten())
+    y = y.index_select(0, torch.as_tensor(which, device=y.device))
+    rows, t, ends, dt = (x.take(which) for x in (rows, t, ends, dt))
+    return Made(rows, t, ends, dt, y, slopes.view(*index.shape, y.shape[-1]), accepted[which])
+
+
+def _places(made: list[Made]) -> Indices:
+    """Where the slopes (stages, rows) are if all are put behind each other, step by step and stage by stage."""
+    sizes, stages = np.array([len(x.rows) for x in made]), len(made[0].slopes)
+    first = np.repeat((stages - 1) * (sizes.cumsum() - sizes), sizes) + np.arange(sizes.sum())
+    return first + np.multiply.outer(np.arange(stages), np.repeat(sizes, sizes))
 
 
 @dataclass
@@ -154,7 +171,7 @@ class March:
 
     def untape(self) -> None:
         """Forgets the tape of the steps so far."""
-        self.made = [replace(x, y=x.y.detach(), slopes=x.slopes.detach()) for x in self.made]
+        self.made = [replace(x, y=x.y.detach(), slopes=[k.detach() for k in x.slopes]) for x in self.made]
         self.saved = [Saved(x.places, x.states.detach()) for x in self.saved]
 
     def save(self, saver: Saver, keep: bool = False) -> None:
