@@ -1,36 +1,30 @@
 """Physics-informed training against the peers, side by side in one run.
 
-python benchmarks/physics.py [--rounds N] [--deepxde]
+python benchmarks/physics.py [--rounds N] [--deepxde FOLDER [--seeds N] [--limit SECONDS]] [--only WORD]
 
-An iteration of Adam on DeepXDE's Burgers set-up (2,540 interior, 80 boundary and 160 initial points, 3 hidden layers of
-20 tanh), float32, one thread, processor time; then loss and gradient of equations of third and fourth order. JAX takes
-part where it is installed, DeepXDE (its PyTorch backend) with --deepxde.
+All on DeepXDE's Burgers set-up (2,540 interior, 80 boundary and 160 initial points, 3 hidden layers of 20 tanh), one
+thread, seconds of the processor. An iteration of Adam in float32; loss and gradient of equations of third and fourth
+order; and the time from random weights to a relative error of 1e-2 and of 1e-3 against Cole and Hopf's solution.
+JAX takes part where it is installed, DeepXDE with --deepxde, the folder that it is installed in:
+
+pip install --no-deps --target FOLDER deepxde scikit-optimize scikit-learn joblib threadpoolctl pyaml PyYAML
+pip install --no-deps --target FOLDER flax optax msgpack jax jaxlib ml_dtypes opt_einsum   # for its JAX backend
 """
 
 import argparse
 import math
+import statistics
 import time
 import warnings
 from importlib.util import find_spec
 
-import numpy as np
 import torch
+from physics_peers import of_jax, processes
+from physics_peers.burgers import COUNTS, LEVELS, NU
+from physics_peers.of_torchflux import SOFT
 from timing import alternate, table
 
-from torchflux_physics import Dirichlet, Initial, Interval, Points, Problem, compiled, perceptron, residuals
-
-NU = 0.01 / math.pi
-SIZES = (2, 20, 20, 20, 1)
-COUNTS = {"pde": 2540, "walls": 80, "start": 160}
-
-
-def burgers_problem():
-    domain = Interval("x", -1, 1) * Interval("t", 0, 0.99)
-    conditions = {
-        "walls": Dirichlet("u", 0.0, on=domain.boundary),
-        "start": Initial("u", lambda x: -torch.sin(math.pi * x), on=domain.start),
-    }
-    return Problem(domain, {"pde": lambda u, nu: u.t + u * u.x - nu * u.xx}, conditions, params={"nu": NU})
+from torchflux_physics import Interval, Points, Problem, compiled, perceptron, residuals
 
 
 def network():
@@ -67,90 +61,41 @@ def nested(model, batch):
     }
 
 
-def of_jax(model, batch):
-    """One jitted iteration of Adam, with derivatives by forward mode twice."""
-    import jax
-    import jax.numpy as jnp
-
-    weights = [jnp.asarray(p.detach().numpy()) for p in model.parameters()]
-    inner, walls, start = (jnp.asarray(batch[name].points.numpy()) for name in COUNTS)
-
-    def net(p, x):
-        for w, b in zip(p[:-2:2], p[1:-2:2], strict=True):
-            x = jnp.tanh(w @ x + b)
-        return (p[-2] @ x + p[-1])[0]
-
-    def losses(p):
-        ex, et = jnp.array([1.0, 0.0]), jnp.array([0.0, 1.0])
-
-        def residual(x):
-            slope = lambda x: jax.jvp(lambda x: net(p, x), (x,), (ex,))
-            (u, ux), (_, uxx) = jax.jvp(slope, (x,), (ex,))
-            return jax.jvp(lambda x: net(p, x), (x,), (et,))[1] + u * ux - NU * uxx
-
-        at = jax.vmap(lambda x: net(p, x))
-        initial = at(start) + jnp.sin(math.pi * start[:, 0])
-        return (jax.vmap(residual)(inner) ** 2).mean() + (at(walls) ** 2).mean() + (initial**2).mean()
-
-    @jax.jit
-    def iteration(p, m, v, k):
-        loss, g = jax.value_and_grad(losses)(p)
-        m = [0.9 * a + 0.1 * b for a, b in zip(m, g, strict=True)]
-        v = [0.999 * a + 0.001 * b * b for a, b in zip(v, g, strict=True)]
-        rate = 1e-3 * jnp.sqrt(1 - 0.999**k) / (1 - 0.9**k)
-        return [x - rate * a / (jnp.sqrt(b) + 1e-8) for x, a, b in zip(p, m, v, strict=True)], m, v, k + 1, loss
-
-    state = [weights, [0 * w for w in weights], [0 * w for w in weights], 1]
-
-    def step():
-        *state[:], loss = iteration(*state)
-        return np.asarray(loss)
-
-    return step
-
-
-def of_deepxde():
-    """Iterations by the hundred, as its `train` is meant to be called."""
-    import os
-
-    os.environ["DDE_BACKEND"] = "pytorch"
-    import deepxde as dde
-
-    geometry = dde.geometry.GeometryXTime(dde.geometry.Interval(-1, 1), dde.geometry.TimeDomain(0, 0.99))
-    walls = dde.icbc.DirichletBC(geometry, lambda x: 0, lambda _, on: on)
-    start = dde.icbc.IC(geometry, lambda x: -np.sin(np.pi * x[:, 0:1]), lambda _, on: on)
-
-    def pde(x, y):
-        dx, dt = dde.grad.jacobian(y, x, i=0, j=0), dde.grad.jacobian(y, x, i=0, j=1)
-        return dt + y * dx - NU * dde.grad.hessian(y, x, i=0, j=0)
-
-    data = dde.data.TimePDE(geometry, pde, [walls, start], num_domain=2540, num_boundary=80, num_initial=160)
-    model = dde.Model(data, dde.nn.FNN(list(SIZES), "tanh", "Glorot normal"))
-    model.compile("adam", lr=1e-3)
-    return lambda: model.train(iterations=10, display_every=10**6, verbose=0)
-
-
-def burgers(arguments):
-    problem, model = burgers_problem(), network()
-    batch = problem.sample(COUNTS, generator=torch.Generator().manual_seed(0))
-    fast, first = compiled(problem), time.perf_counter()
-    plain, machine, other = (f(model, batch) for f in (problem, fast, nested))
+def iteration(arguments):
+    """An iteration of Adam; that all have the same losses is checked before."""
+    model, batch = network(), SOFT.sample(COUNTS, generator=torch.Generator().manual_seed(0))
+    fast, first = compiled(SOFT), time.perf_counter()
+    plain, machine, other = (f(model, batch) for f in (SOFT, fast, nested))
     print(f"compiled in {time.perf_counter() - first:.0f} s")
     for name in plain:
         gap = max(abs(plain[name] - machine[name]), abs(plain[name] - other[name])) / plain[name]
         assert gap < 1e-4, (name, gap)
     peers = {
         "torchflux, compiled": stepper(fast, network(), batch),
-        "torchflux": stepper(problem, network(), batch),
+        "torchflux": stepper(SOFT, network(), batch),
         "nested autograd": stepper(nested, network(), batch),
     }
     if find_spec("jax"):
-        peers["JAX, jit"] = of_jax(network(), batch)
-    seconds = alternate(peers, arguments.rounds, 0.1, time.process_time)
-    if arguments.deepxde:
-        ten = alternate({"DeepXDE": of_deepxde()}, max(4, arguments.rounds // 4), 0.1, time.process_time)["DeepXDE"]
-        seconds["DeepXDE on PyTorch (not alternated)"] = [s / 10 for s in ten] * (arguments.rounds // len(ten))
-    table("An iteration of Adam on Burgers' equation", seconds, "torchflux, compiled")
+        peers["JAX, jit"] = of_jax.stepper(network(), batch)
+    others = deepxde_steps(arguments.deepxde) if arguments.deepxde else {}
+    clock = lambda: time.process_time() + sum(each.spent for each in others.values())
+    seconds = alternate(peers | others, arguments.rounds, 0.1, clock)
+    for each in others.values():
+        each.end()
+    table("An iteration of Adam on Burgers' equation", seconds, "torchflux, compiled", "torchflux")
+
+
+def deepxde_steps(folder):
+    """DeepXDE on the backends that start."""
+    found = {}
+    for name, backend in processes.STEPS.items():
+        steps = processes.Steps(folder, backend)
+        try:
+            steps()
+            found[name] = steps
+        except OSError as error:
+            print(f"{name} doesn't start: {error}")
+    return found
 
 
 HIGHER = {
@@ -197,15 +142,72 @@ def gradients(residual, order, by_hand, points):
     }
 
 
+def errors(arguments):
+    """Seconds to each level of the error. Peers take turns with each seed, each in a process of its own."""
+    names = [name for name, (program, *_) in processes.ERRORS.items() if arguments.deepxde or program == "torchflux"]
+    found = {name: [] for name in names}
+    for seed in range(arguments.seeds):
+        for name in names:
+            try:
+                looks = processes.looks(name, arguments.deepxde, seed, arguments.limit)
+            except OSError as error:
+                print(f"{name} breaks off: {error}")
+                continue
+            found[name].append((processes.times(looks), looks[-1]))
+            print(f"seed {seed}, {name}: {summary(looks)}", flush=True)
+    base = found[names[0]]
+    columns = " | ".join(f"to {level:g} | ratio" for level in LEVELS)
+    print(f"\n### Burgers' equation from random weights, {arguments.seeds} seeds\n")
+    print(f"| peer | {columns} | errors at last |\n|---|{'---:|' * (2 * len(LEVELS) + 1)}")
+    for name, runs in found.items():
+        if runs:
+            cells = [cell for k in range(len(LEVELS)) for cell in reached(runs, base, k)]
+            last = ", ".join(f"{look['error']:.1e}" for _, look in runs)
+            print(f"| {name} | {' | '.join(cells)} | {last} |")
+
+
+def summary(looks):
+    """A training in a line."""
+    parts = [f"{level:g} in {each:.0f} s" for level, each in zip(LEVELS, processes.times(looks), strict=True) if each]
+    last = looks[-1]
+    return ", ".join([*parts, f"{last['error']:.1e} after {last['seconds']:.0f} s ({last['stage']})"])
+
+
+def reached(runs, base, k):
+    """Seconds to the k-th level, and their ratio to ours: the medians, or, where it isn't always reached, bounds."""
+    seconds = [times[k] for times, _ in runs]
+    least = [last["seconds"] if time is None else time for time, (_, last) in zip(seconds, runs, strict=True)]
+    ratios = [a / times[k] for a, (times, _) in zip(least, base, strict=False) if times[k]]
+    ratio = f"{statistics.median(ratios):.1f}" if ratios else "–"
+    if None not in seconds:
+        return f"{statistics.median(seconds):.0f} s", ratio
+    reached = len(seconds) - seconds.count(None)
+    return (
+        f"{f'{reached} of {len(seconds)}' if reached else 'not'} in {max(least):.0f} s",
+        f"> {ratio}" if ratios else ratio,
+    )
+
+
+PARTS = {"iteration": iteration, "orders": higher_orders, "errors": errors}
+
+
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--deepxde", action="store_true")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=15, help="of turns that the peers take (15)")
+    parser.add_argument("--deepxde", metavar="FOLDER", help="that DeepXDE is installed in; without it, it has no part")
+    parser.add_argument(
+        "--seeds", type=int, default=1, help="trainings of each peer to the error; about 10 min each (1)"
+    )
+    parser.add_argument(
+        "--limit", type=float, default=150, metavar="SECONDS", help="of the processor, a training (150)"
+    )
+    parser.add_argument("--only", choices=PARTS, help="this part alone")
     arguments = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
-    burgers(arguments)
-    higher_orders(arguments)
+    for name, part in PARTS.items():
+        if arguments.only in (None, name):
+            part(arguments)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """BFGS with its whole matrix: minima that are known, the curvature it learns, rounds, checkpoints, and its refusals."""
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -101,3 +102,18 @@ def test_keeps_float32_and_refuses_nan() -> None:
     assert (point.x - 1).abs().max() < 1e-3
     with pytest.raises(FloatingPointError, match="nan"):
         BFGS(point)(lambda: (point.x * float("nan")).sum())
+
+
+@pytest.mark.parametrize("beyond", [math.inf, math.nan])
+def test_a_step_too_far_is_shortened(beyond: float) -> None:
+    """x² - log(x) / 100 has its minimum at √0.005; the first step, of length one, leads below zero."""
+    point, far = Point(0.9), []
+
+    def loss() -> Tensor:
+        x = point.x[0]
+        far.append(x.item() <= 0)
+        return x * beyond if far[-1] else x**2 - torch.log(x) / 100
+
+    BFGS(point)(loss, 50)
+    assert any(far)
+    assert point.x.item() == pytest.approx(math.sqrt(0.005), rel=1e-6)

@@ -39,6 +39,16 @@ def test_deeponet_in_an_equation() -> None:
     torch.testing.assert_close(ours, slope[:, 1] - hessian[:, 0, 0], rtol=1e-10, atol=1e-10)
 
 
+def test_deeponet_of_several_functions_in_an_equation() -> None:
+    net = deeponet()
+    functions = torch.rand(3, 5, dtype=torch.float64, generator=rng)
+    points = torch.rand(4, 2, dtype=torch.float64, generator=rng)
+    torch.testing.assert_close(net.at(functions)(points), net(functions, points).T)
+    together = residuals(lambda u: (u.t - u.xx) @ (u.t - u.xx), net.at(functions), points)["residual"]
+    each = [residuals(lambda u: u.t - u.xx, net.at(f), points)["residual"] for f in functions]
+    torch.testing.assert_close(together, torch.stack(each).square().sum(0))
+
+
 def test_deeponet_refuses() -> None:
     net = DeepONet(lambda f: f, lambda p: p)
     with pytest.raises(ValueError, match="branch gives 5 numbers and the trunk 2"):

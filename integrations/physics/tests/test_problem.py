@@ -1,6 +1,7 @@
 """Problems: conditions of every kind at exact solutions, names, weights, hard conditions, the compiled program."""
 
 import math
+import re
 from typing import Any
 
 import pytest
@@ -74,6 +75,48 @@ def test_periodic() -> None:
     assert ramp["around.1"] == pytest.approx(4)
 
 
+MODELS: dict[str, Any] = {
+    "one model of two fields": ({"u v": lambda p: torch.stack([p[:, 0], p[:, 0] * p[:, 1]], 1)}, "u v", ("u", "v")),
+    "two models": ({"u": lambda p: p[:, 0], "v": lambda p: p[:, 0] * p[:, 1]}, "u v", ("u", "v")),
+    "a field of vectors": ({"u": lambda p: torch.stack([p[:, 0], p[:, 0] * p[:, 1]], 1)}, "u", ("0", "1")),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_data_of_several_fields(name: str) -> None:
+    models, fields, parts = MODELS[name]
+    places = torch.rand(6, 2, generator=seeded(), **DOUBLE)
+    values = torch.stack([places[:, 0] + 0.5, places[:, 0] * places[:, 1]], 1)  # the first is 0.5 off
+    problem = Problem(SPACETIME, {}, {"seen": Data(fields, values, at=Cloud(places, ("x", "t")))})
+    losses = problem(models, problem.sample({"seen": 4}, generator=seeded(), **DOUBLE))  # in another order
+    assert list(losses) == [f"seen.{part}" for part in parts]
+    assert [loss.item() for loss in losses.values()] == pytest.approx([0.25, 0])
+    assert problem.total(losses, {"seen": 2.0}) == pytest.approx(0.5)
+    assert problem.total(losses, {f"seen.{parts[0]}": 4.0}) == pytest.approx(1)
+
+
+def test_data_of_derivatives() -> None:
+    places = torch.rand(6, 2, generator=seeded(), **DOUBLE)
+    values = torch.stack([places[:, 1], places[:, 0]], 1)
+    seen = Data("psi.x psi.t", values, at=Cloud(places, ("x", "t")))
+    problem = Problem(SPACETIME, {}, {"seen": seen})
+    losses = problem({"psi": lambda p: p[:, 0] * p[:, 1] + 3 * p[:, 1]}, problem.sample({"seen": 6}, **DOUBLE))
+    assert losses == {"seen.psi.x": 0, "seen.psi.t": pytest.approx(9)}
+
+
+def test_data_of_another_shape_is_refused() -> None:
+    places = Cloud(torch.zeros(6, 2), ("x", "t"))
+    for fields, shape in (("u v", (6,)), ("u v", (2, 6)), ("u v", (6, 3)), ("u", (5,)), ("u", ()), ("u", (6, 2, 1))):
+        with pytest.raises(ValueError, match=rf"values of .* at 6 points are \(6.*\); given: {re.escape(str(shape))}"):
+            Data(fields, torch.zeros(shape), at=places)
+    problem = Problem(SPACETIME, {}, {"seen": Data("u", torch.zeros(6, 2), at=places)})
+    batch = problem.sample({"seen": 6})
+    with pytest.raises(ValueError, match="u has 3 components at a point, of which 2 were measured"):
+        problem(lambda p: torch.stack([p[:, 0]] * 3, 1), batch)
+    with pytest.raises(ValueError, match=r"a field of vectors \(d,\) was expected, not one of shape \(\)"):
+        problem(lambda p: p[:, 0], batch)
+
+
 def test_normals_on_curves() -> None:
     disk = Disk("xy", (0, 0), 2)
     problem = Problem(disk, lambda u: u.xx + u.yy - 4, {"rim": Neumann("u", 4.0, on=disk.boundary)})
@@ -137,6 +180,10 @@ def test_hard_conditions() -> None:
     assert two(torch.ones(3, 2)).shape == (3, 2)
     with pytest.raises(TypeError, match="the transform takes z; known are the fields and coordinates u, x, t"):
         Hard(net, lambda u, z: u * z)
+    with pytest.raises(
+        ValueError, match="the model made 2 numbers of a point and the fields are u: give a name to each"
+    ):
+        Hard(lambda p: p, lambda u, x: u * x)(torch.ones(3, 2))  # not the first of them alone
 
 
 def test_unknowns_are_trained() -> None:
@@ -173,6 +220,56 @@ def test_the_compiled_program_gives_the_same() -> None:
             for x in trained:
                 x.mul_(1.1)
     assert len(fast.programs) == 1
+
+
+class Scaled(torch.nn.Module):
+    """Two numbers that aren't among its parameters, one of them a tensor."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor, self.shift, self.layer = factor, torch.zeros(1, **DOUBLE), torch.nn.Linear(1, 1).double()
+
+    def forward(self, x: Any) -> Any:
+        return self.layer(x) * self.factor * (x + self.shift)
+
+
+def chain(*layers: Any) -> tf.Chain:
+    return tf.Chain(tf.Dense(1, 3, init=tf.glorot_normal), *layers, tf.Dense(3, 1)).double()
+
+
+def test_the_compiled_program_is_another_where_a_model_differs_in_more_than_its_tensors() -> None:
+    """Activations, attributes, functions that are gone, and the mode: none may be taken for what was compiled."""
+    problem = Problem(Interval("x", 0, 1), lambda u: u.x + u)
+    batch, fast = problem.sample({"equation": 8}, generator=seeded(), **DOUBLE), compiled(problem, backend="eager")
+    agree = lambda model: (
+        fast(model, batch)["equation"].item() == pytest.approx(problem(model, batch)["equation"].item())
+    )
+    for k in range(1, 4):
+        assert agree(chain(lambda x, k=k: k * x))
+        assert agree(Scaled(k))
+    assert agree(chain(tf.tanh))
+    assert agree(chain(torch.sin))
+    assert agree(chain(torch.nn.LeakyReLU(0.1)))
+    assert agree(chain(torch.nn.LeakyReLU(0.5)))
+    model = Scaled(1.0)
+    for change in (lambda: setattr(model, "factor", 3.0), lambda: model.shift.add_(1)):
+        assert agree(model)
+        change()
+    assert agree(model)
+    number = len(fast.programs)
+    model.layer = torch.nn.Linear(1, 1).double()
+    assert agree(model)
+    assert len(fast.programs) == number
+
+
+def test_a_compiled_model_in_training_and_the_same_in_use_are_two_programs() -> None:
+    problem = Problem(Interval("x", 0, 1), lambda u: u)
+    batch, fast = problem.sample({"equation": 8}, generator=seeded(), **DOUBLE), compiled(problem, backend="eager")
+    model = chain(tf.Dropout(1 - 1e-12))
+    trained = fast(model.train(), batch)["equation"].item()
+    used = fast(model.eval(), batch)["equation"].item()
+    assert used == pytest.approx(problem(model, batch)["equation"].item())
+    assert used != pytest.approx(trained)
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script_method`:DeprecationWarning")  # Inductor, when it is loaded

@@ -7,6 +7,7 @@ from ._compiled import *
 from ._condition import *
 from ._domain import *
 from ._elementwise import *
+from ._fastest import *
 from ._field import *
 from ._hard import *
 from ._lbfgs import *

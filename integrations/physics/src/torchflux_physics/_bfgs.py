@@ -1,5 +1,6 @@
 """BFGS with its whole matrix, for networks of up to some thousands of numbers."""
 
+import math
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -49,7 +50,9 @@ class BFGS:
     def __call__(self, loss: Callable[[], Tensor], iterations: int = 1000, *, seen: Seen | None = None) -> Polished:
         """Lowers `loss()`; the points must not change meanwhile. `seen(iteration, loss)` may raise `StopIteration`.
 
-        **Raises:** `FloatingPointError` where the loss isn't finite; the model is then as it was at the best one.
+        A step to where the loss isn't finite is shortened.
+
+        **Raises:** `FloatingPointError` where it isn't at the start.
         """
         run = Run(loss, trainables(self.model), seen)
         at, x = _Remembered(run), run.vector()
@@ -82,7 +85,9 @@ class BFGS:
         direction = -size * (self.inverse @ torch.from_numpy(slope)).numpy()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it says by None that it failed
-            length = line_search(lambda z: at(z)[0], lambda z: at(z)[1], x, direction, slope, value, maxiter=20)[0]
+            length = line_search(
+                lambda z: at.tried(z)[0], lambda z: at.tried(z)[1], x, direction, slope, value, maxiter=20
+            )[0]
         return None if length is None else (length * direction, -length * size * slope)
 
     def learn(self, s: Tensor, y: Tensor, foreseen: Tensor) -> None:
@@ -128,3 +133,10 @@ class _Remembered:
             value = self.run.closure().item()
             self.last = x.copy(), (value, self.run.slope())
         return self.last[1]
+
+    def tried(self, x: np.ndarray) -> tuple[float, np.ndarray]:
+        """The same in a search for a step, which turns back from a loss that isn't finite."""
+        try:
+            return self(x)
+        except FloatingPointError:
+            return math.inf, np.zeros_like(x)

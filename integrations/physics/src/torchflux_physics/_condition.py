@@ -5,7 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ._calculus import grad
+import torch
+
+from ._calculus import components, grad
 from ._field import Field
 from ._points import Cloud, Region
 
@@ -50,10 +52,45 @@ def Initial(field: str, value: Value, on: Region) -> Condition:
     return Dirichlet(field, value, on)
 
 
-def Data(field: str, values: Any, at: Cloud) -> Condition:
-    """The field was measured: `values` (n,), at the n points of the cloud."""
+def Data(fields: str, values: Any, at: Cloud) -> Condition:
+    """The field was measured: `values` (n,), at the n points of the cloud.
+
+    Where several were, named as in `"u v"`, the values are (n, 2), and each field has a loss of its own: of a condition
+    that is called `seen`, `seen.u` and `seen.v`. For a field of vectors they are (n, m); its losses are `seen.0`, ….
+
+    **Raises:** `ValueError` for values of another shape.
+
+    >>> import torch
+    >>> from torchflux_physics import Interval, Problem
+    >>> places = Cloud(torch.tensor([[0.0], [1.0]]), ("x",))
+    >>> seen = Data("u v", torch.tensor([[0.0, 0.0], [1.0, 3.0]]), at=places)
+    >>> problem = Problem(Interval("x", 0, 1), lambda u, v: u.x - v.x, {"seen": seen})
+    >>> batch = problem.sample({"equation": 5, "seen": 2})
+    >>> problem({"u": lambda p: p, "v": lambda p: p}, batch)
+    {'equation': tensor(0.), 'seen.u': tensor(0.), 'seen.v': tensor(2.)}
+    """
+    names, values = fields.split(), torch.as_tensor(values)
+    n, shape = len(at.points), tuple(values.shape)
+    fits = values.dim() in (1, 2) if len(names) == 1 else shape[1:] == (len(names),)
+    if shape[:1] != (n,) or not fits:
+        expected = f"({n},)" if len(names) == 1 else f"({n}, {len(names)})"
+        raise ValueError(f"values of {', '.join(names)} at {n} points are {expected}; given: {shape}")
     cloud = Cloud(at.points, at.coordinates, {**at.data, "measured": values})
-    return Condition(_named(field, 0.0, lambda u, _, known: u - known["measured"], ("measured",)), cloud)
+    taken = (*dict.fromkeys(name.split(".")[0] for name in names), "measured")
+    return Condition(_taking(taken, lambda known: _misses(names, known)), cloud)
+
+
+def _misses(names: list[str], known: dict[str, Any]) -> Any:
+    """How far fields are from what was measured of them at a point."""
+    measured, parts = known["measured"], [_field(name, known) for name in names]
+    if not measured.dim():
+        return parts[0] - measured
+    if len(names) > 1:
+        return {name: part - measured[k] for k, (name, part) in enumerate(zip(names, parts, strict=True))}
+    vector = components(parts[0])
+    if len(vector) != len(measured):
+        raise ValueError(f"{names[0]} has {len(vector)} components at a point, of which {len(measured)} were measured")
+    return tuple(part - measured[k] for k, part in enumerate(vector))
 
 
 def Periodic(field: str, coordinate: str, period: float, on: Region, *, order: int = 1) -> Condition:
@@ -71,17 +108,22 @@ def Periodic(field: str, coordinate: str, period: float, on: Region, *, order: i
 
 def _named(field: str, value: Value, residual: Callable[..., Any], extra: tuple[str, ...] = ()) -> Callable[..., Any]:
     """A residual of one field and of what its value depends on."""
-    name, *derivatives = field.split(".")
     taken = arguments_of(value)
 
     def call(known: dict[str, Any]) -> Any:
-        u = known[name]
-        for derivative in derivatives:
-            u = getattr(u, derivative)
         wanted = value(*(known[each] for each in taken)) if callable(value) else value
-        return residual(u, wanted, known)
+        return residual(_field(field, known), wanted, known)
 
-    return _taking(tuple(dict.fromkeys((name, *taken, *extra))), call)
+    return _taking(tuple(dict.fromkeys((field.split(".")[0], *taken, *extra))), call)
+
+
+def _field(name: str, known: dict[str, Any]) -> Any:
+    """A field or, as in `u.t`, a derivative of it."""
+    field, *derivatives = name.split(".")
+    u = known[field]
+    for derivative in derivatives:
+        u = getattr(u, derivative)
+    return u
 
 
 def arguments_of(value: Value) -> tuple[str, ...]:

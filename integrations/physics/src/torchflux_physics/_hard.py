@@ -18,7 +18,9 @@ class Hard(nn.Module):
     - `model`: points (n, d) to (n, 1) or (n, m).
     - `transform`: takes the model's output, each column under a field's name, and the coordinates by theirs, each (n,);
       gives what is (n,), or a tuple of as many as there are fields.
-    - `fields`, `coordinates`: their names.
+    - `fields`, `coordinates`: their names, one for each column.
+
+    **Raises:** `TypeError` for a transform of other names; `ValueError` where the model has more columns or fewer.
 
     >>> import torch
     >>> from torchflux import Chain, Dense, tanh
@@ -51,6 +53,11 @@ class Hard(nn.Module):
         """The transformed output, (n, number of fields)."""
         y = self.model(points)
         y = y[:, None] if y.dim() == 1 else y
+        if y.shape[1] != len(self.fields):
+            raise ValueError(
+                f"the model made {y.shape[1]} numbers of a point and the fields are {', '.join(self.fields)}: "
+                "give a name to each"
+            )
         known = {name: y[:, k] for k, name in enumerate(self.fields)}
         known |= {name: points[:, k] for k, name in enumerate(self.coordinates)}
         out = self.transform(**{name: known[name] for name in inspect.signature(self.transform).parameters})

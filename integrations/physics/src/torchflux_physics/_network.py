@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ._jet import Jet, inside_model, variables
+from ._reverse import Reverse
 
 __all__: list[str] = []
 
@@ -21,6 +22,8 @@ class Network:
 
     def jets(self, points: Tensor) -> dict[str, Jet]:
         """The fields at points, with all derivatives in the coordinates: (n,), or (n, m) for a field of vectors."""
+        if isinstance(self.model, Reverse):
+            return self.columns(self.model.jet(points))
         return self.columns(self.called(variables(points)))
 
     def called(self, x: Any) -> Any:

@@ -18,7 +18,8 @@ class DeepONet(nn.Module):
     Called with functions (B, m) and points: points (n, d) that all functions share give (B, n); points (B, d), one for
     each function, give (B,) with `paired=True`.
 
-    `at(f)` is the solution for one function f (m,), a model of points (n, d): what a residual takes.
+    `at(f)` is the solution for one function f (m,), a model of points (n, d): what a residual takes. That for several,
+    (B, m), gives (n, B): a field of vectors, with a component for each function.
 
     >>> import torch
     >>> from torchflux import Chain, Dense, tanh
@@ -48,8 +49,9 @@ class DeepONet(nn.Module):
         return (weights * basis).sum(-1) + self.bias
 
     def at(self, function: Tensor) -> Callable[[Any], Any]:
-        """The solution for one function, as a model of points."""
-        return lambda points: self.trunk(points) @ self.branch(function[None])[0] + self.bias
+        """The solution for one function (m,), or those for several (B, m), as a model of points."""
+        weights = self.branch(function).T if function.dim() == 2 else self.branch(function[None])[0]
+        return lambda points: self.trunk(points) @ weights + self.bias
 
 
 class SpectralConv(nn.Module):

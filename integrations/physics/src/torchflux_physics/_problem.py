@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from ._condition import Condition
-from ._points import Points, Region
+from ._domain import Domain
+from ._points import Cloud, Points, Region
 from ._residual import residuals
 
 __all__ = ["Batch", "Problem"]
@@ -29,6 +30,9 @@ class Problem:
     - `weights`: of losses, by name; 1 where none is given.
 
     A residual that is a dict has a loss for each of its numbers, `name.key`.
+
+    **Raises:** `ValueError` for names that are there twice or no term's, and for a condition's points with other
+    coordinates or outside the domain.
 
     >>> import torch
     >>> from torchflux_physics import Dirichlet, Interval
@@ -51,6 +55,21 @@ class Problem:
         if twice:
             raise ValueError(f"an equation and a condition are both called {', '.join(twice)}; names are one of a kind")
         self.check_names(self.weights, "weights")
+        for name, condition in self.conditions.items():
+            self._check_region(name, condition.on)
+
+    def _check_region(self, name: str, on: Region) -> None:
+        """A condition has the domain's coordinates, in their order, and its own points lie in the domain."""
+        if tuple(on.coordinates) != tuple(self.coordinates):
+            raise ValueError(
+                f"the points of {name} have the coordinates {', '.join(on.coordinates)}; those of the domain are "
+                f"{', '.join(self.coordinates)}, in this order"
+            )
+        if isinstance(on, Cloud) and isinstance(self.domain, Domain):
+            try:
+                self.domain.check(on.points)
+            except ValueError as error:
+                raise ValueError(f"the points of {name} belong into the domain: {error}") from None
 
     @property
     def coordinates(self) -> tuple[str, ...]:

@@ -1,0 +1,1 @@
+"""What `benchmarks/physics.py` compares: JAX, and in processes of their own DeepXDE and our whole trainings."""
