@@ -49,9 +49,7 @@ def resize(image: Picture, size: int | tuple[int, int], interpolation: str = "bi
         raise ValueError(f"interpolation must be one of {', '.join(FILTERS)}, not {interpolation!r}")
     if isinstance(image, Tensor):
         return _resized(image, target, interpolation)
-    if (
-        interpolation != "nearest"
-    ):  # Pillow takes the nearest for bits, and for depths that it has only whole numbers for
+    if interpolation != "nearest":  # which Pillow takes for bits, and for depths of which it has whole numbers alone
         image = image.eight_bits() if image.colour == "1" else image
         image = image.with_(pixels=image.pixels.convert("F")) if image.colour in DEEP else image
     height, width = _extent(image)
