@@ -1,6 +1,7 @@
 """One of several processes that train a model on PyTorch's own engine; the first prints what came of it, as JSON."""
 
 import json
+import os
 import sys
 
 import torch
@@ -14,6 +15,7 @@ from torchflux import Adam, Chain, Dense, back, gradient, mse, tanh, trainables
 
 def main(engine, store, rank, processes):
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=processes)
+    dist.barrier()  # or one that needs no other ends before the other has found it
     torch.manual_seed(0)
     model = Chain(Dense(3, 8, tanh), Dense(8, 1))
     if engine == "ddp":
@@ -35,8 +37,10 @@ def main(engine, store, rank, processes):
     whole = [p.full_tensor() if hasattr(p, "full_tensor") else p for p in model.parameters()]
     if dist.get_rank() == 0:
         print(json.dumps({"refusal": refusal, "parameters": [p.detach().flatten().tolist() for p in whole]}))
-    dist.destroy_process_group()
 
 
 if __name__ == "__main__":
     main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
+    dist.destroy_process_group()  # when the model is gone: DDP's end waits in vain for a group that went before it
+    sys.stdout.flush()
+    os._exit(0)  # gloo's threads outlive FSDP's group, and one that takes the ending interpreter's lock aborts

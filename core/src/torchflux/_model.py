@@ -97,7 +97,7 @@ def modules(model: Any) -> list[nn.Module]:
     >>> [type(m).__name__ for m in modules(Chain(Dense(2, 2), torch.tanh))]
     ['Chain', 'Dense']
     """
-    parts = [module for part in children(model).values() for module in modules(part)]
+    parts = [module for part in children(model).values() if not isinstance(part, Tensor) for module in modules(part)]
     return list(dict.fromkeys([model, *parts] if isinstance(model, nn.Module) else parts))
 
 

@@ -96,3 +96,13 @@ def test_an_unknown_name_where_there_are_none_says_how_to_write_one(empty: Proje
     (empty.root / "experiments").mkdir()
     with pytest.raises(LabError, match=r"none yet: write toy.toy\.py"):
         find("toy", experiments_folder())
+
+
+def test_of_a_relative_folder_too_neighbours_are_forgotten(empty: Project) -> None:
+    """Once the next experiment got the last one's module of the same name."""
+    for name in ("one", "two"):
+        script = empty.add_short(name, "import picture\nreturn {'of': picture.OF}")
+        (script.parent / "picture.py").write_text(f"OF = {name!r}", encoding="utf-8")
+    for name in ("one", "two"):
+        with find(name, Path("experiments")).loaded() as program:
+            assert program.main(program.parameters(), empty.root) == {"of": name}

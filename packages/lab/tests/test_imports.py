@@ -67,6 +67,26 @@ def test_the_command_itself_is_no_stray(monkeypatch: pytest.MonkeyPatch) -> None
     assert str(command) not in loaded_files()
 
 
+def test_what_the_compiler_has_generated_is_no_stray(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    generated = tmp_path.resolve() / "2h" / "c2h.main.so"
+    generated.parent.mkdir()
+    monkeypatch.setitem(sys.modules, "made_up_kernel", SimpleNamespace(__file__=str(generated)))
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    assert str(generated) in loaded_files()
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    assert str(generated) not in loaded_files()
+
+
+def test_what_a_package_brings_along_is_no_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """setuptools puts its own copies of others on the path when it is imported."""
+    brought = tmp_path / "site-packages" / "big" / "_vendor"
+    for folder in (brought / "small-1.dist-info", tmp_path / "site-packages" / "big-2.dist-info"):
+        write(folder, {"RECORD": "x.py,sha256=x,1\n"})
+        monkeypatch.syspath_prepend(str(folder.parent))
+    assert installed()["big"].version == "2"
+    assert "small" not in installed()
+
+
 def test_an_altered_file_is_found_by_what_record_says(tmp_path: Path) -> None:
     hashed = lambda text: (
         "sha256=" + base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=").decode()

@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from torchflux_lab import Checkpoint, LabError, Run, Workers
-from torchflux_lab._shared_checkpoint import _unwrapped
 
 if TYPE_CHECKING:
     from conftest import Project
@@ -63,6 +62,53 @@ def main(parameters: Parameters, out: Path) -> dict:
 '''
 
 
+SPREAD = '''"""A small network whose parameters are spread over the processes; our optimiser and PyTorch's."""
+import os, signal
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from torchflux import Adam, Chain, Dense, adjust, back, mse, tanh, trainables
+from torchflux_lab import Metrics, Workers
+
+
+@dataclass
+class Parameters:
+    seed: int = 0
+    steps: int = 6
+    kill: int = -1
+
+
+def main(parameters: Parameters, out: Path) -> dict:
+    p, workers, metrics = parameters, Workers(out), Metrics(out)
+    rng = torch.Generator().manual_seed(p.seed)
+    x = torch.randn(64, 3, generator=rng)
+    y = x.prod(1, keepdim=True)
+    models = {}
+    for name in ("ours", "PyTorch's"):
+        torch.manual_seed(p.seed)
+        models[name] = workers.fsdp(Chain(Dense(3, 7, tanh), Dense(7, 1)))
+    ours, theirs = Adam(trainables(models["ours"]), 0.05), torch.optim.Adam(models["PyTorch's"].parameters(), 0.05)
+    for step in workers.steps(p.steps, **models, opt=ours, other=theirs, rng=rng):
+        if step == 1:
+            adjust(ours, 0.01)
+            theirs.param_groups[0]["lr"] = 0.01
+        mine = workers.share(torch.randint(64, (16,), generator=rng))
+        losses = [mse(model(x[mine]), y[mine]) for model in models.values()]
+        for loss, opt in zip(losses, (ours, theirs.step)):
+            back(loss)
+            opt()
+        theirs.zero_grad()
+        metrics(step=step, loss=workers.mean(losses[0]))
+        if step == p.kill and workers.rank == 1 and not Path("once").exists():
+            Path("once").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+    whole = lambda w: (w.full_tensor() if hasattr(w, "full_tensor") else w).tolist()
+    return {name: [whole(w) for w in trainables(model)] for name, model in models.items()}
+'''
+
+
 QUICK = '''"""Needs no PyTorch in its processes, which so begin at once."""
 import os, signal, time
 from dataclasses import dataclass
@@ -109,6 +155,17 @@ def test_two_are_as_one_and_killed_they_go_on(empty: Project) -> None:
     assert len(Run.read(Path("killed")).about["resumed"]) == 1
     (checkpoint,) = Path("killed", "checkpoints").iterdir()
     assert checkpoint.name == "workers-6"
+
+
+@unix
+def test_spread_parameters_are_kept_in_parts(empty: Project) -> None:
+    empty.add("net", SPREAD)
+    one, two = run(empty, "one"), run(empty, "two", "--nproc", "2")
+    for name in ("ours", "PyTorch's"):
+        torch.testing.assert_close(weights(two, name), weights(one, name))
+    assert run(empty, "killed", "--nproc", "2", "--set", "kill=3") == two
+    assert Path("killed", "metrics.jsonl").read_bytes() == Path("two", "metrics.jsonl").read_bytes()
+    assert len(Run.read(Path("killed")).about["resumed"]) == 1
 
 
 @unix
@@ -193,13 +250,3 @@ def test_misuse(empty: Project) -> None:
     assert "no run of 'net'" in empty.torchflux("run", "net", "--nproc", "2", "--resume").stderr
     assert "goes with --resume" in empty.torchflux("run", "net", "--nproc", "2", "--anyway").stderr
     assert empty.runs == []
-
-
-def test_a_model_that_is_spread_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    from torchflux_lab import _shared_checkpoint
-
-    model = torch.nn.Linear(2, 1)
-    assert _unwrapped(model) is model
-    monkeypatch.setattr(_shared_checkpoint, "DTensor", torch.nn.Parameter)  # as if it were
-    with pytest.raises(TypeError, match="spread over the processes"):
-        _unwrapped(model)

@@ -219,11 +219,13 @@ def test_what_is_no_record_is_refused(text: str, recorded: Repository) -> None:
         read_record(recorded.record)
 
 
-def test_a_run_of_several_processes(recorded: Repository) -> None:
-    file = recorded.root / "runs" / "second" / "run.json"
+def test_a_run_of_several_processes_says_so(recorded: Repository) -> None:
+    assert "processes" not in read_record(recorded.record).run
+    file = recorded.root / "runs" / "second" / "provenance.json"
     about = json.loads(file.read_text(encoding="utf-8"))
     file.write_text(json.dumps(about | {"processes": 2}), encoding="utf-8")
-    assert "it was run in 2 processes (--nproc)" in refusal(recorded)
+    assert recorded.torchflux("record", "runs/second", "--replace").exit_code == 0
+    assert read_record(recorded.record).run["processes"] == 2
 
 
 # Two side by side.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
-from torchflux_lab import _environment
+from torchflux_lab import _environment, _reproduce
 from torchflux_lab._environment import Environment
 from torchflux_lab._record import Record, read_record
 
@@ -89,8 +90,6 @@ class Here(Environment):
 @pytest.fixture
 def here(offline: Repository, monkeypatch: pytest.MonkeyPatch) -> Iterator[Repository]:
     """A project whose reproductions run in the environment of these tests."""
-    from torchflux_lab import _reproduce
-
     monkeypatch.setattr(_reproduce, "Environment", Here)
     monkeypatch.setattr(_reproduce, "LEAKING", ())
     monkeypatch.setattr(_reproduce, "clean_environment", lambda: dict(_environment.os.environ))
@@ -220,8 +219,19 @@ def test_the_run_has_the_recorded_threads_and_settings(here: Repository, tmp_pat
     code, said = reproduced(here, "--keep", str(tmp_path / "kept"))
     assert code == 0, said
     again = json.loads((tmp_path / "kept" / "run" / "provenance.json").read_text(encoding="utf-8"))
+    kept = _reproduce._run_environment(record, tmp_path)
+    assert kept["TORCHINDUCTOR_CACHE_DIR"].startswith(str(tmp_path))  # nothing that was compiled elsewhere leaks in
     assert again["settings"] == {"PYTHONHASHSEED": "7", "OMP_NUM_THREADS": "3"}
     assert again["parameters"] == record.parameters
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_a_run_of_two_processes_has_two_again(here: Repository, tmp_path: Path) -> None:
+    rewrite(here, "run", processes=2)
+    code, said = reproduced(here, "--keep", str(tmp_path / "kept"))
+    assert code == 0, said
+    again = json.loads((tmp_path / "kept" / "run" / "provenance.json").read_text(encoding="utf-8"))
+    assert again["processes"] == 2
 
 
 def test_a_run_that_fails_says_how_it_ended(here: Repository) -> None:

@@ -183,7 +183,7 @@ def interrupted(project: Project) -> tuple[int, str]:
         while "begun" not in process.stdout.readline():
             pass
         process.send_signal(signal.SIGINT)
-        said = process.communicate(timeout=20)[1]
+        said = process.communicate(timeout=50)[1]
     return process.returncode, said
 
 

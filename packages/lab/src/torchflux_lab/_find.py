@@ -63,7 +63,7 @@ def _checkout(module: Path) -> Path | None:
 
 def experiments(folder: Path) -> list[Experiment]:
     """Every experiment of a folder, by name: the folders NAME that hold a script NAME.py."""
-    scripts = (inner / f"{inner.name}.py" for inner in sorted(folder.iterdir()))
+    scripts = (inner / f"{inner.name}.py" for inner in sorted(folder.resolve().iterdir()))
     return [Experiment(script.stem, script) for script in scripts if script.is_file()]
 
 

@@ -93,11 +93,13 @@ class _Modules:
 
 def loaded_files() -> set[str]:
     """The files of all modules that this process has loaded, without the standard library's, the command's own, and
-    what torchflux has generated and keeps: that follows from the rest, and a reproduction generates it anew."""
+    what torchflux and PyTorch's compiler have generated and keep: that follows from the rest, and a reproduction
+    generates it anew."""
     files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
     real = cache(os.path.realpath)  # of thousands of files in some hundred folders
     found = {os.path.join(real(os.path.dirname(file)), os.path.basename(file)) for file in files if file}
-    places = sysconfig.get_path("stdlib"), sysconfig.get_path("scripts"), cache_folder()
+    places = [sysconfig.get_path("stdlib"), sysconfig.get_path("scripts"), cache_folder()]
+    places += filter(None, [os.environ.get("TORCHINDUCTOR_CACHE_DIR")])  # which the compiler sets when it is used
     known = tuple(f"{real(place)}{os.sep}" for place in places)
     return {file for file in found if is_installed(file) or not file.startswith(known)}
 

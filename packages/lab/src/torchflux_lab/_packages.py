@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from functools import cache, cached_property
 from pathlib import Path
 
+from ._imports import is_installed
+
 __all__ = ["Installed", "installed", "packages_of"]
 
 # Written by the installer: not the package's own, and not the same everywhere.
@@ -57,8 +59,12 @@ def _hash(path: Path, algorithm: str) -> str:
 
 
 def installed() -> dict[str, Installed]:
-    """Every package that this Python would find, by its normalised name; the first on the path counts."""
-    folders = [folder for place in sys.path if place for folder in sorted(Path(place).glob("*.dist-info"))]
+    """Every package that this Python would find, by its normalised name; the first on the path counts.
+
+    What another package brings along, as setuptools does when it is imported (`setuptools/_vendor`), is that one's.
+    """
+    places = [Path(place) for place in sys.path if place and not is_installed(place)]
+    folders = [folder for place in places for folder in sorted(place.glob("*.dist-info"))]
     found = [_installed(folder, folder.stat().st_mtime_ns) for folder in reversed(folders)]
     return {package.name: package for package in found}
 

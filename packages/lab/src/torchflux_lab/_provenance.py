@@ -16,6 +16,7 @@ from ._git import changes, commit_of
 from ._imports import imported, loaded_files
 from ._machine import machine, settings
 from ._packages import Installed, installed, packages_of
+from ._processes import processes
 from ._project import LAB, Project, of_the_lab
 from ._results import write_json
 
@@ -63,6 +64,7 @@ def _begun(experiment: Experiment, parameters: dict[str, Any]) -> dict[str, Any]
         "installed": _installed(),
         "packages": {},
         "settings": settings(),
+        "processes": processes(),
         "machine": machine(),
         "elsewhere": [],
     }

@@ -111,6 +111,7 @@ def read_run(folder: Path) -> tuple[Record, dict[str, Any]]:
     about = _json(folder / PROVENANCE)
     done = _json(folder / "results.json") if (folder / "results.json").exists() else {"results": {}, "seconds": None}
     run = {name: about[name] for name in ("experiment", "script", "commit", "changed", "local", "settings", "started")}
+    run |= {"processes": about["processes"]} if about.get("processes", 1) > 1 else {}
     record = Record(
         run=run | {"seconds": done["seconds"]},
         parameters=about["parameters"],

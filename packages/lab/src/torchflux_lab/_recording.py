@@ -6,12 +6,10 @@ from typing import Any
 
 from ._error import LabError
 from ._files import digests
-from ._folder import RUN
 from ._lockfile import unlocked
 from ._packages import installed
 from ._project import Project
 from ._record import Record, read_run, with_tolerances
-from ._runs import Run
 
 __all__ = ["record_of"]
 
@@ -31,7 +29,7 @@ def record_of(folder: Path, project: Project, dirty: bool = False) -> Record:
     if not (about["finished"] and (folder / "results.json").exists()):
         raise LabError(f"The run in {folder} is not finished: it has no results, so there is nothing to record.")
     lock, unlocked = _lock(record, about, project)
-    objections = [*_objections(record, about, project, dirty), *unlocked, *_of_several(folder)]
+    objections = [*_objections(record, about, project, dirty), *unlocked]
     if objections:
         raise LabError(f"The run in {folder} cannot be recorded:\n" + "\n".join(f"  - {each}" for each in objections))
     return with_tolerances(dataclasses.replace(record, lock=lock), project.root / record.run["script"])
@@ -51,13 +49,6 @@ def _objections(record: Record, about: dict[str, Any], project: Project, dirty: 
     files = digests(project.root, list(record.files))
     found += [f"{name} is not as it was when it ran" for name, is_ in record.files.items() if files.get(name) != is_]
     return found + _packages(record)
-
-
-def _of_several(folder: Path) -> list[str]:
-    """A reproduction is of one process, which rounds otherwise than several, and sends nothing."""
-    about = folder / RUN
-    count = Run.read(folder).about.get("processes", 1) if about.is_file() else 1
-    return [f"it was run in {count} processes (--nproc), and a reproduction runs in one"] if count > 1 else []
 
 
 def _packages(record: Record) -> list[str]:

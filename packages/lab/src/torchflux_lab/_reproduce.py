@@ -142,6 +142,7 @@ def run_again(record: Record, environment: Environment, folder: Path) -> None:
     command = [*isolated(environment), "-m", "torchflux_lab", "run", record.experiment]
     command += ["--experiments", str(script.parents[1]), "--out", str(folder / "run")]
     command += [word for setting in _settings(record.parameters) for word in ("--set", setting)]
+    command += ["--nproc", str(record.run["processes"])] if "processes" in record.run else []
     done = subprocess.run(
         command,
         env=_run_environment(record, folder),
@@ -175,7 +176,9 @@ def _nested(value: Any) -> bool:
 def _run_environment(record: Record, folder: Path) -> dict[str, str]:
     kept = {name: value for name, value in clean_environment().items() if not name.startswith((*LEAKING, *SETTINGS))}
     threads = {"OMP_NUM_THREADS": str(record.machine["threads"])}
-    return kept | threads | record.run["settings"] | {"TORCHFLUX_CACHE": str(folder / "cache"), "COLUMNS": "120"}
+    alone = {"PYTHONSAFEPATH": "1", "PYTHONNOUSERSITE": "1"}  # for the processes that it starts
+    caches = {"TORCHFLUX_CACHE": str(folder / "cache"), "TORCHINDUCTOR_CACHE_DIR": str(folder / "cache" / "inductor")}
+    return kept | threads | record.run["settings"] | alone | caches | {"COLUMNS": "120"}
 
 
 def compared(record: Record, again: Record) -> Reproduction:

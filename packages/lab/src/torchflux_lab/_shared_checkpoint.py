@@ -15,14 +15,13 @@ from typing import Any
 import torch
 import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
-from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
-from torch.nn.parallel import DistributedDataParallel
+from torch import Tensor
 
 from ._error import LabError
 from ._folder import CHECKPOINTS, RUN
 from ._metrics import cut_metrics, metrics_size
 from ._processes import FOLDER
+from ._spread import part_here, put_back
 from ._state import check, load, metrics_seen, save
 
 __all__ = ["SharedCheckpoint"]
@@ -42,9 +41,12 @@ class SharedCheckpoint:
 
     def __init__(self, out: Path, rank: int, world: int, state: dict[str, Any]) -> None:
         self._out, self._rank, self._world = out, rank, world
-        self._state = {name: _unwrapped(x) for name, x in state.items()}
-        check(self._state)
+        self._state = state
+        check(self._parts())
         self._folder = Path(os.environ[FOLDER]) / CHECKPOINTS if FOLDER in os.environ else None
+
+    def _parts(self) -> dict[str, Any]:
+        return {name: part_here(x) for name, x in self._state.items()}
 
     def restore(self) -> int:
         """Put everything back as the last whole save has it; returns its step, 0 without one."""
@@ -71,7 +73,10 @@ class SharedCheckpoint:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "state.safetensors")
             file.write_bytes(content.numpy().tobytes())
-            load(file, self._state)
+            parts = self._parts()
+            load(file, parts)
+            for name, x in self._state.items():
+                put_back(x, parts[name])
             if self._rank == 0:
                 cut_metrics(self._out, metrics_seen(file))
 
@@ -90,18 +95,8 @@ class SharedCheckpoint:
     def _content(self, step: int) -> Tensor:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "state.safetensors")
-            save(file, self._state, step, metrics_size(self._out) if self._rank == 0 else 0)
+            save(file, self._parts(), step, metrics_size(self._out) if self._rank == 0 else 0)
             return torch.frombuffer(bytearray(file.read_bytes()), dtype=torch.uint8)
-
-
-def _unwrapped(x: Any) -> Any:
-    """The model inside DDP, which keeps its own; one whose parameters are spread over the processes is refused."""
-    if isinstance(x, nn.Module) and any(isinstance(p, DTensor) for p in x.parameters()):
-        raise TypeError(
-            "a model whose parameters are spread over the processes (FSDP) cannot be kept by Workers.steps: keep it "
-            "with torch.distributed.checkpoint yourself, and loop over a range"
-        )
-    return x.module if isinstance(x, DistributedDataParallel) else x
 
 
 class Calm(warnings.catch_warnings):

@@ -1,11 +1,12 @@
 """One of the processes of a run: the first one writes the run's folder as ever, the others only compute."""
 
+import atexit
 import json
 import os
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 
@@ -61,6 +62,17 @@ def _say_into(path: Path) -> None:
             os.dup2(file.fileno(), stream)
 
 
+def _end(code: int) -> NoReturn:
+    """End at once, as gloo's threads outlive FSDP's group: one that takes the ending interpreter's lock aborts.
+
+    pytorch/pytorch#179291.
+    """
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 def _leave() -> None:
     """Leave the group of processes, if the script has entered one."""
     distributed = sys.modules.get("torch.distributed")
@@ -69,4 +81,4 @@ def _leave() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(json.loads(sys.argv[1])))
+    _end(main(json.loads(sys.argv[1])))

@@ -52,6 +52,7 @@ class Workers:
         self.device: torch.device = _device(int(os.environ.get("LOCAL_RANK", "0")), self.world)
         if self.world > 1 and not dist.is_initialized():
             dist.init_process_group("cpu:gloo,cuda:nccl" if self.device.type == "cuda" else "gloo")
+            dist.all_reduce(torch.zeros(()))  # or one that needs no other ends before the other has found it
 
     def share(self, batch: Any) -> Any:
         """This process's part of a batch: every `world`-th, from its rank on.
@@ -76,6 +77,26 @@ class Workers:
 
         model = model.to(self.device)
         return model if self.world == 1 else DistributedDataParallel(model)
+
+    def fsdp(self, model: "nn.Module") -> "nn.Module":
+        """The model with its parameters spread over the processes by PyTorch's `fully_shard` (FSDP2), layer by layer.
+
+        Each process keeps a part of the parameters, gradients and the optimiser's state, and gathers a layer's when
+        it is that layer's turn. Make the optimiser afterwards. A parameter `w` is put together by `w.full_tensor()`,
+        which all processes have to call. Alone, the model itself.
+        """
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.fsdp import fully_shard
+        from torch.nn import ModuleDict, ModuleList
+
+        model = model.to(self.device)
+        if self.world > 1:
+            mesh = init_device_mesh(self.device.type, (self.world,))
+            for layer in model.children():
+                if not isinstance(layer, ModuleList | ModuleDict):  # these are never called, which would gather them
+                    fully_shard(layer, mesh=mesh)
+            fully_shard(model, mesh=mesh)
+        return model
 
     def mean(self, x: "Tensor") -> "Tensor":
         """The mean of a tensor over the processes, without a gradient."""
