@@ -1,8 +1,8 @@
 """The experiments: they are listed, and a short version of each learns and writes its results and its picture."""
 
-import json
 import math
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +12,12 @@ from torch import Tensor
 from torch.func import vmap
 
 from torchflux import destructure, trainables
-from torchflux_lab import Checkpoint, Run, experiments, find, parameters_with, perform, perform_on
+from torchflux_lab import experiments, find
 from torchflux_mcmc import hmc
 from torchflux_mcmc import run as draw
 
+Short = Callable[..., dict[str, Any]]
 FOLDER = Path(__file__).parent.parent / "experiments"
-
-
-def short(name: str, out: Path, *settings: str) -> dict[str, Any]:
-    """The results of a run with these settings."""
-    pytest.importorskip("matplotlib")
-    with find(name, FOLDER).loaded() as program:
-        results = perform(program, parameters_with(program.parameters, settings), out)["results"]
-    assert json.loads((out / "results.json").read_text(encoding="utf-8"))["results"] == results
-    picture = (out / f"{name}.png").read_bytes()
-    assert picture.startswith(b"\x89PNG\r\n\x1a\n")
-    assert len(picture) > 20_000
-    return results
 
 
 def test_each_says_what_it_is_and_how_it_is_run() -> None:
@@ -42,56 +31,17 @@ def test_each_says_what_it_is_and_how_it_is_run() -> None:
         assert (each.script.parent / f"{each.name}.png").is_file()
 
 
-SHORT = {
-    "ebm": ("steps=40", "every=10", "chains=40", "long=200"),
-    "lynx-hare": ("origins=1914", "priors=0.1", "seeds=1", "starts=2", "steps=21"),
-}
-
-
-@pytest.mark.parametrize("name", SHORT)
-def test_broken_off_and_resumed_it_comes_to_the_same_numbers(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A sampler beside the weights, and parameters without a module; both have two loops."""
-    pytest.importorskip("matplotlib")
+def test_dan(short: Short) -> None:
     pytest.importorskip("sklearn")
-    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
-    whole.mkdir()
-    resumed.mkdir()
-    save, saved = Checkpoint.save, []
-
-    def broken_off(checkpoint: Checkpoint, step: int) -> None:
-        save(checkpoint, step)
-        saved.append(step)
-        if len(saved) == 3:
-            raise KeyboardInterrupt
-
-    with find(name, FOLDER).loaded() as program:
-        parameters = parameters_with(program.parameters, SHORT[name])
-        perform(program, parameters, whole)
-        monkeypatch.setattr(Checkpoint, "save", broken_off)
-        with pytest.raises(KeyboardInterrupt):
-            perform(program, parameters, resumed)
-        perform_on(program, parameters, Run.read(resumed), [])
-    for file in ("metrics.jsonl", f"{name}.png"):
-        assert (resumed / file).read_bytes() == (whole / file).read_bytes()
-    results = [Run.read(folder).results for folder in (whole, resumed)]
-    assert results[0] is not None
-    assert results[1] is not None
-    assert results[0]["results"] == results[1]["results"]
-
-
-def test_dan(tmp_path: Path) -> None:
-    pytest.importorskip("sklearn")
-    results = short("dan", tmp_path, "seeds=2", "epochs=12", "lambdas=1")
+    results = short("dan", "seeds=2", "epochs=12", "lambdas=1")
     plain, routed = results["plain"], results["routed λ=1"]
     assert plain["accuracy"] > 0.7
     assert routed["accuracy"] > plain["accuracy"]
     assert routed["probe"] < plain["probe"] - 0.2
 
 
-def test_spiral(tmp_path: Path) -> None:
-    results = short("spiral", tmp_path, "steps=60", "every=30", "end=5", "points=200", "goal=0.1")
+def test_spiral(short: Short) -> None:
+    results = short("spiral", "steps=60", "every=30", "end=5", "points=200", "goal=0.1")
     for run in results.values():
         (first, _), *_, (last, _) = run["errors"]
         assert last == run["pieces"] < 0.3 * first
@@ -100,10 +50,8 @@ def test_spiral(tmp_path: Path) -> None:
         assert results["torchflux"]["pieces"] == pytest.approx(results["torchdiffeq"]["pieces"], rel=1e-3)
 
 
-def test_trebuchet(tmp_path: Path) -> None:
-    results = short(
-        "trebuchet", tmp_path, "steps=3", "throws=8", "near=77", "far=80", "wind=1", "tests=2", "optimised=1"
-    )
+def test_trebuchet(short: Short) -> None:
+    results = short("trebuchet", "steps=3", "throws=8", "near=77", "far=80", "wind=1", "tests=2", "optimised=1")
     errors = results["training"]["errors"]
     assert results["error of the network"]["mean"] < 0.05 * errors[0]
     assert results["error of optimisation"]["worst"] < 1e-3
@@ -120,8 +68,8 @@ def test_trebuchets_network_is_the_same_in_machine_code() -> None:
         assert math.radians(p.angles[0]) < aim.angle < math.radians(p.angles[1])
 
 
-def test_lynx_hare(tmp_path: Path) -> None:
-    results = short("lynx-hare", tmp_path, "origins=1914", "priors=0.1", "seeds=1", "starts=2", "steps=50")
+def test_lynx_hare(short: Short) -> None:
+    results = short("lynx-hare", "origins=1914", "priors=0.1", "seeds=1", "starts=2", "steps=50")
     seen, forecast = results["errors of years seen"], results["errors of forecasts"]
     assert seen["universal, s = 0.1"] < seen["Lotka-Volterra"] < 0.4
     assert forecast["Lotka-Volterra"] < forecast["as on average"]
@@ -158,8 +106,8 @@ def test_lynx_hare_refuses_origins_without_a_record(given: dict[str, Any]) -> No
         program.parameters(**given)
 
 
-def test_mcem(tmp_path: Path) -> None:
-    results = short("mcem", tmp_path, "seeds=1", "steps=150", "latents=2", "every=50", "rate=0.05", "leapfrogs=3")
+def test_mcem(short: Short) -> None:
+    results = short("mcem", "seeds=1", "steps=150", "latents=2", "every=50", "rate=0.05", "leapfrogs=3")
     known, sampled, modes = results["closed form"], results["sampled"], results["modes"]
     assert sampled["gap"] < 0.2 * known["half of the free numbers"]
     assert abs(sampled["noise"]) < 0.01
@@ -184,8 +132,8 @@ def test_mcems_closed_form_is_a_maximum() -> None:
             assert script.Model(*near).loglikelihood() < value - 1
 
 
-def test_ebm(tmp_path: Path) -> None:
-    results = short("ebm", tmp_path, "steps=200", "every=50", "chains=50", "long=100")
+def test_ebm(short: Short) -> None:
+    results = short("ebm", "steps=200", "every=50", "chains=50", "long=100")
     assert results["separation"]["noise"] > 0.99
     assert results["separation"]["scrambled"] > 0.99
     energy = results["free energy"]
@@ -194,9 +142,9 @@ def test_ebm(tmp_path: Path) -> None:
     assert 0.3 < results["sampler"]["acceptance"] < 0.8
 
 
-def test_bnn(tmp_path: Path) -> None:
+def test_bnn(short: Short) -> None:
     settings = ("chains=4", "warmup=20", "draws=8", "doublings=4", "steps=100", "every=50", "kept=20", "tests=100")
-    results = short("bnn", tmp_path, *settings, "rate=0.05")
+    results = short("bnn", *settings, "rate=0.05")
     for answer in ("point", "layer"):
         assert results["predictions"][answer]["accuracy"] > 0.85
         assert results["predictions"][answer]["log probability"] > -0.5

@@ -1,28 +1,19 @@
 """The experiments with programs as layers: a short version of each, and what stands behind their numbers."""
 
-import json
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from torchflux_lab import find, parameters_with, perform
+from torchflux_lab import find
 
 pytest.importorskip("matplotlib")
+Short = Callable[..., dict[str, Any]]
 FOLDER = Path(__file__).parent.parent / "experiments"
-
-
-def short(name: str, out: Path, *settings: str) -> dict[str, Any]:
-    """The results of a run with these settings."""
-    with find(name, FOLDER).loaded() as program:
-        results = perform(program, parameters_with(program.parameters, settings), out)["results"]
-    assert json.loads((out / "results.json").read_text(encoding="utf-8"))["results"] == results
-    assert len((out / f"{name}.png").read_bytes()) > 20_000
-    return results
 
 
 @pytest.fixture
@@ -43,8 +34,8 @@ def portfolio() -> Iterator[Any]:
         yield sys.modules["portfolio"]
 
 
-def test_sudoku(tmp_path: Path) -> None:
-    results = short("sudoku", tmp_path, "seeds=1", "puzzles=200", "tests=10", "steps=40", "every=40", "epochs=1")
+def test_sudoku(short: Short) -> None:
+    results = short("sudoku", "seeds=1", "puzzles=200", "tests=10", "steps=40", "every=40", "epochs=1")
     assert results["true rules"]["held out"] == results["equations by algebra"]["held out"] == [1.0]
     assert min(results["rules known"][0]) > 0.68  # 40 equations by chance know 0.625 of them
 
@@ -73,9 +64,9 @@ def test_sudokus_clues_determine_the_grid_and_none_can_be_spared(sudoku: Any) ->
             assert solutions(kept & (torch.arange(16) != cell)) > 1
 
 
-def test_mpc(tmp_path: Path) -> None:
+def test_mpc(short: Short) -> None:
     settings = ("seeds=1", "shown=1", "tests=3", "seconds=1.5", "steps=5", "network_steps=100", "noise=0.01")
-    results = short("mpc", tmp_path, *settings)
+    results = short("mpc", *settings)
     learned, network = (results["control"][f"{name}, 1 shown, wall at 0.6 m"] for name in ("costs", "network"))
     assert abs(learned["cost"][0] - 1) < 0.1 < abs(network["cost"][0] - 1)
     assert learned["runs beyond the wall"] == [0.0]
@@ -131,8 +122,8 @@ def test_mpcs_first_force_has_the_slope_of_differences(mpc: Any) -> None:
     assert slope.abs().max() > 0.1
 
 
-def test_portfolio(tmp_path: Path) -> None:
-    results = short("portfolio", tmp_path, "first=2021", "again=2", "steps=5", "resamples=100")
+def test_portfolio(short: Short) -> None:
+    results = short("portfolio", "first=2021", "again=2", "steps=5", "resamples=100")
     for row in results["test"].values():
         assert 0 < row["deviation"] < 0.5
     for row in results["end to end, less"].values():

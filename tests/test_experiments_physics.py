@@ -1,6 +1,5 @@
 """The experiments with equations: a short version of each learns, and its reference satisfies the equation."""
 
-import json
 import math
 import sys
 from collections.abc import Callable
@@ -11,19 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from torchflux_lab import Checkpoint, Run, find, parameters_with, perform, perform_on
+from torchflux_lab import find
 
 pytest.importorskip("matplotlib")
+Short = Callable[..., dict[str, Any]]
 FOLDER = Path(__file__).parent.parent / "experiments"
-
-
-def short(name: str, out: Path, *settings: str) -> dict[str, Any]:
-    """The results of a run with these settings, without compilation."""
-    with find(name, FOLDER).loaded() as program:
-        results = perform(program, parameters_with(program.parameters, (*settings, "compiled=false")), out)["results"]
-    assert json.loads((out / "results.json").read_text(encoding="utf-8"))["results"] == results
-    assert len((out / f"{name}.png").read_bytes()) > 20_000
-    return results
 
 
 def reference(name: str) -> Callable[..., Tensor]:
@@ -45,41 +36,12 @@ def places(seed: int = 0) -> tuple[Tensor, Tensor]:
     return unit[0], 0.05 + 0.9 * unit[1]
 
 
-def test_burgers(tmp_path: Path) -> None:
+def test_burgers(short: Short) -> None:
     settings = ("width=10", "points=200", "extra=100", "steps=60", "rate=0.01", "rounds=1", "iterations=60")
-    results = short("burgers", tmp_path, *settings)
+    results = short("burgers", *settings)
     adam, polished = results["looks"].values()
     assert polished == results["error"] < 0.75 * adam
     assert adam < 0.7
-
-
-def test_burgers_broken_off_and_resumed_comes_to_the_same_numbers(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The matrix of BFGS is among what a checkpoint holds."""
-    settings = ("width=5", "points=50", "extra=20", "steps=5", "rounds=3", "iterations=10", "compiled=false")
-    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
-    whole.mkdir()
-    resumed.mkdir()
-    save, saved = Checkpoint.save, []
-
-    def broken_off(checkpoint: Checkpoint, step: int) -> None:
-        save(checkpoint, step)
-        saved.append(step)
-        if len(saved) == 3:
-            raise KeyboardInterrupt
-
-    with find("burgers", FOLDER).loaded() as program:
-        parameters = parameters_with(program.parameters, settings)
-        perform(program, parameters, whole)
-        monkeypatch.setattr(Checkpoint, "save", broken_off)
-        with pytest.raises(KeyboardInterrupt):
-            perform(program, parameters, resumed)
-        perform_on(program, parameters, Run.read(resumed), [])
-    found = [Run.read(folder).results for folder in (whole, resumed)]
-    assert found[0]
-    assert found[1]
-    assert found[0]["results"]["looks"] == found[1]["results"]["looks"]
 
 
 def test_burgers_solution_satisfies_the_equation_from_its_beginning() -> None:
@@ -99,8 +61,8 @@ def test_burgers_slope_at_the_shock_is_the_published_one() -> None:
     assert ((u(h, t) - u(-h, t)) / (2 * h)).item() == pytest.approx(-152.00516, abs=1e-3)
 
 
-def test_heat(tmp_path: Path) -> None:
-    results = short("heat", tmp_path, "width=8", "points=200", "steps=50", "rate=0.02", "iterations=80")
+def test_heat(short: Short) -> None:
+    results = short("heat", "width=8", "points=200", "steps=50", "rate=0.02", "iterations=80")
     assert results["error"] < 0.05
     assert sum(results["losses"].values()) < 1e-2
 
@@ -113,9 +75,9 @@ def test_heats_solution_satisfies_the_equation() -> None:
     assert u(torch.ones_like(t), t).abs().max() < 1e-15
 
 
-def test_lorenz_inverse(tmp_path: Path) -> None:
+def test_lorenz_inverse(short: Short) -> None:
     settings = ("measured=60", "noise=0.1", "points=100", "width=20", "steps=200", "rate=0.01", "iterations=300")
-    results = short("lorenz-inverse", tmp_path, *settings)
+    results = short("lorenz-inverse", *settings)
     assert max(results["errors"].values()) < 0.2
 
 

@@ -1,34 +1,23 @@
 """The experiments of the reference's model zoo: a short version of each learns, and what its numbers stand on."""
 
-import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from torchflux_lab import find, parameters_with, perform
+from torchflux_lab import find
 
 pytest.importorskip("matplotlib")
 pytest.importorskip("sklearn")
+Short = Callable[..., dict[str, Any]]
 FOLDER = Path(__file__).parent.parent / "experiments"
 
 
-def short(name: str, out: Path, *settings: str) -> dict[str, Any]:
-    """The results of a run with these settings."""
-    threads = torch.get_num_threads()
-    with find(name, FOLDER).loaded() as program:
-        results = perform(program, parameters_with(program.parameters, settings), out)["results"]
-    assert torch.get_num_threads() == threads
-    assert json.loads((out / "results.json").read_text(encoding="utf-8"))["results"] == results
-    assert len((out / f"{name}.png").read_bytes()) > 20_000
-    return results
-
-
-def test_mlp_digits(tmp_path: Path) -> None:
-    results = short("mlp-digits", tmp_path, "seeds=1", "epochs=25")
+def test_mlp_digits(short: Short) -> None:
+    results = short("mlp-digits", "seeds=1", "epochs=25")
     assert results["network, images moved"]["error"] < results["logistic regression"]["error"] < 0.06
 
 
@@ -48,8 +37,8 @@ def test_mlp_digits_are_moved_as_far_as_said() -> None:
             assert abs(shift.mean()) < 0.1
 
 
-def test_vae_digits(tmp_path: Path) -> None:
-    results = short("vae-digits", tmp_path, "latents=2", "steps=500", "warm=100", "samples=50")
+def test_vae_digits(short: Short) -> None:
+    results = short("vae-digits", "latents=2", "steps=500", "warm=100", "samples=50")
     nats = results["nats of an image"]
     assert nats["independent pixels"] + 5 < nats["2 latent numbers"] < -85
     assert nats["bound, 2 latent numbers"] < nats["2 latent numbers"]
@@ -72,9 +61,9 @@ def test_vae_digits_likelihood_is_the_integral_over_the_plane() -> None:
         assert (below < due - 0.01).all()
 
 
-def test_gan_digits(tmp_path: Path) -> None:
+def test_gan_digits(short: Short) -> None:
     settings = ("steps=600", "mean=0.98", "rate=0.002", "batch=32", "every=300", "train=1500")
-    results = short("gan-digits", tmp_path, *settings)
+    results = short("gan-digits", *settings)
     made, normal = (results[name] for name in ("generator", "normal density"))
     assert made["distance to training digits"] < normal["distance to training digits"]
     assert made["digits, as if so many"] > 4
@@ -89,9 +78,9 @@ def test_gan_digits_neighbours_tell_what_differs() -> None:
         assert tell(a, a.clone()) == 0.0  # copies: each has its neighbour on the other side
 
 
-def test_maml_sine(tmp_path: Path) -> None:
+def test_maml_sine(short: Short) -> None:
     settings = ("steps=300", "rate=0.003", "tests=100", "more_steps=10", "hidden=30")
-    results = short("maml-sine", tmp_path, *settings)
+    results = short("maml-sine", *settings)
     after = {name: rows["after 10"]["error"] for name, rows in results.items()}
     assert after["MAML"] < 0.8 * after["joint"]
     assert after["MAML"] < 0.8 * after["random"]
@@ -121,9 +110,9 @@ def test_maml_sines_slope_goes_through_the_step(float64: None) -> None:
         assert slopes[1].item() != pytest.approx((there - back) / 2e-6, rel=1e-2)
 
 
-def test_char_rnn(tmp_path: Path) -> None:
+def test_char_rnn(short: Short) -> None:
     settings = ("steps=60", "hidden=64", "batch=16", "rate=0.02", "every=30", "dropout=0", "written=100")
-    results = short("char-rnn", tmp_path, *settings)
+    results = short("char-rnn", *settings)
     bits = results["bits a letter"]
     assert bits["counts, 3 letters before"] < bits["network"] < bits["counts, 0 letters before"] - 0.4
     assert [len(text) for text in results["written"].values()] == [100, 100]

@@ -44,7 +44,8 @@ def test_it_names_no_path_and_no_address(name: str) -> None:
 
 def test_the_quickest_is_reproduced_in_full(tmp_path: Path) -> None:
     """In a fresh environment, from the lock file that was recorded. Takes a minute, most of it pip's."""
-    records = sorted(map(read_record, RECORDS.values()), key=lambda record: float(record.run["seconds"]))
+    alone = [record for record in map(read_record, RECORDS.values()) if "processes" not in record.run]
+    records = sorted(alone, key=lambda record: float(record.run["seconds"]))
     at_hand = [record for record in records if code_is_at_hand(record)]
     if not at_hand:
         pytest.skip("there is no record, or the code of none is in this clone")

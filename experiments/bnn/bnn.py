@@ -26,6 +26,16 @@ from torchflux import Adam, Chain, Dense, back, destructure, logitbinarycrossent
 from torchflux_lab import Checkpoint, Metrics
 from torchflux_mcmc import ess_bulk, hmc, nuts, rhat, run, window_adaptation
 
+# Of a reproduction: chains of another processor are other samples.
+TOLERANCES = {
+    "*looks": None,
+    "*ess": None,
+    "transitions*": None,
+    "*R-hat*": (0.3, 0.1),
+    "*.accuracy": (0, 0.03),
+    "*": (0.1, 0.05),
+}
+
 
 @dataclass
 class Parameters:

@@ -13,16 +13,16 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
-from picture import draw
 from torch import Tensor
 from tqdm import tqdm
 
 from torchflux import Adam, adjust, back, trainables
 from torchflux_lab import Checkpoint, Metrics
 from torchflux_physics import BFGS, Hard, Interval, Problem, compiled, perceptron, refined, relative_error
+from torchflux_physics.plots import side_by_side
 
-# Of a reproduction. Thousands of steps of BFGS carry rounding, as another processor does it, into the result.
-TOLERANCES = {"*seconds": None, "*": 0.5}
+# Of a reproduction: the order of magnitude. Thousands of steps of BFGS carry another rounding into the result.
+TOLERANCES = {"error": 0.8, "worst": 0.8, "*": None}
 
 
 @dataclass
@@ -110,7 +110,8 @@ def main(parameters: Parameters, out: Path) -> dict:
     looks = train(model, p, compare, out)
     u, error = compare(model)
     shape = len(compare.x), len(compare.t)
-    draw(compare.x, compare.t, compare.truth.view(shape), u.view(shape), out / "burgers.png")
+    truth, grid = compare.truth.view(shape), {"x": compare.x, "t": compare.t}
+    side_by_side(grid, truth, u.view(shape), moments=(0.25, 0.5, 1)).savefig(out / "burgers.png", dpi=100)
     torch.set_num_threads(threads)
     worst = (u - compare.truth).abs().max().item()
     return {"error": error, "worst": worst, "seconds": looks[-1][2], "looks": {done: each for done, each, _ in looks}}

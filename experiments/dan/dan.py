@@ -36,6 +36,9 @@ from torchflux import (
 from torchflux import logitbinarycrossentropy as loss
 from torchflux_lab import Checkpoint, Metrics
 
+# Of a reproduction: ten times what another processor changes, but for the networks that two losses pull apart.
+TOLERANCES = {"routed λ=10.*": None, "*.runs": None, "*_std": (0, 0.1), "*.probe": (0, 0.1), "*": (0, 0.03)}
+
 
 @dataclass
 class Parameters:

@@ -36,6 +36,7 @@ class Parameters:
     every: int = field(default=200, metadata={"help": "steps between two looks"})
 
 
+TOLERANCES = {"*": 0.1}  # of a reproduction: two networks that play against each other end elsewhere, as good
 DIGITS = load_digits()
 IMAGES = torch.tensor(DIGITS.images).float().view(-1, 64) / 16  # (1797, 64)
 LABELS = torch.tensor(DIGITS.target)

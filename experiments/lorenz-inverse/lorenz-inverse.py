@@ -19,8 +19,8 @@ from torchflux_diffeq import PID, Dopri5, solve
 from torchflux_lab import Checkpoint, Metrics
 from torchflux_physics import Cloud, Data, FourierFeatures, Interval, Problem, compiled, perceptron, scipy_lbfgs
 
-# Of a reproduction. Thousands of steps of L-BFGS carry rounding, as another processor does it, into the result.
-TOLERANCES = {"*seconds": None, "*": 0.5}
+# Of a reproduction: the coefficients come within a percent, by thousands of steps that carry rounding along.
+TOLERANCES = {"*seconds": None, "found.*": 0.01, "errors.*": (0, 0.01), "*": 0.7}
 
 
 @dataclass

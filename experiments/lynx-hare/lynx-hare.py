@@ -25,6 +25,9 @@ from torchflux import Adam, adjust, back
 from torchflux_diffeq import PID, per_sample, solve
 from torchflux_lab import Checkpoint, Metrics
 
+# Of a reproduction: everything is float64, and found by least squares.
+TOLERANCES = {"*": 1e-6}
+
 
 @dataclass
 class Parameters:

@@ -34,6 +34,7 @@ class Parameters:
     every: int = field(default=100, metadata={"help": "steps between two looks"})
 
 
+TOLERANCES = {"*": (0, 1.5)}  # of a reproduction: in nats
 DIGITS = load_digits()
 IMAGES = torch.tensor(DIGITS.images).long().view(-1, 64)  # (1797, 64), from 0 to 16
 LABELS = torch.tensor(DIGITS.target)
