@@ -105,7 +105,7 @@ def activations(chain: Any, x: Any) -> tuple[Any, ...]:
     """The results of all the layers of a chain, in order; the last is what the chain returns.
 
     >>> from torchflux import Chain
-    >>> activations(Chain(torch.exp, torch.log), torch.tensor(1.0))
-    (tensor(2.7183), tensor(1.))
+    >>> activations(Chain(torch.square, torch.neg), torch.tensor(3.0))
+    (tensor(9.), tensor(-9.))
     """
     return tuple([x := layer(x) for layer in chain])
