@@ -72,6 +72,7 @@ SMOOTH: dict[str, Callable[[Any], Any]] = {
     "mish": F.mish,
     "softplus": F.softplus,
     "softplus, steeper": lambda x: F.softplus(x, beta=3),
+    "softplus, straight from there on": lambda x: F.softplus(x, threshold=0.5),
     "logsigmoid": F.logsigmoid,
     "tanhshrink": F.tanhshrink,
     "log": lambda x: torch.log(2 + torch.sin(x)),
@@ -99,10 +100,17 @@ SMOOTH: dict[str, Callable[[Any], Any]] = {
     "softmin": lambda x: F.softmin(x, -1),
     "logsumexp": lambda x: torch.logsumexp(x, -1, keepdim=True) * x,
     "glu": lambda x: torch.cat([F.glu(x), F.glu(x)], -1),
+    "logsumexp of two dimensions": lambda x: torch.logsumexp(x.view(-1, 2, 2), (1, 2))[:, None] * x,
     "variance": lambda x: x * x.var(-1, keepdim=True),
+    "biased variance": lambda x: x * torch.var(x, -1, False)[:, None],
     "norm": lambda x: x / torch.linalg.vector_norm(x, dim=-1, keepdim=True),
+    "norm of order 1": lambda x: x * torch.norm(torch.sin(x), p=1, dim=-1, keepdim=True),
+    "norm of order 3": lambda x: x * x.norm(3, -1, keepdim=True),
+    "norm of a matrix": lambda x: x * torch.linalg.norm(x.view(-1, 2, 2), dim=(1, 2))[:, None],
+    "matrix_norm": lambda x: x * torch.linalg.matrix_norm(x.view(-1, 2, 2))[:, None],
     "normalize": lambda x: F.normalize(x, dim=-1),
     "group_norm": lambda x: F.group_norm(torch.cat([x, x * x], -1), 2)[:, 2:6],
+    "rms_norm": lambda x: F.rms_norm(x, (4,), torch.arange(4).double()),
     "batch_norm": lambda x: F.batch_norm(torch.sin(x), torch.ones(4).double(), 2 * torch.ones(4).double()),
     "cat and slice": lambda x: torch.cat([x, x.sin()], -1)[:, 1:5],
     "stack": lambda x: torch.stack([x, x * x], 0).sum(0),
@@ -111,7 +119,12 @@ SMOOTH: dict[str, Callable[[Any], Any]] = {
     "bmm": lambda x: torch.bmm(x[:, :, None], x[:, None]).sum(-1),
     "cumsum": lambda x: torch.cumsum(x, -1).sin(),
     "where": lambda x: torch.where(x > 0, x**3, x**2),
+    "where as a method": lambda x: (x**3).where(x > 0, x**2),
     "maximum": lambda x: torch.maximum(x**3, x),
+    "clamped by another": lambda x: torch.clamp(x**3, min=torch.sin(x)),
+    "clamp_min": lambda x: x * torch.clamp_min(x**2, 0.1),
+    "addmm": lambda x: torch.addmm(torch.ones(4).double(), x, torch.ones(4, 4).double(), beta=2, alpha=0.3).sin(),
+    "rounded": lambda x: x**2 * (3.3 * x).long(),
     "attention": lambda x: F.scaled_dot_product_attention(*[x.view(-1, 2, 2)] * 3, is_causal=True).flatten(1),
     "conv": lambda x: F.conv1d(x[:, None], torch.ones(1, 1, 3).double(), torch.ones(1).double(), padding=1)[:, 0].sin(),
     "in place": lambda x: torch.tanh_(x * 1),
@@ -143,6 +156,30 @@ def test_a_network_of_the_core(activation: Any) -> None:
     assert max(errors(model)) < 1e-11
 
 
+def test_instance_norm() -> None:  # which torch 2.13's own second derivative isn't right of either
+    views = (lambda f: lambda x: f(x.view(-1, 2, 2)).flatten(1))(lambda x: by_hand_layer_norm(x))
+    model, by_hand = between(lambda x: F.instance_norm(x.view(-1, 2, 2)).flatten(1)), between(views)
+    ours = model(variables(POINTS))
+    for index in INDICES[:-1]:
+        exact = by_reverse_mode(by_hand, POINTS, index)
+        assert (component(ours, index)[:, 0] - exact).abs().max() < 1e-10 * (1 + exact.abs().max())
+
+
+def test_twice_in_place() -> None:  # which reverse mode refuses
+    x = between(torch.sin)(variables(POINTS))
+    y = x * 2
+    y.tanh_()
+    y += x
+    for index in INDICES[:-1]:
+        torch.testing.assert_close(component(y, index), component(torch.tanh(x * 2) + x, index))
+
+
+def test_powers_at_zero() -> None:
+    exponents = torch.arange(4).double()
+    y = (variables(torch.zeros(1, 2).double())[:, :1] ** exponents).sum(-1)
+    assert [component(y, (0,) * n).item() for n in (1, 2, 3)] == [1.0, 2.0, 6.0]
+
+
 def test_layer_norm_where_pytorch_is_wrong() -> None:
     # torch 2.13's own third derivative of layer_norm differs from that of the operations it stands for.
     model, by_hand = between(lambda x: F.layer_norm(x, (4,))), between(by_hand_layer_norm)
@@ -171,8 +208,29 @@ def test_without_a_rule_it_is_slower_and_says_so(f: Any) -> None:
         assert max(errors(between(f), indices=INDICES[:-2])) < 1e-10
 
 
+@pytest.mark.parametrize(
+    "f", [torch.lgamma, torch.sinc, lambda x: torch.addcmul(x, x, x), lambda x: torch.lerp(x, x * x, x)]
+)
+def test_without_a_rule_the_highest_derivative_may_be_asked_for_first(f: Any) -> None:
+    with pytest.warns(UserWarning, match="no rule for jets"):
+        assert max(errors(between(f), indices=((0, 0, 1),))) < 1e-10
+
+
+def test_a_recurrent_layer_and_attention() -> None:
+    torch.manual_seed(0)
+    layers = nn.GRU(1, 4, batch_first=True).double(), nn.MultiheadAttention(4, 2, batch_first=True).double()
+
+    def model(x: Any) -> Any:
+        y, _ = layers[0](x[:, :, None])
+        return layers[1](y, y, y, need_weights=True)[0][:, 0, :1]
+
+    with pytest.warns(UserWarning, match="no rule for jets"):
+        assert max(errors(model, indices=((0, 0), (0, 1)))) < 1e-10
+
+
 def test_straight_pieces() -> None:
-    for f in (torch.relu, F.leaky_relu, F.hardtanh, F.hardsigmoid):
+    prelu = lambda x: F.prelu(x, torch.tensor([0.3]).double())
+    for f in (torch.relu, F.leaky_relu, F.hardtanh, F.hardsigmoid, prelu):
         model = between(f)
         assert max(errors(model, indices=INDICES[:2])) < 1e-8  # PyTorch holds 1/6 in float32
         with pytest.warns(UserWarning, match="straight pieces"):
@@ -207,6 +265,8 @@ class Opaque(torch.autograd.Function):
 
 def test_what_cannot_be_seen_is_refused() -> None:
     x = variables(POINTS)
+    with warnings.catch_warnings(action="ignore"):  # TorchScript is deprecated
+        scripted = torch.jit.trace(nn.Tanh(), POINTS)
     with inside_model(), pytest.raises(NotImplementedError, match=r"gradients are switched off.*adjoint\(jvp"):
         Opaque.apply(x)
     with pytest.raises(TypeError, match=r"use torch\.where"):
@@ -220,6 +280,24 @@ def test_what_cannot_be_seen_is_refused() -> None:
     with pytest.raises(NotImplementedError, match="in place on a view"):
         row.exp_()
     assert kept.shape == (6, 1)
+    double = row * 2  # which takes row as it is then, and derives it later
+    with pytest.raises(NotImplementedError, match="something else was made of before"):
+        row += double
+    with pytest.raises(NotImplementedError, match="constants is changed in place"):
+        torch.zeros(6, 2, dtype=torch.float64).add_(x)
+    with pytest.raises(TypeError, match=r"torch\.stack or torch\.cat"):
+        double[:, 0] = 1.0
+    with pytest.raises(NotImplementedError, match="in the residual"):
+        torch.autograd.grad(double.sum(), x)
+    with pytest.raises(NotImplementedError, match="takes all points at once"):
+        torch.vmap(torch.sin)(x)
+    with pytest.raises(NotImplementedError, match="is scripted"):
+        scripted(x)
+    for norm in (torch.linalg.norm, torch.linalg.matrix_norm):
+        with pytest.raises(TypeError, match="matrix norm of order 2"):
+            norm(x, 2)
+    with pytest.raises(TypeError, match="order inf"):
+        torch.linalg.vector_norm(x, float("inf"))
 
 
 def test_only_what_is_wanted_is_computed() -> None:
@@ -239,6 +317,23 @@ def test_dtypes_and_complex_values() -> None:
     assert component(model(variables(POINTS.float())), (0, 0)).dtype == torch.float32
     wave = torch.exp(1j * variables(POINTS)[:, 0] * 2)
     torch.testing.assert_close(component(wave, (0, 0)), -4 * wave.value)
+
+
+MODULI: dict[str, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
+    "abs": (torch.abs, lambda a, b: torch.sqrt(a * a + b * b)),
+    "norm": (lambda z: z.norm(dim=-1, keepdim=True), lambda a, b: (a * a + b * b).sum(-1, keepdim=True).sqrt()),
+    "var": (lambda z: z.var(-1, keepdim=True), lambda a, b: a.var(-1, keepdim=True) + b.var(-1, keepdim=True)),
+    "sgn": (lambda z: torch.sgn(z).imag, lambda a, b: b / torch.sqrt(a * a + b * b)),
+}
+
+
+@pytest.mark.parametrize("name", MODULI)
+def test_moduli_of_complex_values(name: str) -> None:
+    of_complex, of_parts = MODULI[name]
+    x = between(torch.tanh)(variables(POINTS)) + torch.arange(3).double()
+    ours, exact = of_complex(torch.sin(x) + 1j * torch.exp(x)), of_parts(torch.sin(x), torch.exp(x))
+    for index in ((0,), (0, 1), (0, 0, 1)):
+        torch.testing.assert_close(component(ours, index), component(exact, index), rtol=1e-12, atol=1e-12)
 
 
 def test_gradients_of_derivatives() -> None:

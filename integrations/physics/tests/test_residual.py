@@ -1,6 +1,7 @@
 """Residuals of one point at many: values against closed forms, names, flux forms, systems, and what is refused."""
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -105,7 +106,20 @@ def test_integrals() -> None:
     zero(residuals(lambda u, x, t: u - 1 - integral(lambda s: u(s, t), 0, x), exponential, POINTS)["residual"])
     zero(residuals(lambda u, x, t: u.x - integral(lambda s: u(s, t), 0, x).x, exponential, POINTS)["residual"])
     whole = residuals(lambda u, t: integral(lambda s: s * u(s, t), -1.0, 1.0), exponential, POINTS)["residual"]
-    torch.testing.assert_close(whole, torch.full((9,), 2 / math.e).double())
+    torch.testing.assert_close(whole, torch.full((9,), 2 / math.e, dtype=torch.float64), rtol=1e-14, atol=0)
+    whole = residuals(lambda u: u - 1 + integral(lambda s: u(s, 0), 0, 1), exponential, POINTS.float())["residual"]
+    torch.testing.assert_close(whole, torch.exp(POINTS[:, 0]).float() + math.e - 2)
+
+
+def test_integrals_of_integrals() -> None:
+    product = lambda p: p[:, 0] * p[:, 1] ** 2
+    inside = lambda u, nodes: lambda s: integral(lambda r: u(r, s), 0, s, nodes=nodes)  # s⁴ / 2
+    for nodes in (5, 20):  # as many as outside, and fewer
+        to_x = lambda u, x, nodes=nodes: integral(inside(u, nodes), 0, x)
+        zero(residuals(lambda u, x, to_x=to_x: to_x(u, x) - x**5 / 10, product, POINTS)["residual"])
+        zero(residuals(lambda u, x, to_x=to_x: to_x(u, x).x - x**4 / 2, product, POINTS)["residual"])
+    with pytest.raises(ValueError, match=r"gives \(20, 2\) at 20 nodes; one number at each was expected"):
+        residuals(lambda u, t: integral(lambda s: u(s, t), 0, 1), lambda p: p * 2, POINTS)
 
 
 def test_another_place() -> None:
@@ -113,6 +127,34 @@ def test_another_place() -> None:
     zero(delayed)
     scaled = residuals(lambda u, x, t: u(2 * x, t).x - 2 * torch.cos(2 * x), lambda p: torch.sin(p[:, 0]), POINTS)
     zero(scaled["residual"])
+    fixed = residuals(lambda u: u(0.5, 1) - math.e / 2, lambda p: p[:, 0] * torch.exp(p[:, 1]), POINTS)
+    zero(fixed["residual"])
+
+
+@dataclass
+class Advection:
+    """An equation that isn't hashable."""
+
+    speed: float
+
+    def __call__(self, u: Any) -> Any:
+        return u.t + self.speed * u.x
+
+
+def test_an_equation_that_is_an_object() -> None:
+    zero(residuals(Advection(2.0), lambda p: torch.sin(p[:, 0] - 2 * p[:, 1]), POINTS)["residual"])
+
+
+def test_components_one_by_one() -> None:
+    pair = lambda p: torch.stack([torch.sin(p[:, 0]), torch.cos(p[:, 0])], 1)
+    zero(residuals(lambda u: sum(c * c for c in u) - 1 + 0 * +u[0], pair, POINTS)["residual"])
+
+
+def test_a_compiled_model() -> None:
+    model = network()
+    plain = residuals(lambda u: u.xx, model, POINTS)["residual"]
+    compiled = torch.compile(model, backend="eager")
+    torch.testing.assert_close(residuals(lambda u: u.xx, compiled, POINTS)["residual"], plain)
 
 
 def test_complex_fields() -> None:
@@ -177,11 +219,39 @@ def test_a_traced_program_with_the_points_innermost() -> None:
         (lambda u: div(u), ValueError, r"field of vectors \(d,\) was expected"),
         (lambda u: div([u, u]), ValueError, "divergence of 2 components"),
         (lambda u: curl([u]), ValueError, "curl of 1 components"),
+        (lambda u: sum(u), TypeError, "no components to go through"),
+        (lambda u: (), ValueError, "no equation at all"),
+        (lambda u: u > 0, ValueError, "of torch.bool at a point; a floating number was expected"),
     ],
 )
 def test_refused(residual: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         residuals(residual, network(), POINTS)
+
+
+def test_one_name_for_two_things() -> None:
+    u = network()
+    for models, params, data in (
+        ({"u": u, "t": u}, None, {}),
+        (u, {"t": 1.0}, {}),
+        (u, {"k": 1.0}, {"k": POINTS[:, 0]}),
+    ):
+        with pytest.raises(TypeError, match="which more than one thing is named"):
+            residuals((lambda u, k: u + k) if data else (lambda u, t: u + t), models, POINTS, params, data=data)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("x", "x"), "two coordinates are called x"),
+        (("x", "xx"), "called xx: that is a derivative, by x"),
+        (("x", "jet"), "called jet: .*a field has its own"),
+        (("x", "t_0"), "called t_0: an underscore parts names"),
+    ],
+)
+def test_names_that_coordinates_cannot_have(names: tuple[str, str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        residuals(lambda u: u.x, network(), POINTS, coordinates=names)
 
 
 @pytest.mark.parametrize(

@@ -64,12 +64,17 @@ def _or_in_place(apply: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def in_place(apply: Callable[..., Any]) -> Callable[..., Any]:
-    """An operation that changes its first argument, which no view of the same tensor may see."""
+    """An operation that changes its first argument, from which nothing has been made yet, as it would change too."""
 
     def changed(x: Any, *args: Any, **kwargs: Any) -> Jet:
-        if x.value._is_view() or x.has_views:
+        if not isinstance(x, Jet):
             raise NotImplementedError(
-                "an operation in place on a view, or on a tensor of which there are views, isn't known to jets"
+                "a tensor of constants is changed in place by what follows from the coordinates: make a new one, a + b"
+            )
+        if x.value._is_view() or x.taken:
+            raise NotImplementedError(
+                "an operation in place on a view, or on a tensor that something else was made of before, isn't known "
+                "to jets: make a new one, y = y + z for y += z"
             )
         before = Jet(x.value, x.derive, x.evaluation)
         before.known, before.slope = x.known, x.slope
@@ -114,7 +119,7 @@ SMOOTH: dict[str, Slope] = {
     "expit": lambda x, y: y * (1 - y),
     "erf": lambda x, y: 2 / math.sqrt(math.pi) * torch.exp(-x * x),
     "erfc": lambda x, y: -2 / math.sqrt(math.pi) * torch.exp(-x * x),
-    "softplus": lambda x, y, beta=1, threshold=20: torch.sigmoid(beta * x),
+    "softplus": lambda x, y, beta=1, threshold=20: torch.where(beta * x > threshold, 1.0, torch.sigmoid(beta * x)),
     "logsigmoid": lambda x, y: torch.sigmoid(-x),
     "silu": lambda x, y: torch.sigmoid(x) + y * torch.sigmoid(-x),
     "mish": lambda x, y: _mish_slope(x),
@@ -137,11 +142,14 @@ KINKED: dict[str, Slope] = {
     "hardsigmoid": lambda x: (x.abs() < 3).to(x.dtype) / 6,
     "clamp": lambda x, min=None, max=None: _within(x, min, max),
     "clip": lambda x, min=None, max=None: _within(x, min, max),
+    "clamp_min": lambda x, min: _within(x, min, None),
+    "clamp_max": lambda x, max: _within(x, None, max),
+    "nan_to_num": lambda x, nan=0.0, posinf=None, neginf=None: x.isfinite(),
     "threshold": lambda x, threshold, value: x > threshold,
     "softshrink": lambda x, lambd=0.5: x.abs() > lambd,
     "hardshrink": lambda x, lambd=0.5: x.abs() > lambd,
 }
-INNOCENT = ("abs", "absolute", "__abs__", "clamp", "clip")
+INNOCENT = ("abs", "absolute", "__abs__", "clamp", "clip", "clamp_min", "clamp_max", "nan_to_num")
 """Kinks that formulas have, rather than activations: no warning for these."""
 STEPS = ("floor", "ceil", "round", "trunc", "sign", "heaviside", "sgn")
 
@@ -167,17 +175,32 @@ def _within(x: Tensor, low: Any, high: Any) -> Tensor:
     return inside if high is None else inside & (x < high)
 
 
+def warn_of_pieces(name: str, order: int) -> None:
+    warnings.warn(
+        f"a derivative of order {order} is taken through {name}, which consists of straight pieces: its own second "
+        "derivative is zero. Use a smooth activation (tanh, gelu, swish, sin).",
+        stacklevel=3,
+    )
+
+
+def _clamped(x: Any, min: Any = None, max: Any = None) -> Any:
+    """Between bounds that depend on the coordinates."""
+    x = x if min is None else torch.maximum(x, min)
+    return x if max is None else torch.minimum(x, max)
+
+
 def _kinked(name: str, func: Callable[..., Tensor], slope: Slope) -> Callable[..., Any]:
     """A function of straight pieces: its second derivative is zero, which is seldom what an equation of it means."""
 
-    def apply(x: Jet, *args: Any, **kwargs: Any) -> Jet:
+    def apply(x: Jet, *args: Any, **kwargs: Any) -> Any:
+        if any(isinstance(bound, Jet) for bound in (*args, *kwargs.values())):
+            return _clamped(x, *args, **kwargs)
+        if x.is_complex():  # the modulus is the only one that complex numbers have
+            return torch.sqrt(squared(x))
+
         def derive(y: Jet, index: Index) -> Tensor | None:
             if len(index) > 1 and name not in INNOCENT:
-                warnings.warn(
-                    f"a derivative of order {len(index)} is taken through {name}, which consists of straight pieces: "
-                    "its own second derivative is zero. Use a smooth activation (tanh, gelu, swish, sin).",
-                    stacklevel=2,
-                )
+                warn_of_pieces(name, len(index))
             return product_rule(slope(x.value, *args, **kwargs).to(x.value.dtype), x, index)
 
         return Jet(func(x.value, *args, **kwargs), derive, x.evaluation)
@@ -185,8 +208,18 @@ def _kinked(name: str, func: Callable[..., Tensor], slope: Slope) -> Callable[..
     return _or_in_place(apply)
 
 
+def squared(x: Any) -> Any:
+    """|x|², of complex numbers too."""
+    return torch.real(x * torch.conj(x)) if x.is_complex() else x * x
+
+
 def _step(func: Callable[..., Tensor]) -> Callable[..., Any]:
-    return lambda x, *args, **kwargs: func(*map(value_of, (x, *args)), **kwargs)
+    def apply(x: Any, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(x, Jet) and x.is_complex():  # sgn, the only one that complex numbers have
+            return x / torch.abs(x)
+        return func(*map(value_of, (x, *args)), **kwargs)
+
+    return apply
 
 
 def _register() -> None:

@@ -1,6 +1,7 @@
 """A field at a point: a number that has derivatives by name, in the notation of the equation."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -61,6 +62,11 @@ class Field:
             raise AttributeError(name)
         return self.derivative(*(self.coordinates[i] for i in index_of(name, self.coordinates)))
 
+    def __iter__(self) -> Iterator["Field"]:
+        if not self.shape:
+            raise TypeError("a field of numbers has no components to go through")
+        return (self[k] for k in range(self.shape[0]))
+
     def __getitem__(self, which: Any) -> "Field":
         return Field(self.jet[which], self.coordinates)
 
@@ -89,7 +95,7 @@ def _operator(name: str) -> Callable[..., Any]:
 
 
 ARITHMETIC = ("add", "sub", "mul", "truediv", "pow", "matmul")
-OPERATORS = (*ARITHMETIC, *(f"r{name}" for name in ARITHMETIC), "neg", "abs", "lt", "le", "gt", "ge", "eq", "ne")
+OPERATORS = (*ARITHMETIC, *(f"r{name}" for name in ARITHMETIC), "neg", "pos", "abs", "lt", "le", "gt", "ge", "eq", "ne")
 for _name in OPERATORS:
     setattr(Field, f"__{_name}__", _operator(f"__{_name}__"))
 Field.__hash__ = object.__hash__  # type: ignore[method-assign]
@@ -113,6 +119,20 @@ def _wrapped(x: Any, coordinates: tuple[str, ...]) -> Any:
     if isinstance(x, tuple | list):
         return type(x)(_wrapped(y, coordinates) for y in x)
     return x
+
+
+@lru_cache(maxsize=256)
+def check_coordinates(names: tuple[str, ...]) -> None:
+    """Names of which each derivative has one."""
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"two coordinates are called {name}")
+        if "_" in name or hasattr(Field, name):
+            raise ValueError(f"a coordinate can't be called {name}: an underscore parts names, and a field has its own")
+        if len(name) > 1 and set(name) <= set(names):
+            raise ValueError(
+                f"a coordinate can't be called {name}: that is a derivative, by {', '.join(sorted(set(name)))}"
+            )
 
 
 def index_of(name: str, coordinates: tuple[str, ...]) -> Index:

@@ -35,6 +35,7 @@ class Jet(Tensor):
     - `value`: the tensor.
     - `derive(self, index)`: a derivative, as a tensor that broadcasts to the value, or None for zero.
     - `evaluation`: the jets of one evaluation that hold a slope. As the slope may hold the jet, `finished` parts them.
+    - `taken`: whether an operation took it, whose derivatives may be asked for later: it may not change any more.
     """
 
     value: Tensor
@@ -42,7 +43,7 @@ class Jet(Tensor):
     evaluation: "list[Jet]"
     known: dict[Index, Tensor | None]
     slope: Any
-    has_views: bool
+    taken: bool
 
     @staticmethod
     def __new__(cls, value: Tensor, derive: Derive, evaluation: "list[Jet]") -> "Jet":
@@ -50,7 +51,7 @@ class Jet(Tensor):
 
     def __init__(self, value: Tensor, derive: Derive, evaluation: "list[Jet]") -> None:
         self.value, self.derive, self.evaluation = value, derive, evaluation
-        self.known, self.slope, self.has_views = {}, None, False
+        self.known, self.slope, self.taken = {}, None, False
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]
         return f"Jet({self.value!r})"
@@ -60,17 +61,31 @@ class Jet(Tensor):
         rule = RULES.get(func)
         if rule is not None:
             if _inside_model.get() and not torch.is_grad_enabled():
-                raise NotImplementedError(_opaque(func))  # a TypeError would be taken for a missing operator
-            return rule(*args, **(kwargs or {}))
+                raise NotImplementedError(_opaque(func))
+            found = rule(*args, **(kwargs or {}))
+            if isinstance(found, Jet) or type(found) in (tuple, list):
+                _take(args[1:] if found is args[0] else args)
+            return found
+        _take(args)
         if hasattr(func, "__adjoint__"):
             return _adjoint_rule(func, *args, **(kwargs or {}))
         return _without_rule(func, args, kwargs or {})
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # type: ignore[override]
-        raise TypeError(
-            f"{func} was called on a jet where no Python function of PyTorch's is; jets have no storage. {_ADVICE}"
+        raise NotImplementedError(  # a TypeError would be taken for a missing operator
+            f"{func} was called on a jet where no Python function of PyTorch's is, as inside torch.vmap; jets have no "
+            f"storage. A model takes all points at once, (n, d). {_ADVICE}"
         )
+
+
+def _take(args: Any) -> None:
+    """Notes that jets were taken by an operation."""
+    for x in args:
+        if isinstance(x, Jet):
+            x.taken = True
+        elif isinstance(x, tuple | list):
+            _take(x)
 
 
 _ADVICE = "Write the function as @torchflux.adjoint(jvp=...), or leave it out of the model."
@@ -221,8 +236,20 @@ def _adjoint_rule(func: Any, *args: Any, **kwargs: Any) -> Any:
 def _without_rule(func: Any, args: Any, kwargs: Any) -> Any:
     from ._nested import nested
 
+    name = name_of(func)
+    if name.endswith("_") and not name.endswith("__"):
+        raise NotImplementedError(f"{name} changes what follows from the coordinates in place: make a new tensor")
+    if func is torch.autograd.grad:
+        raise NotImplementedError(
+            "torch.autograd.grad is called inside of a model. Let the model give what is differentiated, and take its "
+            "derivatives in the residual: v = -psi.x"
+        )
+    if isinstance(func, torch._C.ScriptFunction | torch._C.ScriptMethod):
+        raise NotImplementedError(
+            f"{name} is scripted, and torch.jit's derivatives of it are wrong: leave it as it was"
+        )
     warnings.warn(
-        f"{name_of(func)} has no rule for jets: its derivatives are taken by nested forward mode, which is slower. "
+        f"{name} has no rule for jets: its derivatives are taken by nested forward mode, which is slower. "
         "torchflux_physics.rule gives it one.",
         stacklevel=4,
     )

@@ -31,7 +31,7 @@ AFFINE = words("conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_tran
 ON_VALUES = words("""
     __eq__ __ne__ __lt__ __le__ __gt__ __ge__ eq ne lt le gt ge isnan isinf isfinite zeros_like ones_like full_like
     empty_like rand_like randn_like new_zeros new_ones new_full new_empty new_tensor argmax argmin any all detach
-    allclose equal isclose
+    allclose equal isclose floor_divide __floordiv__ __rfloordiv__ long int short char byte bool
 """)
 ABOUT = words(
     "size dim stride numel nelement is_floating_point is_complex is_contiguous __len__ ndimension element_size"
@@ -39,7 +39,7 @@ ABOUT = words(
 PROPERTIES = words("""
     shape dtype device ndim requires_grad is_leaf layout is_cuda is_sparse is_meta names grad_fn is_nested is_quantized
 """)
-DATA = words("__bool__ __float__ __int__ __index__ item tolist numpy __array__ __setitem__ data_ptr")
+DATA = words("__bool__ __float__ __int__ __index__ item tolist numpy __array__ data_ptr")
 
 
 def linear(func: Callable[..., Any]) -> Callable[..., Any]:
@@ -56,6 +56,8 @@ def linear(func: Callable[..., Any]) -> Callable[..., Any]:
 def mapped(op: Callable[[Tensor], Any], x: Jet) -> Any:
     """The jet, or tuple of jets, of a linear map."""
     value = op(x.value)
+    if isinstance(value, Tensor) and not (value.is_floating_point() or value.is_complex()):  # rounded: it has steps
+        return value
     if isinstance(value, tuple | list):
         parts: dict[Index, Any] = {}
         return tuple(_part(op, x, k, v, parts) for k, v in enumerate(value))
@@ -64,8 +66,6 @@ def mapped(op: Callable[[Tensor], Any], x: Jet) -> Any:
         change = component(x, index)
         return None if change is None else op(change.expand(x.value.shape))
 
-    if value._is_view():
-        x.has_views = True
     return Jet(value, derive, x.evaluation)
 
 
@@ -78,7 +78,6 @@ def _part(op: Callable[[Tensor], Any], x: Jet, k: int, value: Tensor, parts: dic
             parts[index] = None if change is None else op(change.expand(x.value.shape))
         return None if parts[index] is None else parts[index][k]
 
-    x.has_views = True
     return Jet(value, derive, x.evaluation)
 
 
@@ -159,6 +158,10 @@ def _product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 def _bilinear_form(x: Any, y: Any, weight: Any, bias: Any = None) -> Any:
     moved = multilinear(F.bilinear, F.bilinear(*map(value_of, (x, y, weight))), *map(whole, (x, y, weight)))
     return moved if bias is None else moved + bias
+
+
+def _scaled_product(a: Any, b: Any, c: Any, *, beta: Any = 1, alpha: Any = 1) -> Any:
+    return beta * a + alpha * (b @ c)
 
 
 def einsum(equation: str, *operands: Any) -> Jet:
@@ -270,6 +273,13 @@ def _of_data(name: str) -> Callable[..., Any]:
     return refuse
 
 
+def _assign(*_: Any) -> None:
+    raise TypeError(
+        "parts of a tensor are assigned to, x[...] = y, which jets can't follow: put it together by torch.stack or "
+        "torch.cat, or choose by torch.where"
+    )
+
+
 def _register() -> None:
     for name in LINEAR:
         for func in (*forms(name), *_getter(name)):
@@ -285,6 +295,7 @@ def _register() -> None:
     for name in DATA:
         for func in forms(name):
             RULES[func] = _of_data(name)
+    RULES[Tensor.__setitem__] = _assign
     RULES[Tensor.__iter__] = lambda x: iter(x.unbind(0))
     reverse = lambda a, b: divide(b, a)
     arithmetic: dict[str, Rule] = {
@@ -294,7 +305,7 @@ def _register() -> None:
         "mul": multiply, "multiply": multiply, "__mul__": multiply, "__rmul__": multiply,
         "div": divide, "divide": divide, "true_divide": divide, "__truediv__": divide,
         "__rtruediv__": reverse, "__rdiv__": reverse,
-        "__rmatmul__": lambda a, b: torch.matmul(b, a), "addmm": lambda a, b, c: a + b @ c,
+        "__rmatmul__": lambda a, b: torch.matmul(b, a), "addmm": _scaled_product,
         "linear": dense, "bilinear": _bilinear_form, "einsum": einsum, "where": where,
         "maximum": _larger(torch.maximum, torch.ge), "minimum": _larger(torch.minimum, torch.le),
     }  # fmt: skip
@@ -303,6 +314,7 @@ def _register() -> None:
             RULES[func] = apply
         for func in (*forms(f"{name}_"), *(forms(f"__i{name.strip('_')}__") if name.startswith("__") else ())):
             RULES[func] = in_place(apply)
+    RULES[Tensor.where] = lambda a, condition, b: where(condition, a, b)
 
 
 def _getter(name: str) -> list[Any]:

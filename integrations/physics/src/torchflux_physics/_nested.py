@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from ._jet import Jet, component, value_of
@@ -27,7 +28,8 @@ def nested(func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
     def call(xs: list[Any]) -> Any:
         moved = iter(xs)
         args, kwargs = tree_unflatten([next(moved) if isinstance(leaf, Jet) else leaf for leaf in leaves], spec)
-        return func(*args, **kwargs)
+        with sdpa_kernel(SDPBackend.MATH):  # the others have no second derivative
+            return func(*args, **kwargs)
 
     values, out_spec = tree_flatten(call([value_of(jet) for jet in jets]))
     parts: dict[Index, Any] = {}
@@ -38,6 +40,8 @@ def nested(func: Callable[..., Any], args: Any, kwargs: Any) -> Any:
 
     def derivative(index: Index) -> dict[int, Tensor]:
         if index not in parts:
+            for jet in jets:
+                _terms(jet, index)  # before any differentiation: what is computed inside of one can't be kept
             parts[index] = _directional(lambda step: moving(step, index), index, jets[0])
         return parts[index]
 
@@ -79,17 +83,17 @@ def _twice_reverse(func: Callable[[Tensor], Any], direction: Tensor) -> Callable
 def _polynomial(jet: Jet, step: Tensor, index: Index) -> Tensor:
     """The Taylor polynomial of a jet with the terms that a derivative needs."""
     total = jet.value
-    for part in sorted(
-        {
-            tuple(i for i, kept in zip(index, _bits(k, len(index)), strict=True) if kept)
-            for k in range(1, 2 ** len(index))
-        }
-    ):
-        change = component(jet, part)
+    for part, change in _terms(jet, index).items():
         if change is not None:
             weight = prod(factorial(part.count(i)) for i in set(part))
             total = total + change * prod((step[i] for i in part), start=torch.ones_like(step[0])) / weight
     return total
+
+
+def _terms(jet: Jet, index: Index) -> dict[Index, Tensor | None]:
+    """The derivatives of a jet that a derivative of a function of it needs."""
+    kept = (tuple(i for i, bit in zip(index, _bits(k, len(index)), strict=True) if bit) for k in range(2 ** len(index)))
+    return {part: component(jet, part) for part in sorted(set(kept)) if part}
 
 
 def _bits(k: int, n: int) -> list[bool]:

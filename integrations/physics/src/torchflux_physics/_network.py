@@ -28,8 +28,9 @@ class Network:
 
     def called(self, x: Any) -> Any:
         """The model's result, which must depend on the coordinates."""
+        model = getattr(self.model, "_torchdynamo_orig_callable", self.model)  # torch.compile can't read jets
         with inside_model():
-            y = self.model(x)
+            y = (model if isinstance(x, Jet) else self.model)(x)
         if not isinstance(y, Tensor):
             raise TypeError(
                 f"the model of {', '.join(self.fields)} returned a {type(y).__name__}; a tensor was expected"
@@ -60,14 +61,15 @@ class Network:
             f"(n, {len(self.fields)}) was expected" if len(self.fields) > 1 else "(n,), (n, 1) or (n, m) was expected"
         )
 
-    def elsewhere(self, name: str) -> Callable[..., Any]:
-        """The field as a function of the coordinates, for its value at other points."""
+    def elsewhere(self, name: str, like: Tensor) -> Callable[..., Any]:
+        """The field as a function of the coordinates, which are like a tensor, for its value at other points."""
 
         def at(*place: Any) -> Any:
-            tensors = [p for p in place if isinstance(p, Tensor)]
-            like = tensors[0].value if isinstance(tensors[0], Jet) else tensors[0]
             parts = [
-                p if isinstance(p, Tensor) else torch.as_tensor(p, dtype=like.dtype, device=like.device) for p in place
+                p.to(like.device, like.dtype)
+                if isinstance(p, Tensor)
+                else torch.as_tensor(p, dtype=like.dtype, device=like.device)
+                for p in place
             ]
             shape = torch.broadcast_shapes(*(p.shape for p in parts))
             point = torch.stack([p.expand(shape) for p in parts], -1)

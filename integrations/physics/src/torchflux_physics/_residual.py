@@ -1,7 +1,8 @@
 """A residual, written for one point, at many: the models' derivatives that it asks for, and what it makes of them."""
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -9,10 +10,11 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor
 
-from ._field import Field
+from ._field import Field, check_coordinates
 from ._jet import Jet, component, finished
 from ._multi_index import Index
 from ._network import Network, networks
+from ._quadrature import at_coordinate
 
 __all__ = ["residuals"]
 
@@ -64,9 +66,9 @@ def residuals(
     bound = Bound.of(residual, networks(models), names, params, tuple(data))
     jets = {name: jet for network in bound.networks for name, jet in network.jets(points).items()}
     try:
-        return at_all(bound, jets, LAST_WANTED.get(residual), points, data)
+        return at_all(bound, jets, _remembered(LAST_WANTED, residual), points, data)
     except Unforeseen:
-        wanted = LAST_WANTED[residual] = bound.wanted(jets, points, data)
+        wanted = _noted(LAST_WANTED, residual, bound.wanted(jets, points, data))
         return at_all(bound, jets, wanted, points, data)
     finally:
         for jet in jets.values():
@@ -148,6 +150,14 @@ class Bound:
                 f"{', '.join(fields)}, the coordinates {', '.join(coordinates)}, the parameters {', '.join(entries)}."
             )
         arguments = tuple(name for name in taken if name in known)
+        often = Counter([*fields, *coordinates, *entries, *data])
+        twice = [name for name in arguments if often[name] > 1]
+        if twice:
+            raise TypeError(
+                f"{_called(residual)} takes {', '.join(twice)}, which more than one thing is named, among the fields "
+                f"{', '.join(fields)}, the coordinates {', '.join(coordinates)}, the parameters {', '.join(entries)} "
+                "and what is known at the points: rename one"
+            )
         constants = {name: entries[name] for name in arguments if name in entries}
         used = tuple(network for network in models if set(network.fields) & set(arguments))
         return cls(residual, arguments, used, coordinates, constants)
@@ -155,12 +165,14 @@ class Bound:
     def call(self, jets: Mapping[str, Jet], coordinates: list[Jet], data: Mapping[str, Tensor]) -> Any:
         """The residual of fields, coordinates and data at a point."""
         places = dict(zip(self.coordinates, coordinates, strict=True))
-        elsewhere = {name: network.elsewhere(name) for network in self.networks for name in network.fields}
+        like = coordinates[0].value
+        elsewhere = {name: network.elsewhere(name, like) for network in self.networks for name in network.fields}
         fields = {name: Field(jet, self.coordinates, elsewhere[name]) for name, jet in jets.items()}
         known = (
             self.constants | dict(data) | {name: Field(jet, self.coordinates) for name, jet in places.items()} | fields
         )
-        return self.residual(**{name: known[name] for name in self.arguments})
+        with at_coordinate(like):
+            return self.residual(**{name: known[name] for name in self.arguments})
 
     def wanted(self, jets: Mapping[str, Jet], points: Tensor, data: Mapping[str, Tensor]) -> Wanted:
         """Which derivatives the residual asks for: it is called once with fields that take notes."""
@@ -180,9 +192,18 @@ PARAMETERS: "WeakKeyDictionary[Residual, Mapping[str, inspect.Parameter]]" = Wea
 
 def parameters_of(residual: Residual) -> Mapping[str, inspect.Parameter]:
     """The arguments of a function, which take a while to look up."""
-    if residual not in PARAMETERS:
-        PARAMETERS[residual] = inspect.signature(residual).parameters
-    return PARAMETERS[residual]
+    known = _remembered(PARAMETERS, residual)
+    return known if known is not None else _noted(PARAMETERS, residual, inspect.signature(residual).parameters)
+
+
+def _remembered(kept: Any, residual: Residual) -> Any:
+    return kept.get(residual) if isinstance(residual, Hashable) else None
+
+
+def _noted(kept: Any, residual: Residual, found: Any) -> Any:
+    if isinstance(residual, Hashable):
+        kept[residual] = found
+    return found
 
 
 def _noting(value: Tensor, indices: set[Index], evaluation: list[Jet]) -> Jet:
@@ -215,6 +236,8 @@ def _coordinates(point: Tensor, evaluation: list[Jet]) -> list[Jet]:
 
 def named(found: Any) -> dict[str, Any]:
     """A residual's numbers by name."""
+    if isinstance(found, Mapping | tuple | list) and not found:
+        raise ValueError("the residual returned no equation at all")
     if isinstance(found, Mapping):
         return {str(name): x for name, x in found.items()}
     if isinstance(found, tuple | list):
@@ -233,6 +256,8 @@ def number(name: str, x: Any, like: Tensor) -> Tensor:
             f"the residual {name!r} is {given} at a point; it must be a number there. Return the equations of a "
             "system as a tuple or a dict."
         )
+    if not (value.is_floating_point() or value.is_complex()):
+        raise ValueError(f"the residual {name!r} is of {value.dtype} at a point; a floating number was expected")
     return value
 
 
@@ -245,6 +270,7 @@ def check_data(data: Mapping[str, Tensor], n: int) -> None:
 
 def check_points(points: Tensor, names: tuple[str, ...]) -> None:
     """Points are (n, d) and floating, with a name for each coordinate."""
+    check_coordinates(names)
     if (
         not isinstance(points, Tensor)
         or not points.is_floating_point()
