@@ -77,6 +77,9 @@ def test_a_run_that_is_done_says_so(project: Project) -> None:
     result = project.torchflux("run", "counting", "--resume", "--out", "here")
     assert result.exit_code == 0
     assert result.stderr == "The run in here is done: there is nothing to resume.\n"
+    other = project.torchflux("run", "counting", "--resume", "--out", "here", "--set", "steps=7")
+    assert other.exit_code == 2
+    assert "steps: 6 in the run, 7 now" in other.stderr
     assert (project.root / "here" / "run.json").read_bytes() == before
 
 

@@ -39,6 +39,9 @@ def go_on(experiment: Experiment, settings: list[str], out: Path | None, anyway:
     """Go on with a run that was cut short."""
     run = resumable(experiment.name, out)
     if run.state == "done":
+        if settings:
+            with experiment.loaded() as program:
+                resumed_parameters(program, run, settings)
         screen.note(f"The run in {screen.near(run.folder)} is done: there is nothing to resume.")
         return
     with experiment.loaded() as program:
