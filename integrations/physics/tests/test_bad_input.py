@@ -17,6 +17,7 @@ from torchflux_physics import (
     Problem,
     check_losses,
     perceptron,
+    refined,
     residuals,
 )
 
@@ -99,3 +100,31 @@ def test_weights_that_are_misspelt() -> None:
 def test_a_name_that_nothing_has() -> None:
     with pytest.raises(TypeError, match=r"takes v, which nothing is named\. Known are the fields u"):
         residuals(lambda u, v: u.t - v, network(), torch.rand(3, 2))
+
+
+def test_a_weight_of_a_part_that_there_is_not() -> None:
+    problem = Problem(DOMAIN, {"pde": lambda u: {"a": u.t, "b": u.x}}, ENDS, weights={"pde.c": 10.0})
+    batch = problem.sample({"pde": 5, "ends": 2})
+    with pytest.raises(
+        ValueError, match=r"weights for pde\.c, which no loss is called: there are pde\.a, pde\.b, ends"
+    ):
+        problem.total(problem(network(), batch))
+
+
+def test_what_has_no_names() -> None:
+    with pytest.raises(TypeError, match="conditions are a dict by name"):
+        Problem(DOMAIN, lambda u: u.t, [ENDS["ends"]])  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="weights are a dict by name"):
+        Problem(DOMAIN, lambda u: u.t, ENDS, weights=[1.0, 100.0])  # type: ignore[arg-type]
+
+
+def test_the_boundary_of_another_domain() -> None:
+    other = (Interval("x", 0, 2) * Interval("t", 0, 2)).boundary
+    with pytest.raises(ValueError, match=r"the points of ends belong into the domain: .* lie outside"):
+        Problem(DOMAIN, lambda u: u.t, {"ends": Dirichlet("u", 0.0, on=other)})
+
+
+def test_more_refined_points_than_candidates() -> None:
+    problem = Problem(DOMAIN, {"pde": lambda u: u.t})
+    with pytest.raises(ValueError, match="50 points can't be chosen of 20 candidates"):
+        refined(problem, network(), "pde", problem.sample({"pde": 5})["pde"], 50, candidates=20)

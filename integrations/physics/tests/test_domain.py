@@ -164,3 +164,35 @@ def test_a_wrong_normal_is_noticed() -> None:
     drawn = domain.boundary.sample(10, generator=seeded())
     turned: Tensor = drawn.points - 1e-6 * -drawn.data["normal"]
     assert not domain.contains(turned).any()
+
+
+SQUARE = Rectangle("xy", (0, 0), (1, 1))
+TOUCHING: dict[str, tuple[Any, float, float]] = {  # domains whose edges coincide in parts
+    "L by union": (Rectangle("xy", (0, 0), (2, 1)) | Rectangle("xy", (0, 0), (1, 2)), 3, 8),
+    "L by difference": (Rectangle("xy", (0, 0), (2, 2)) - Rectangle("xy", (1, 1), (2, 2)), 3, 8),
+    "side by side": (SQUARE | Rectangle("xy", (1, 0), (2, 1)), 2, 6),
+    "nothing taken": (SQUARE - Rectangle("xy", (1, 0), (2, 1)), 1, 4),
+    "intersection": (SQUARE & Rectangle("xy", (0, 0), (2, 1)), 1, 4),
+    "twice the same": (SQUARE | SQUARE, 1, 4),
+    "cube": (Box("xyz", (0, 0, 0), (2, 2, 2)) - Box("xyz", (1, 1, 1), (2, 2, 2)), 7, 24),
+    "line": (Interval("x", 0, 3) - Interval("x", 1, 2), 2, 4),
+}
+
+
+@pytest.mark.parametrize("name", TOUCHING)
+def test_boundaries_that_coincide(name: str) -> None:
+    domain, volume, measure = TOUCHING[name]
+    assert domain.boundary.measure == pytest.approx(measure, rel=2e-3)
+    drawn = domain.boundary.sample(4000, generator=seeded(), method="sobol")
+    points, normals = drawn.points, drawn.data["normal"]
+    assert domain.contains(points).all()  # the edge of a hole belongs to the domain
+    assert domain.contains(points - 1e-6 * normals).all()
+    assert not domain.contains(points + 1e-6 * normals).any()
+    mean = (points * normals).sum(1).mean().item()  # by the divergence theorem
+    assert mean == pytest.approx(len(domain.coordinates) * volume / measure, rel=0.03)
+
+
+def test_a_polygon_that_crosses_itself() -> None:
+    with pytest.raises(ValueError, match="crosses itself: its edges 0 and 2"):
+        Polygon("xy", [(0, 0), (2, 2), (2, 0), (0, 1)])
+    assert Polygon("xy", [(0, 0), (1, 0), (1, 1), (0, 1), (0, 0)]).volume == 1  # closed by hand

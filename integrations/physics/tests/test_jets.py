@@ -285,6 +285,8 @@ def test_what_cannot_be_seen_is_refused() -> None:
         row += double
     with pytest.raises(NotImplementedError, match="constants is changed in place"):
         torch.zeros(6, 2, dtype=torch.float64).add_(x)
+    with pytest.raises(NotImplementedError, match="masked_fill_ changes"):
+        double.masked_fill_(POINTS > 0, 0.0)
     with pytest.raises(TypeError, match=r"torch\.stack or torch\.cat"):
         double[:, 0] = 1.0
     with pytest.raises(NotImplementedError, match="in the residual"):
@@ -382,3 +384,26 @@ def test_a_jet_says_what_it_is() -> None:
         assert x.dtype == torch.float64
         assert "Jet(" in repr(x)
         assert math.isclose(sum(row.value.sum() for row in x), POINTS.sum())
+
+
+@pytest.mark.filterwarnings("ignore:.*no rule for jets")
+def test_several_orders_without_a_rule() -> None:
+    # A derivative that is first asked for inside of another one isn't kept from there.
+    jet, model = between(torch.lgamma)(variables(POINTS)), between(torch.lgamma)
+    for index in ((0, 0), (0,), (0, 0, 1), (0, 1)):
+        exact = by_reverse_mode(model, POINTS, index)
+        torch.testing.assert_close(component(jet, index)[:, 0], exact, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.filterwarnings("ignore:.*no rule for jets")
+def test_attention_has_its_second_derivative() -> None:
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(4, 2, 8, dropout=0.0, activation="gelu", batch_first=True).double()
+    f = lambda x: layer(torch.stack([x, torch.sin(x)], 1))[:, 0]
+    slow = torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH)
+    ours = component(between(f)(variables(POINTS)), (0, 0))
+    step = torch.tensor([1e-4, 0.0], dtype=torch.float64)
+    with slow, torch.no_grad():
+        model = between(f)
+        exact = (model(POINTS + step) - 2 * model(POINTS) + model(POINTS - step)) / 1e-8
+    torch.testing.assert_close(ours, exact, rtol=1e-4, atol=1e-5)

@@ -18,6 +18,8 @@ from ._unit import unit_points
 __all__ = ["Boundary", "Domain"]
 
 TIME = "t"
+BESIDE = 1e-7
+"""How far from a boundary its two sides are looked at, in the size of the domain."""
 EFFORT = 2000
 """Draws a point from which on a region counts as empty."""
 
@@ -43,6 +45,10 @@ class Domain(ABC):
     @abstractmethod
     def contains(self, points: Tensor) -> Tensor:
         """Whether points (n, d) lie inside or on the boundary, (n,) bool."""
+
+    def interior(self, points: Tensor) -> Tensor:
+        """Whether points (n, d) lie inside and not on the boundary, (n,) bool; what a difference takes away."""
+        return self.contains(points)
 
     @property
     @abstractmethod
@@ -131,13 +137,13 @@ class Face:
 
     measure: float
     place: Callable[[Tensor], tuple[Tensor, Tensor]]
-    keep: Callable[[Tensor], Tensor] | None = None
-    """Which points (n, d) belong to it; all, where it is None."""
+    keep: Callable[[Tensor, Tensor], Tensor] | None = None
+    """Which points (n, d), with these normals (n, d), belong to it; all, where it is None."""
 
-    def restricted(self, keep: Callable[[Tensor], Tensor]) -> "Face":
+    def restricted(self, keep: Callable[[Tensor, Tensor], Tensor]) -> "Face":
         """The part of it where something else holds too."""
         before = self.keep
-        return Face(self.measure, self.place, keep if before is None else lambda p: before(p) & keep(p))
+        return Face(self.measure, self.place, keep if before is None else lambda p, n: before(p, n) & keep(p, n))
 
     def flipped(self) -> "Face":
         """The same with the normals turned."""
@@ -146,7 +152,8 @@ class Face:
             points, normals = self.place(unit)
             return points, -normals
 
-        return Face(self.measure, place, self.keep)
+        before = self.keep
+        return Face(self.measure, place, None if before is None else lambda p, n: before(p, -n))
 
 
 @dataclass(frozen=True)
@@ -165,7 +172,7 @@ class Boundary:
                 f"the condition takes {', '.join(unknown)}; the coordinates are {', '.join(self.coordinates)}"
             )
         columns = [self.coordinates.index(name) for name in names]
-        keep = lambda p: torch.as_tensor(condition(*(p[:, k] for k in columns)))
+        keep = lambda p, _: torch.as_tensor(condition(*(p[:, k] for k in columns)))
         return Boundary(self.coordinates, tuple(face.restricted(keep) for face in self.faces))
 
     @cached_property
@@ -186,7 +193,7 @@ class Boundary:
             for k, face in enumerate(self.faces):  # in the order of the draws: some may be left out at the end
                 on = which == k
                 points[on], normals[on] = face.place(unit[on, 1:])
-                kept[on] = True if face.keep is None else face.keep(points[on])
+                kept[on] = True if face.keep is None else face.keep(points[on], normals[on])
             return Points(points[kept], {"normal": normals[kept]})
 
         return gathered(n, draw, f"the boundary in {', '.join(self.coordinates)}")
@@ -201,7 +208,7 @@ def _share(face: Face, dimensions: int) -> float:
         if dimensions > 1
         else torch.zeros(1, 0)
     )
-    return face.keep(face.place(unit)[0]).double().mean().item()
+    return face.keep(*face.place(unit)).double().mean().item()
 
 
 class Combined(Domain):
@@ -230,20 +237,35 @@ class Combined(Domain):
         return self.contains(low + (high - low) * unit).double().mean().item() * (high - low).prod().item()
 
     def contains(self, points: Tensor) -> Tensor:
+        if self.how == "-":
+            return self.a.contains(points) & ~self.b.interior(points)
         inside, other = self.a.contains(points), self.b.contains(points)
-        return inside | other if self.how == "|" else inside & other if self.how == "&" else inside & ~other
+        return inside | other if self.how == "|" else inside & other
+
+    def interior(self, points: Tensor) -> Tensor:
+        if self.how == "-":
+            return self.a.interior(points) & ~self.b.contains(points)
+        inside, other = self.a.interior(points), self.b.interior(points)
+        return inside | other if self.how == "|" else inside & other
 
     @property
     def faces(self) -> tuple[Face, ...]:
-        outside_a, outside_b = (lambda p: ~self.a.contains(p)), (lambda p: ~self.b.contains(p))
-        if self.how == "|":
-            return self._faces(outside_b, outside_a)
-        if self.how == "&":
-            return self._faces(self.b.contains, self.a.contains)
+        """Where one side is in the domain and the other isn't; of faces that coincide, the first domain's."""
+        of_b = (face.flipped() if self.how == "-" else face for face in self.b.faces)
         return (
-            *(f.restricted(outside_b) for f in self.a.faces),
-            *(f.flipped().restricted(self.a.contains) for f in self.b.faces),
+            *(face.restricted(self._parts) for face in self.a.faces),
+            *(face.restricted(lambda p, n: self._parts(p, n) & ~self._of_both(p, n)) for face in of_b),
         )
 
-    def _faces(self, of_a: Callable[[Tensor], Tensor], of_b: Callable[[Tensor], Tensor]) -> tuple[Face, ...]:
-        return (*(f.restricted(of_a) for f in self.a.faces), *(f.restricted(of_b) for f in self.b.faces))
+    def _parts(self, points: Tensor, normals: Tensor) -> Tensor:
+        step = self._step * normals
+        return self.contains(points - step) & ~self.contains(points + step)
+
+    def _of_both(self, points: Tensor, normals: Tensor) -> Tensor:
+        step = self._step * normals
+        return self.a.contains(points - step) != self.a.contains(points + step)
+
+    @cached_property
+    def _step(self) -> float:
+        low, high = self.bounds
+        return BESIDE * (high - low).abs().max().item()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ._condition import Condition
-from ._domain import Domain
+from ._domain import Boundary, Domain
 from ._points import Cloud, Points, Region
 from ._residual import residuals
 
@@ -51,6 +51,9 @@ class Problem:
     weights: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for what, given in (("conditions", self.conditions), ("weights", self.weights), ("params", self.params)):
+            if not isinstance(given, Mapping):
+                raise TypeError(f"{what} are a dict by name, one for each; given: a {type(given).__name__}")
         twice = sorted(set(self.equations_by_name) & set(self.conditions))
         if twice:
             raise ValueError(f"an equation and a condition are both called {', '.join(twice)}; names are one of a kind")
@@ -65,9 +68,12 @@ class Problem:
                 f"the points of {name} have the coordinates {', '.join(on.coordinates)}; those of the domain are "
                 f"{', '.join(self.coordinates)}, in this order"
             )
-        if isinstance(on, Cloud) and isinstance(self.domain, Domain):
+        if isinstance(on, Cloud | Boundary | Domain) and isinstance(self.domain, Domain):
+            points = (
+                on.points if isinstance(on, Cloud) else on.sample(32, generator=torch.Generator().manual_seed(0)).points
+            )
             try:
-                self.domain.check(on.points)
+                self.domain.check(points)
             except ValueError as error:
                 raise ValueError(f"the points of {name} belong into the domain: {error}") from None
 
@@ -135,10 +141,19 @@ class Problem:
         return {name: (part.abs() if part.is_complex() else part).square().mean() for name, part in parts.items()}
 
     def total(self, losses: Mapping[str, Tensor], weights: Mapping[str, float] | None = None) -> Tensor:
-        """The weighted sum of losses; `weights` instead of the problem's own, by the name of a term or of its part."""
+        """The weighted sum of losses; `weights` instead of the problem's own, by the name of a term or of its part.
+
+        **Raises:** `ValueError` for a weight of what is no loss.
+        """
         if weights is not None:
             self.check_names({name.split(".")[0]: 1 for name in weights}, "weights")
         weights = {**self.weights, **(weights or {})}
+        terms = {name.split(".")[0] for name in losses}
+        unknown = sorted(name for name in weights if "." in name and name.split(".")[0] in terms and name not in losses)
+        if unknown:
+            raise ValueError(
+                f"weights for {', '.join(unknown)}, which no loss is called: there are {', '.join(losses)}"
+            )
         of = lambda name: weights.get(name, weights.get(name.split(".")[0], 1.0))
         return torch.stack([of(name) * loss for name, loss in losses.items()]).sum()
 

@@ -39,6 +39,10 @@ class Product(Domain):
         d = len(self.first.coordinates)
         return self.first.contains(points[:, :d]) & self.second.contains(points[:, d:])
 
+    def interior(self, points: Tensor) -> Tensor:
+        d = len(self.first.coordinates)
+        return self.first.interior(points[:, :d]) & self.second.interior(points[:, d:])
+
     def place(self, unit: Tensor) -> Tensor | None:
         d = len(self.first.coordinates)
         first, second = self.first.place(unit[:, :d]), self.second.place(unit[:, d:])
@@ -101,7 +105,7 @@ def _over(face: Face, owner: Domain, other: Domain, first: bool) -> Face:
 
     k, width = (0, d + 1) if first else (len(other.coordinates), d + 1)
     before = face.keep
-    keep = None if before is None else lambda p: before(p[:, k : k + width])
+    keep = None if before is None else lambda p, n: before(p[:, k : k + width], n[:, k : k + width])
     return Face(face.measure * other.volume, place, keep)
 
 

@@ -44,6 +44,10 @@ class Box(Domain):
         slack = ROUNDING * (self.high - self.low)
         return ((points >= self.low - slack) & (points <= self.high + slack)).all(-1)
 
+    def interior(self, points: Tensor) -> Tensor:
+        slack = ROUNDING * (self.high - self.low)
+        return ((points > self.low + slack) & (points < self.high - slack)).all(-1)
+
     def place(self, unit: Tensor) -> Tensor:
         return self.low + (self.high - self.low) * unit
 
@@ -112,6 +116,9 @@ class Ball(Domain):
     def contains(self, points: Tensor) -> Tensor:
         return (points - self.centre).norm(dim=-1) <= self.radius * (1 + ROUNDING)
 
+    def interior(self, points: Tensor) -> Tensor:
+        return (points - self.centre).norm(dim=-1) < self.radius * (1 - ROUNDING)
+
     def place(self, unit: Tensor) -> Tensor:
         d = len(self.centre)
         return self.centre + self.radius * unit[:, :1] ** (1 / d) * _direction(unit[:, 1:])
@@ -159,6 +166,17 @@ class Polygon(Domain):
         if area == 0:
             raise ValueError("the corners of a polygon lie on a line")
         self.corners = corners if area > 0 else corners.flip(0)
+        self._check_edges()
+
+    def _check_edges(self) -> None:
+        """No two edges cross: of each, the ends lie on both sides of the other."""
+        a, b = self.corners[:, None], self.corners.roll(-1, 0)[:, None]
+        side = lambda p: ((b - a)[..., 0] * (p - a)[..., 1] - (b - a)[..., 1] * (p - a)[..., 0]).sign()
+        parted = side(self.corners[None]) * side(self.corners.roll(-1, 0)[None]) < 0
+        crossed = (parted & parted.T).nonzero()
+        if len(crossed):
+            i, j = crossed[0].tolist()
+            raise ValueError(f"the line around a polygon crosses itself: its edges {i} and {j}, counter-clockwise")
 
     @property
     def bounds(self) -> tuple[Tensor, Tensor]:
@@ -176,6 +194,9 @@ class Polygon(Domain):
         height = torch.where(a[:, 1] == b[:, 1], 1.0, b[:, 1] - a[:, 1])
         inside = ((crosses & (x < a[:, 0] + (y - a[:, 1]) / height * (b[:, 0] - a[:, 0]))).sum(1) % 2).bool()
         return inside | self._on_edge(points)
+
+    def interior(self, points: Tensor) -> Tensor:
+        return self.contains(points) & ~self._on_edge(points)
 
     def _on_edge(self, points: Tensor) -> Tensor:
         a, edge = self.corners, self.corners.roll(-1, 0) - self.corners

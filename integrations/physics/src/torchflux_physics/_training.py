@@ -101,6 +101,7 @@ def causal_loss(residual: Tensor, t: Tensor, tolerance: float = 1.0, chunks: int
 
     Source: Wang, Sankaran & Perdikaris (2024), doi:10.1016/j.cma.2024.116813.
     """
+    residual = residual.abs() if residual.is_complex() else residual
     low, high = t.min(), t.max()
     which = ((t - low) / (high - low).clamp(min=torch.finfo(t.dtype).tiny) * chunks).long().clamp(max=chunks - 1)
     counts = torch.zeros(chunks, dtype=residual.dtype, device=t.device).index_add(0, which, torch.ones_like(residual))
@@ -129,6 +130,8 @@ def refined(
     Source: Wu et al. (2023), doi:10.1016/j.cma.2022.115671 (RAD; Lu et al.'s RAR, 2021, is a large power).
     """
     problem.check_names([name], "refined points")
+    if n > candidates:
+        raise ValueError(f"{n} points can't be chosen of {candidates} candidates: raise `candidates`")
     residual, region = problem.terms[name]
     drawn = region.sample(candidates, generator=generator).to(points.points)
     with torch.no_grad():
