@@ -103,11 +103,12 @@ def predict(
     if scores.ndim != 2 or len(scores) != 1 or not scores.isfinite().all():
         found = "NaN or infinite scores" if scores.ndim == 2 else f"a result of shape {tuple(scores.shape)}"
         raise ValueError(f"a model that classifies gives finite scores (1, classes); this gives {found}")
-    if not labels or len(labels) != scores.shape[1]:
-        raise ValueError(f"the model has {scores.shape[1]} classes and {len(labels or ())} labels: give labels=")
+    nlabels = 0 if labels is None else len(labels)
+    if nlabels != scores.shape[1]:
+        raise ValueError(f"the model has {scores.shape[1]} classes and {nlabels} labels: give labels=")
     if not k >= 1:
         raise ValueError(f"k must be at least 1, not {k}")
-    best = scores[0].double().softmax(0).topk(min(k, len(labels)))
+    best = scores[0].double().softmax(0).topk(min(k, nlabels))
     return Prediction(tuple(labels[i] for i in best.indices.tolist()), tuple(best.values.tolist()), seen)
 
 
