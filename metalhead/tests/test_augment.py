@@ -56,6 +56,10 @@ def test_contract(augment, channels):
     same = augment(x[:1].expand(16, -1, -1, -1), seeded())
     assert len({tuple(image.flatten().tolist()) for image in same}) > 1  # every image has a draw of its own
     assert augment(x.double(), seeded()).dtype == torch.float64
+    for dtype in (torch.float16, torch.bfloat16):
+        coarse = augment(x.to(dtype), seeded())
+        assert coarse.dtype == dtype
+        assert (coarse.float() - y).abs().median() < 0.01
     assert augment(x[:0], seeded()).shape[0] == 0
     with pytest.raises(ValueError, match="augmentation is of floats"):
         augment(x[0], seeded())
