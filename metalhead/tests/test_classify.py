@@ -69,6 +69,10 @@ def test_the_model_is_asked_in_evaluation_and_left_as_it_was():
     doubled = mh.predict(model.double(), picture(), labels="abcd", preprocess=mh.Preprocess(72, 64))
     assert doubled.probabilities == pytest.approx(first.probabilities, rel=1e-4)
     assert all(p.grad is None for p in model.parameters())
+    quick = mh.fastest(model.float().train(), torch.zeros(2, 3, 64, 64), compile=False, rounds=1)
+    third = mh.predict(quick, picture(), labels="abcd", preprocess=mh.Preprocess(72, 64))
+    assert third.probabilities == pytest.approx(first.probabilities, rel=1e-4)
+    assert model.training
 
 
 def test_weights_bring_labels_and_preprocessing(tmp_path, monkeypatch):
