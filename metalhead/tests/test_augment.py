@@ -76,6 +76,13 @@ def test_flips():
     assert torch.equal(mh.Flip(1.0, vertical=True)(x, seeded()), x.flip(-2))
 
 
+def test_what_is_certain_is_so_in_coarse_numbers_too():
+    """Of 10,000 draws about 20 are rounded to 1 in bfloat16."""
+    x = torch.tensor([0.0, 1.0], dtype=torch.bfloat16).expand(10_000, 1, 1, 2)
+    assert mh.Flip(p=1.0)(x, seeded())[..., 0].float().mean() == 1
+    assert (mh.RandomErasing(1.0, (0.9, 1.0), (1.9, 2.1), fill=5.0)(x, seeded()) == 5).float().mean() > 0.999
+
+
 def test_crops_are_parts_of_the_padded_image():
     x = torch.arange(1.0, 31).reshape(1, 1, 5, 6).expand(300, 2, -1, -1)
     padded = torch.nn.functional.pad(x, [1] * 4, value=-1.0)[0]
