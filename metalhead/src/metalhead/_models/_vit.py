@@ -92,7 +92,7 @@ def add_positions(embedding: Tensor, x: Tensor) -> Tensor:
 
 def prepend(token: Tensor, x: Tensor) -> Tensor:
     """x: (batch, tokens, n) behind a token of its own."""
-    return torch.cat([token.expand(len(x), -1, -1), x], 1)
+    return torch.cat([token.expand(x.shape[0], -1, -1), x], 1)
 
 
 def first(x: Tensor) -> Tensor:
