@@ -288,4 +288,7 @@ def test_settings_that_make_no_sense():
         mh.ColourJitter(hue=0.6)
     with pytest.raises(ValueError, match="at least 0"):
         mh.ColourJitter(-0.1)
+    for augment in (mh.Flip(50), mh.RandomErasing(-0.1), mh.Flip(math.nan)):
+        with pytest.raises(ValueError, match="p must be a probability, from 0 to 1, not"):
+            augment(images(2), seeded())
     assert repr(mh.Augment(mh.Flip())) == "Augment(Flip(p=0.5, vertical=False))"

@@ -34,6 +34,8 @@ def uniform(low: float, high: float, shape: tuple[int, ...], generator: Generato
 
 def chosen(p: float, shape: tuple[int, ...], generator: Generator, x: Tensor) -> Tensor:
     """Draws whether, with a probability; not in x's dtype, which may round what is drawn up to 1."""
+    if not 0 <= p <= 1:
+        raise ValueError(f"p must be a probability, from 0 to 1, not {p}")
     return (torch.rand(shape, generator=generator, device=generator.device) < p).to(x.device)
 
 
