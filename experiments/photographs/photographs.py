@@ -68,7 +68,6 @@ def published():
     WEIGHTS.fetch()
     model = efficientnet_lite0()
     mh.load_weights(model, WEIGHTS)
-    model.weights = WEIGHTS
     return model
 
 

@@ -56,6 +56,10 @@ def test_contract(augment, channels):
     same = augment(x[:1].expand(16, -1, -1, -1), seeded())
     assert len({tuple(image.flatten().tolist()) for image in same}) > 1  # every image has a draw of its own
     assert augment(x.double(), seeded()).dtype == torch.float64
+    for dtype in (torch.float16, torch.bfloat16):
+        coarse = augment(x.to(dtype), seeded())
+        assert coarse.dtype == dtype
+        assert (coarse.float() - y).abs().median() < 0.01
     assert augment(x[:0], seeded()).shape[0] == 0
     with pytest.raises(ValueError, match="augmentation is of floats"):
         augment(x[0], seeded())
@@ -70,6 +74,13 @@ def test_flips():
     assert 60 < flipped.sum() < 140
     assert torch.equal(y[~flipped], x[~flipped])
     assert torch.equal(mh.Flip(1.0, vertical=True)(x, seeded()), x.flip(-2))
+
+
+def test_what_is_certain_is_so_in_coarse_numbers_too():
+    """Of 10,000 draws about 20 are rounded to 1 in bfloat16."""
+    x = torch.tensor([0.0, 1.0], dtype=torch.bfloat16).expand(10_000, 1, 1, 2)
+    assert mh.Flip(p=1.0)(x, seeded())[..., 0].float().mean() == 1
+    assert (mh.RandomErasing(1.0, (0.9, 1.0), (1.9, 2.1), fill=5.0)(x, seeded()) == 5).float().mean() > 0.999
 
 
 def test_crops_are_parts_of_the_padded_image():
@@ -277,4 +288,7 @@ def test_settings_that_make_no_sense():
         mh.ColourJitter(hue=0.6)
     with pytest.raises(ValueError, match="at least 0"):
         mh.ColourJitter(-0.1)
+    for augment in (mh.Flip(50), mh.RandomErasing(-0.1), mh.Flip(math.nan)):
+        with pytest.raises(ValueError, match="p must be a probability, from 0 to 1, not"):
+            augment(images(2), seeded())
     assert repr(mh.Augment(mh.Flip())) == "Augment(Flip(p=0.5, vertical=False))"

@@ -32,7 +32,7 @@ def test_the_label_is_right(colour, tmp_path):
     (tmp_path / "picture.png").write_bytes(encoded(image))
     for given in (image, tmp_path / "picture.png", encoded(image), mh.Image(image)):
         assert mh.classify(mean, given, labels=COLOURS, preprocess=PLAIN) == colour
-    assert mh.classify(mean, PLAIN(image), labels=COLOURS) == colour
+    assert mh.classify(mean, PLAIN(image), labels=np.array(COLOURS)) == colour
 
 
 def test_probabilities_are_softmax():
@@ -69,6 +69,10 @@ def test_the_model_is_asked_in_evaluation_and_left_as_it_was():
     doubled = mh.predict(model.double(), picture(), labels="abcd", preprocess=mh.Preprocess(72, 64))
     assert doubled.probabilities == pytest.approx(first.probabilities, rel=1e-4)
     assert all(p.grad is None for p in model.parameters())
+    quick = mh.fastest(model.float().train(), torch.zeros(2, 3, 64, 64), compile=False, rounds=1)
+    third = mh.predict(quick, picture(), labels="abcd", preprocess=mh.Preprocess(72, 64))
+    assert third.probabilities == pytest.approx(first.probabilities, rel=1e-4)
+    assert model.training
 
 
 def test_weights_bring_labels_and_preprocessing(tmp_path, monkeypatch):
@@ -92,8 +96,20 @@ def test_weights_bring_labels_and_preprocessing(tmp_path, monkeypatch):
     assert mh.classify(model, shipped("chelsea.png")) == COLOURS[expected.argmax()]
     assert prediction.probabilities == pytest.approx(expected.sort(descending=True).values.tolist(), rel=1e-5)
     assert prediction.image.size == (64, 64)
-    with pytest.raises(ValueError, match="has 2 classes and 3 labels"):
+    with pytest.raises(ValueError, match="has 2 classes and 0 labels"):
         mh.classify(mh.create_model("squeezenet1_1", 2, weights=entry), shipped("chelsea.png"))
+
+    other = mh.create_model("squeezenet1_1", 3)
+    mh.load_weights(other, entry)
+    assert other.weights == model.weights == entry
+    mh.load_weights(other, donor.state_dict())  # of which nobody says what they were trained on
+    assert other.weights is None
+    mh.load_weights(other, entry, adapt=["head"])
+    model.reset_classifier(3)
+    for fresh in (model, other):  # which has as many classes as before, but others
+        assert fresh.weights.preprocessing == entry.preprocessing
+        with pytest.raises(ValueError, match="has 3 classes and 0 labels"):
+            mh.classify(fresh, shipped("chelsea.png"))
 
 
 def test_what_is_not_known_is_refused():

@@ -52,7 +52,12 @@ def test_folders(imagenet):
         data.train[6]
     with pytest.raises(ValueError, match="tiny has no test part, only train and val"):
         _ = data.test
+    for hidden in (imagenet / "val" / ".notebooks", imagenet / "val" / "n01" / ".notebooks"):
+        hidden.mkdir()
+        picture().save(hidden / "copy.png")
+    (imagenet / "val" / "n01" / "paper.pdf").write_bytes(b"%PDF-1.4")
     flat = mh.image_folder(imagenet / "val")
+    assert flat.labels == ("n01", "n02")
     assert len(flat.train) == 4
     train, test = splitobs(flat.train, 0.5)
     assert (len(train), len(test)) == (2, 2)
@@ -297,6 +302,12 @@ def test_downloads_that_go_wrong(server, tmp_path, monkeypatch):
 def test_a_data_set_of_arrays():
     with pytest.raises(ValueError, match="3 images and 2 targets"):
         mh.Images(torch.zeros(3, 4, 4, dtype=torch.uint8), [0, 0], ("a",))
+    with pytest.raises(ValueError, match=r"images \(2, 3, 8, 8\) aren't \(images, height, width\[, channels\]\)"):
+        mh.Images(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), [0, 0], ("a",))
+    with pytest.raises(ValueError, match="which number is white"):
+        _ = mh.Images(torch.rand(1, 4, 4), [0], ("a",))[0]
+    deep = mh.Images(torch.full((1, 4, 4), 65535, dtype=torch.uint16), [0], ("a",))
+    assert mh.to_tensor(deep[0][0]).unique().tolist() == [1.0]
     white = mh.Images(torch.full((1, 4, 4, 3), 100, dtype=torch.uint8), [0], ("a",), white=200.0)
     assert mh.to_tensor(white[0][0]).unique().tolist() == [0.5]
     assert isinstance(white[0][0].pixels, PIL.Image.Image)

@@ -131,6 +131,8 @@ def test_animations():
     assert load(file, frame=1).values().unique().tolist() == [200]
     with pytest.raises(ValueError, match="has 2 frames, there is none of index 2"):
         load(file, frame=2)
+    with pytest.raises(ValueError, match="there is none of index -1"):
+        load(file, frame=-1)
     assert "2 frames" in repr(image)
 
 
@@ -181,6 +183,9 @@ def test_transparency_needs_a_background():
     with pytest.raises(ValueError, match=r"transparent in places: say on which background="):
         image.to("RGB")
     assert image.to("RGB", (255, 0, 10)).values()[:, 0, 0].tolist() == [244, 20, 8]  # 0.2 of one and 0.8 of the other
+    for wrong in (255, (255,), (255, 0, 10, 255)):
+        with pytest.raises(ValueError, match=r"a background is \(red, green, blue\), not"):
+            image.to("RGB", wrong)
     opaque = Image(PIL.Image.new("LA", (2, 2), (9, 255)))
     assert opaque.to("RGB").values().unique().tolist() == [9]
     gray = Image(PIL.Image.new("LA", (1, 1), (100, 0))).to("RGB", (1, 2, 3))
@@ -257,8 +262,31 @@ def test_arrays_say_what_they_are():
         mh.to_tensor(Image(PIL.Image.new("I", (2, 2)), None))
 
 
+def test_another_white():
+    """Few levels are no reason to round to them."""
+    levels = noise(9, 7) // 16 + 1  # 1 to 16
+    few, exact = Image.of(levels, "L", "HW", white=16.0), torch.from_numpy(levels[None] / 16)
+    for interpolation in ("bilinear", "bicubic"):
+        for size in ((4, 5), (13, 20)):
+            expected = mh.resize(exact, size, interpolation).float()
+            torch.testing.assert_close(mh.to_tensor(mh.resize(few, size, interpolation)), expected, rtol=0, atol=1e-6)
+    assert mh.resize(few, 5, "nearest").values().dtype == torch.uint8
+    assert few.to("RGB").values()[2].numpy().max() == few.eight_bits().values().max() == 255
+    colours = Image.of(noise(9, 7, 3) // 2, "RGB", "HWC", white=127.0)
+    smaller = mh.resize(mh.to_tensor(colours), 5)
+    torch.testing.assert_close(mh.to_tensor(mh.resize(colours, 5)), smaller, rtol=0, atol=2 / 255)
+    assert (mh.to_tensor(colours.to("L")) - mh.to_tensor(colours).mean(0)).abs().max() < 0.5
+    for mode in ("LA", "RGBA", "CMYK", "YCbCr"):
+        with pytest.raises(ValueError, match=f"which is {mode}, is 255.0, not 16.0"):
+            Image(picture(mode), white=16.0)
+    assert [Image(PIL.Image.new(mode, (2, 2))).white for mode in ("1", "L", "I;16", "F")] == [1, 255, 65535, None]
+
+
 def test_a_picture_in_a_notebook():
     assert load(Image(picture("CMYK"))._repr_png_()).colour == "RGB"
+    for array, white in ((np.eye(4, dtype=np.uint8) * 16, 16.0), (np.eye(4, dtype=np.uint16) * 4095, 4095.0)):
+        image = load(Image.of(array, "L", "HW", white=white)._repr_png_())
+        assert image.values().unique().tolist() == [0, 255]
 
 
 def test_draft():

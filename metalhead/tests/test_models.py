@@ -63,6 +63,34 @@ def test_parts_at_the_published_size(name):
     assert (pyramid.channels, pyramid.reductions) == published[name]
 
 
+def test_reductions():
+    """One step of a map in pixels of the image: what the strides multiply to, whatever is lost at the rims."""
+    with torch.device("meta"):
+        assert mh.create_model("inception_v3", features=True).reductions == [2, 4, 8, 16, 32]
+        for imsize in (16, 32, 224):  # of few patches the token of the class would be a large part
+            assert mh.features_only(mh.vit(8, 2, 2, 16, imsize=imsize)).reductions == [16, 16]
+
+
+def test_what_a_pyramid_has_not():
+    model = mh.create_model("resnet18", 7)
+    with pytest.raises(ValueError, match="out_indices chooses no level"):
+        mh.features_only(model, ())
+    with pytest.raises(ValueError, match=r"no level \[5\] of features: this model has 5"):
+        mh.features_only(model, (5,))
+    with pytest.raises(ValueError, match="a pyramid of features has no head"):
+        mh.features_only(model).reset_classifier(3)
+    with pytest.raises(ValueError, match="nclasses=-1 must be at least 0"):
+        model.reset_classifier(-1)
+
+
+@pytest.mark.parametrize("name", ["vit_ti_16", "mixer_s16"])
+def test_patches_lie_where_the_model_learned_them(name):
+    with torch.device("meta"):
+        model = mh.create_model(name)
+        with pytest.raises(ValueError, match=r"7 × 28 patches, not 14 × 14; make the model with .* imsize"):
+            model(torch.empty(1, 3, 112, 448))  # as many
+
+
 def close(count, head, published, name):
     """Whether a count is the published one, in millions, as it was rounded."""
     count = (count - head if name.startswith(HEADLESS) else count) / 1e6
@@ -84,6 +112,10 @@ def test_names():
         mh.create_model("alexnet", 3, 0)
     with pytest.raises(TypeError, match="unexpected keyword argument 'colour'"):
         mh.create_model("alexnet", colour=True)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'groups'"):
+        mh.create_model("resnet18", groups=32)  # the basic block has none
+    with pytest.raises(TypeError, match="num_classes is called nclasses here; pretrained is called weights here"):
+        mh.create_model("resnet18", num_classes=10, pretrained=True)
 
 
 def test_a_model_of_ones_own(monkeypatch):

@@ -81,7 +81,10 @@ def test_compiled_and_exported(name):
         y = model(x)
         torch.testing.assert_close(torch.compile(model, backend="eager", fullgraph=True)(x), y)
         if name not in SLOW_TO_EXPORT:
-            torch.testing.assert_close(torch.export.export(model, (x,)).module()(x), y)
+            anybatch = ({0: torch.export.Dim("batch")},)
+            exported = torch.export.export(model, (x,), dynamic_shapes=anybatch).module()
+            torch.testing.assert_close(exported(x), y)
+            torch.testing.assert_close(exported(torch.cat([x, x, x])), torch.cat([y, y, y]))
 
 
 @each

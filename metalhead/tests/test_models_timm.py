@@ -31,11 +31,14 @@ def test_same_results_gradients_and_statistics(timm, name):
     compare(model, other, torch.randn(2, 3, SMALL[name], SMALL[name], dtype=torch.float64, generator=seeded()))
 
 
-@pytest.mark.parametrize("name", ["inception_v4", "inception_resnet_v2"])
+LARGE = {"inception_v4": 75, "inception_resnet_v2": 75, "convmixer_768_32": 28, "convmixer_1536_20": 28}
+
+
+@pytest.mark.parametrize("name", LARGE)
 def test_same_results_of_large_models(timm, name):
     model = randomise(mh.create_model(name, nclasses=7)).eval()
     other = with_our_weights(model, reference(timm, name, num_classes=7)).eval()
-    x = torch.randn(1, 3, 75, 75, generator=seeded())
+    x = torch.randn(1, 3, LARGE[name], LARGE[name], generator=seeded())
     with torch.no_grad():
         expected = other(x)
         torch.testing.assert_close(model(x), expected, rtol=1e-3, atol=1e-4 * expected.abs().max().item())

@@ -110,6 +110,10 @@ def test_as_many_channels_as_means():
     with pytest.raises(ValueError, match=r"shape \(2, 20, 20\) is not \(..., 3, height, width\)"):
         flat(torch.zeros(2, 20, 20))
     assert flat(picture("1")).unique().numel() > 2
+    few = Image.of(noise(20, 31) // 16, "L", "HW", white=15.0)
+    for preprocess in (gray, flat, Preprocess(16, 16, (0.5,), (0.5,), reducing_gap=2.0)):
+        x = mh.centre_crop(mh.resize(mh.to_tensor(few), 16), 16).expand(len(preprocess.mean), -1, -1)
+        torch.testing.assert_close(preprocess(few), (x - 0.5) / 0.5, rtol=0, atol=1e-5)
     with pytest.raises(ValueError, match="1 or 3 channels"):
         Preprocess(mean=(0.5, 0.5), std=(1.0, 1.0))
     with pytest.raises(ValueError, match="interpolation must be one of"):
@@ -130,6 +134,10 @@ def test_metadata_is_read():
     expected = preprocess(PIL.Image.fromarray(np.rot90(pixels, -1).copy()))
     torch.testing.assert_close(preprocess(file), expected, rtol=0, atol=1e-6)
     torch.testing.assert_close(preprocess(pixels), expected, rtol=0, atol=1e-6)
+    scan = encoded(rotated, "tiff", exif=exif)  # which Pillow turns while it reads the pixels
+    expected = preprocess(PIL.Image.fromarray(np.rot90(rotated, -1).copy()))
+    for image in (scan, PIL.Image.open(io.BytesIO(scan))):
+        torch.testing.assert_close(preprocess(image), expected, rtol=0, atol=1e-6)
     with pytest.raises(ValueError, match=r"was changed since it was read: use PIL.ImageOps.exif_transpose"):
         preprocess(pixels.rotate(-90, expand=True))
     with pytest.raises(ValueError, match="transparent in places"):

@@ -21,7 +21,7 @@ def result(model, channels=3, size=40):
         return model.eval()(torch.randn(2, channels, size, size, generator=seeded()))
 
 
-@pytest.mark.parametrize("kind", ["safetensors", "pth", "nested", "wrapped", "dict"])
+@pytest.mark.parametrize("kind", ["safetensors", "pth", "nested", "named", "wrapped", "averaged", "timm", "dict"])
 def test_files(kind, tmp_path):
     model, path = donor(), tmp_path / "weights.bin"
     tensors = dict(model.state_dict())
@@ -29,6 +29,13 @@ def test_files(kind, tmp_path):
         safetensors.torch.save_file(tensors, path)
     elif kind == "nested":
         torch.save({"epoch": 3, "model_state_dict": tensors}, path)
+    elif kind == "named":
+        torch.save({"model": "resnet18", "net": tensors}, path)
+    elif kind == "averaged":  # as torchvision's training script keeps the moving average beside the model
+        average = {"n_averaged": torch.tensor(3), **{f"module.{key}": x for key, x in tensors.items()}}
+        torch.save({"model": dict(mh.create_model("resnet18", 7).state_dict()), "model_ema": average}, path)
+    elif kind == "timm":
+        torch.save({"state_dict": dict(mh.create_model("resnet18", 7).state_dict()), "state_dict_ema": tensors}, path)
     elif kind == "wrapped":
         torch.save({f"module.{key}": x for key, x in tensors.items()}, path)
     else:
@@ -58,6 +65,26 @@ def test_files_that_are_no_weights(tmp_path):
     torch.save(mh.create_model("squeezenet1_1", 2), tmp_path / "pickled.pth")  # a whole model: code would be run
     with pytest.raises(ValueError, match="neither"):
         mh.read_weights(tmp_path / "pickled.pth")
+
+
+def test_what_is_no_source_of_weights(tmp_path):
+    with pytest.raises(TypeError, match="an entry of published ones, not True"):
+        mh.create_model("resnet18", weights=True)
+    with pytest.raises(FileNotFoundError, match=r"no weights at DEFAULT; .* published\(name\)"):
+        mh.create_model("resnet18", weights="DEFAULT")
+    with pytest.raises(TypeError, match="into a Model, not into a Linear"):
+        mh.load_weights(torch.nn.Linear(2, 2), {})
+    for wrong in ("stem", ["heads"]):
+        with pytest.raises(ValueError, match="adapt is a list of head, positions, stem, not"):
+            mh.load_weights(mh.create_model("resnet18", 7), donor().state_dict(), adapt=wrong)
+
+
+@pytest.mark.parametrize("change", [torch.Tensor.long, torch.Tensor.cfloat, torch.Tensor.to_sparse])
+def test_numbers_that_mean_something_else_are_refused(change):
+    """Whole ones would have a scale, of complex ones a part would be lost."""
+    weights = {key: change(x) if key == "fc.weight" else x for key, x in donor().state_dict().items()}
+    with pytest.raises(ValueError, match=r"fc.weight: torch\.\w+ \(torch\.\w+\), the model's are dense floats"):
+        mh.create_model("resnet18", weights=weights)
 
 
 def test_another_class_count():
@@ -185,7 +212,7 @@ def test_published_weights(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=f"squeezed.v1 has {digest}"):
         mh.create_model("squeezenet1_1", weights=weights)
     wrong = mh.Weights("wrong.v1", "squeezenet1_1", path.as_uri(), "0" * 64)
-    with pytest.raises(ValueError, match="has the SHA-256"):
+    with pytest.raises(ValueError, match=f"^{path.as_uri()} has the SHA-256 .*: it isn't kept"):
         wrong.fetch()
     assert not wrong.path.exists()
     with pytest.raises(ValueError, match="hexadecimal"):

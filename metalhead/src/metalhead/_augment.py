@@ -32,6 +32,13 @@ def uniform(low: float, high: float, shape: tuple[int, ...], generator: Generato
     return (low + (high - low) * drawn).to(x)
 
 
+def chosen(p: float, shape: tuple[int, ...], generator: Generator, x: Tensor) -> Tensor:
+    """Draws whether, with a probability; not in x's dtype, which may round what is drawn up to 1."""
+    if not 0 <= p <= 1:
+        raise ValueError(f"p must be a probability, from 0 to 1, not {p}")
+    return (torch.rand(shape, generator=generator, device=generator.device) < p).to(x.device)
+
+
 def integers(high: Tensor | int, shape: tuple[int, ...], generator: Generator, x: Tensor) -> Tensor:
     """Draws from 0 to high - 1."""
     drawn = torch.rand(shape, generator=generator, device=generator.device, dtype=torch.float64).to(x.device)
@@ -72,8 +79,8 @@ class Flip:
 
     def __call__(self, x: Tensor, generator: Generator) -> Tensor:
         """x: (batch, channels, height, width), floats."""
-        chosen = uniform(0, 1, (len(checked(x)), 1, 1, 1), generator, x) < self.p
-        return torch.where(chosen, x.flip(-2 if self.vertical else -1), x)
+        flipped = chosen(self.p, (len(checked(x)), 1, 1, 1), generator, x)
+        return torch.where(flipped, x.flip(-2 if self.vertical else -1), x)
 
 
 @dataclass(frozen=True)
@@ -165,9 +172,9 @@ class RandomErasing:
 
     def __call__(self, x: Tensor, generator: Generator) -> Tensor:
         """x: (batch, channels, height, width), floats."""
-        chosen = uniform(0, 1, (len(checked(x)),), generator, x) < self.p
+        erased = chosen(self.p, (len(checked(x)),), generator, x)
         box, fits = random_boxes(x, self.scale, self.ratio, generator)
-        return x.masked_fill(inside(box, x) & (chosen & fits)[:, None, None, None], self.fill)
+        return x.masked_fill(inside(box, x) & (erased & fits)[:, None, None, None], self.fill)
 
 
 @dataclass(frozen=True)

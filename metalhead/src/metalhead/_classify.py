@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ._fastest import Fastest
 from ._image import Image
 from ._preprocess import Preprocess, as_image
 
@@ -80,7 +81,7 @@ def predict(
     was. A model made with published `Weights` knows their labels and preprocessing.
 
     Arguments:
-        model: (1, channels, height, width) → (1, classes).
+        model: (1, channels, height, width) → (1, classes); also what `fastest` gives.
         image: what `Preprocess` takes; or a tensor of floats (channels, height, width) that is ready for the model,
             where nobody says how to preprocess.
         labels: one for each class.
@@ -94,20 +95,22 @@ def predict(
     day    88.1 %  █████████████████████▏
     night  11.9 %  ██▉
     """
-    labels = _known(model, "labels") if labels is None else labels
-    x, seen = _input(image, preprocess or _known(model, "preprocessing"))
+    module = model.model if isinstance(model, Fastest) else model
+    labels = _known(module, "labels") if labels is None else labels
+    x, seen = _input(image, preprocess or _known(module, "preprocessing"))
     if x.ndim != 3:
         raise ValueError(f"one image is classified at a time, not a tensor of shape {tuple(x.shape)}")
-    with _asked(model), torch.no_grad():
-        scores = model(_placed(x, model)[None])
+    with _asked(module), torch.no_grad():
+        scores = model(_placed(x, module)[None])
     if scores.ndim != 2 or len(scores) != 1 or not scores.isfinite().all():
         found = "NaN or infinite scores" if scores.ndim == 2 else f"a result of shape {tuple(scores.shape)}"
         raise ValueError(f"a model that classifies gives finite scores (1, classes); this gives {found}")
-    if not labels or len(labels) != scores.shape[1]:
-        raise ValueError(f"the model has {scores.shape[1]} classes and {len(labels or ())} labels: give labels=")
+    nlabels = 0 if labels is None else len(labels)
+    if nlabels != scores.shape[1]:
+        raise ValueError(f"the model has {scores.shape[1]} classes and {nlabels} labels: give labels=")
     if not k >= 1:
         raise ValueError(f"k must be at least 1, not {k}")
-    best = scores[0].double().softmax(0).topk(min(k, len(labels)))
+    best = scores[0].double().softmax(0).topk(min(k, nlabels))
     return Prediction(tuple(labels[i] for i in best.indices.tolist()), tuple(best.values.tolist()), seen)
 
 

@@ -7,7 +7,7 @@ from typing import Any, overload
 import torch
 from torch import Tensor
 
-from ._image import WHITE, Image
+from ._image import Image
 from ._preprocess import Preprocess
 from ._read import load
 
@@ -28,7 +28,7 @@ class Images(Sequence[Sample]):
         targets: the index of each image's class.
         labels: the name of each class.
         transform: what is done to each image; a `Preprocess` gets the path, and reads no more than it needs.
-        white: for tensors, the number that means full intensity.
+        white: for tensors, the number that means full intensity; known for uint8, to be given for floats.
         skipped: what `readable` left out, and why.
 
     >>> digits = Images(torch.zeros(5, 8, 8, dtype=torch.uint8), [0, 1, 1, 0, 1], ("no", "yes"))
@@ -40,12 +40,15 @@ class Images(Sequence[Sample]):
     targets: Sequence[int]
     labels: tuple[str, ...]
     transform: Callable[[Any], Any] | None = None
-    white: float = 255.0
+    white: float | None = None
     skipped: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         if len(self.images) != len(self.targets):
             raise ValueError(f"{len(self.images)} images and {len(self.targets)} targets")
+        shape = tuple(self.images.shape) if isinstance(self.images, Tensor) else (0, 0, 0)
+        if len(shape) not in (3, 4) or shape[3:] not in ((), (1,), (3,), (4,)):
+            raise ValueError(f"images {shape} aren't (images, height, width[, channels]) with 1, 3 or 4 channels")
         for target in set(self.targets):
             if not 0 <= target < len(self.labels):
                 raise ValueError(f"there is a target {target}, but {len(self.labels)} labels")
@@ -107,13 +110,10 @@ class Images(Sequence[Sample]):
         return image if self.transform is None else self.transform(image)
 
 
-def _of_values(x: Tensor, white: float) -> Image:
+def _of_values(x: Tensor, white: float | None) -> Image:
     """An image of the numbers (height, width[, channels])."""
-    if x.ndim == 2:
-        image = Image.of(x, "L", "HW", white=white)
-        return image if image.white == white else image.with_(white=white)
-    image = Image.of(x, {1: "L", 3: "RGB", 4: "RGBA"}[x.shape[2]], "HWC")
-    return image.with_(white=white) if white != WHITE.get(image.colour, 255.0) else image
+    colours = {1: "L", 3: "RGB", 4: "RGBA"}
+    return Image.of(x, "L", "HW", white) if x.ndim == 2 else Image.of(x, colours[x.shape[2]], "HWC", white)
 
 
 @dataclass(frozen=True)

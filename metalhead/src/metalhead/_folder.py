@@ -18,7 +18,7 @@ def image_folder(root: str | os.PathLike[str], names: Mapping[str, str] | None =
     """The images under root/train/class/, root/val/class/ and root/test/class/, whichever are there.
 
     Without such folders, root/class/ are all of `train`. Classes are in the order of their names, as elsewhere, so
-    that the indices of published weights fit; folders below a class belong to it.
+    that the indices of published weights fit; folders below a class belong to it, but for hidden ones.
 
     Arguments:
         names: what the classes are called, by their folders; for ImageNet {"n01440764": "tench", ...}.
@@ -31,13 +31,13 @@ def image_folder(root: str | os.PathLike[str], names: Mapping[str, str] | None =
     if not root.is_dir():
         raise FileNotFoundError(f"there is no folder {root}")
     folders = {part: root / part for part in PARTS if (root / part).is_dir()} or {"train": root}
-    classes = sorted(entry.name for entry in os.scandir(next(iter(folders.values()))) if entry.is_dir())
+    classes = sorted(_classes(next(iter(folders.values()))))
     parts = {part: _in_classes(folder, classes, names or {}) for part, folder in folders.items()}
     return Parts(root.name, parts)
 
 
 def _in_classes(folder: Path, classes: list[str], names: Mapping[str, str]) -> Images:
-    if unknown := {entry.name for entry in os.scandir(folder) if entry.is_dir()} - set(classes):
+    if unknown := _classes(folder) - set(classes):
         raise ValueError(f"{folder} has classes that are not in the first part: {', '.join(sorted(unknown)[:5])}")
     found = [(path, i) for i, name in enumerate(classes) for path in _images(folder / name)]
     if not found:
@@ -46,10 +46,18 @@ def _in_classes(folder: Path, classes: list[str], names: Mapping[str, str]) -> I
     return Images([path for path, _ in found], [i for _, i in found], labels)
 
 
+def _classes(folder: Path) -> set[str]:
+    return {entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith(".")}
+
+
 def _images(folder: Path) -> list[str]:
-    known = PIL.Image.registered_extensions()
+    known = {suffix for suffix, format in PIL.Image.registered_extensions().items() if format in PIL.Image.OPEN}
     walked = [Path(at, file) for at, _, files in os.walk(folder, followlinks=True) for file in files]
-    return sorted(str(path) for path in walked if path.suffix.lower() in known and not path.name.startswith("."))
+    return sorted(str(path) for path in walked if path.suffix.lower() in known and not _hidden(path, folder))
+
+
+def _hidden(path: Path, below: Path) -> bool:
+    return any(part.startswith(".") for part in path.relative_to(below).parts)
 
 
 def image_table(

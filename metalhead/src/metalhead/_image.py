@@ -34,8 +34,8 @@ class Image:
 
     Arguments:
         pixels: a Pillow image, as it lies in the file; its mode is the colour space and the depth.
-        white: the number that means full intensity; None where the mode doesn't say ("I", "F"), nor anybody else, or
-            there is none ("LAB").
+        white: the number that means full intensity; as the mode says, unless given for gray or RGB. None where
+            neither says it ("I", "F"), or there is none ("LAB").
         orientation: the EXIF tag, 1 to 8: how the pixels have to be turned to be upright.
         icc: the colour profile, if there is one.
         frames: how many the file has; these are the pixels of one of them.
@@ -49,7 +49,7 @@ class Image:
     """
 
     pixels: PIL.Image.Image
-    white: float | None = 255.0
+    white: float | None = None
     orientation: int = 1
     icc: bytes | None = None
     frames: int = 1
@@ -60,6 +60,11 @@ class Image:
         if self.colour not in CHANNELS:
             known = ", ".join(CHANNELS)
             raise ValueError(f"{self.name} is in Pillow's mode {self.colour!r}, which is none of {known}: convert it")
+        white = WHITE.get(self.colour, 255.0)
+        if self.white is None:
+            object.__setattr__(self, "white", white)
+        if self.white != white and self.colour not in (*DEEP, "L", "RGB"):
+            raise ValueError(f"white of {self.name}, which is {self.colour}, is {white}, not {self.white}")
         if self.orientation not in range(1, 9):
             raise ValueError(f"orientation must be EXIF's 1 to 8, not {self.orientation!r}")
 
@@ -88,7 +93,7 @@ class Image:
         pixels = PIL.Image.fromarray(array)
         if pixels.mode != (deep or colour):
             pixels = PIL.Image.frombytes(colour, pixels.size, array.tobytes())
-        return cls(pixels, WHITE.get(pixels.mode, 255.0) if white is None else white, **known)
+        return cls(pixels, white, **known)
 
     @property
     def name(self) -> str:
@@ -129,8 +134,8 @@ class Image:
 
     def _repr_png_(self) -> bytes:
         file = io.BytesIO()
-        shown = self.upright().pixels
-        (shown if shown.mode in ("1", "L", "LA", "RGB", "RGBA", "I;16") else shown.convert("RGB")).save(file, "png")
+        shown = self.upright() if self.white is None else self.upright().eight_bits()
+        (shown.pixels if shown.colour in ("L", "LA", "RGB", "RGBA") else shown.pixels.convert("RGB")).save(file, "png")
         return file.getvalue()
 
     def with_(self, **changes: Any) -> "Image":
@@ -161,7 +166,7 @@ class Image:
             raise ValueError(f"{self.name} has {self.bits} bits, which RGB has not here: reduce it, by eight_bits()")
         if self.colour in DEEP or (self.colour == colour and self.icc is None):
             return self
-        image = self.with_(pixels=self.pixels.convert("L"), white=255.0) if self.colour == "1" else self
+        image = self.eight_bits()
         image = image._opaque(background) if image.colour in ("LA", "RGBA") else image
         pixels = _in_srgb(image) if image.icc is not None else image.pixels
         try:
@@ -175,6 +180,8 @@ class Image:
         image = self.with_(pixels=self.pixels.convert(self.colour[:-1]))
         if alpha.getextrema()[0] == 255:
             return image
+        if background is not None and np.shape(background) != (3,):
+            raise ValueError(f"a background is (red, green, blue), not {background!r}")
         if background is None:
             raise ValueError(f"{self.name} is transparent in places: say on which background=, e.g. (255, 255, 255)")
         behind = PIL.Image.new("RGB", alpha.size, tuple(background))
@@ -182,14 +189,12 @@ class Image:
         return self.with_(pixels=behind, icc=None)
 
     def eight_bits(self) -> "Image":
-        """The image with 8 bits a number, rounded; white stays white.
+        """The image with 8 bits a number, rounded, of which 255 is white.
 
         Raises:
             ValueError: nobody said which number is white.
         """
-        if self.colour == "1":
-            return self.with_(pixels=self.pixels.convert("L"), white=255.0)
-        if self.colour not in DEEP:
+        if self.colour not in DEEP and self.white in (None, 255.0):
             return self
         values = np.asarray(self.pixels, np.float32) * np.float32(255 / self.known_white())
         return self.with_(pixels=PIL.Image.fromarray(np.rint(values.clip(0, 255)).astype(np.uint8)), white=255.0)

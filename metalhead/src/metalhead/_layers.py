@@ -226,8 +226,14 @@ class ChannelNorm:
         return channels_first(F.layer_norm(channels_last(x), self.weight.shape, self.weight, self.bias, self.eps))
 
 
-def tokens(x: Tensor) -> Tensor:
-    """The places of an image as a sequence: (batch, channels, height, width) → (batch, height * width, channels)."""
+def tokens(side: int, x: Tensor) -> Tensor:
+    """The places of an image as a sequence: (batch, channels, side, side) → (batch, side², channels).
+
+    No other shape is taken, for what comes behind has learned where each place lies.
+    """
+    if x.shape[2:] != (side, side):
+        found = " × ".join(map(str, x.shape[2:]))
+        raise ValueError(f"{found} patches, not {side} × {side}; make the model with the images' size as imsize")
     return x.flatten(2).mT
 
 

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -29,7 +30,8 @@ def load_weights(
 
     Names are recognised as the model's own (torchvision's, where it has the model), or timm's. What older files of
     torchvision lack (`num_batches_tracked`) or spell otherwise (DenseNet's `norm.1`) is known; heads that are only
-    for training may be missing in the model.
+    for training may be missing in the model. Published `Weights` are the model's `weights` from here on, with their
+    preprocessing and, unless the head is fresh, labels; after any others it has none.
 
     Arguments:
         source: a file, a dict of tensors, or `Weights` that were fetched.
@@ -44,7 +46,12 @@ def load_weights(
 
     Raises:
         ValueError: the names or shapes don't fit; the error lists them, and the model is unchanged.
+        TypeError: the model is none of this package's.
     """
+    if not isinstance(model, Model):
+        raise TypeError(f"weights are loaded into a Model, not into a {type(model).__name__}: use torchflux.loadmodel")
+    if isinstance(adapt, str) or not ADAPTABLE.issuperset(adapt):
+        raise ValueError(f"adapt is a list of {', '.join(sorted(ADAPTABLE))}, not {adapt!r}")
     (given, by_timm), target = _recognised(model, given_tensors(source)), model.state_dict()
     if by_timm and model.name.startswith(TWO_EPS) and not eps_known:
         raise ValueError(f"these are timm's weights for {model.name}; {EPS_ADVICE}")
@@ -55,7 +62,17 @@ def load_weights(
     with torch.no_grad():
         for key, x in given.items():
             target[key].copy_(x.reshape(target[key].shape))
+    model.weights = origin(source, kept)
     return kept
+
+
+def origin(source: Any, kept: Collection[str]) -> Weights | None:
+    """The published weights that a model has: without labels where its head isn't theirs."""
+    published = source if isinstance(source, Weights) else None
+    return replace(published, labels=()) if published and kept else published
+
+
+ADAPTABLE = {"head", "stem", "positions"}
 
 
 def sizes(model: Model, given: Tensors) -> tuple[int | None, int | None]:
@@ -133,6 +150,8 @@ def _check(model: Model, target: Tensors, given: Tensors, kept: Collection[str])
     problems += [f"not in the model: {key} {tuple(x.shape)}" for key, x in given.items() if key not in target]
     pairs = [(key, tuple(x.shape), tuple(target[key].shape)) for key, x in given.items() if key in target]
     problems += [f"{key}: {found}, the model's is {ours}" for key, found, ours in pairs if _differ(found, ours)]
+    foreign = [(key, x) for key, x in given.items() if key in target and _foreign(x, target[key])]
+    problems += [f"{key}: {x.dtype} ({x.layout}), the model's are dense floats" for key, x in foreign]
     if problems:
         shown = "\n  ".join([*problems[:12], *([f"and {len(problems) - 12} more"] if len(problems) > 12 else [])])
         raise ValueError(f"these weights don't fit {model.name or type(model).__name__}:\n  {shown}\n{ADVICE}")
@@ -144,6 +163,11 @@ def _differ(found: tuple[int, ...], ours: tuple[int, ...]) -> bool:
     flat = len(ours) == 2 and len(found) == 4 and found[0] == ours[0] and torch.Size(found).numel() == ours[0] * ours[1]
     index = len(ours) == 1 and torch.Size(found).numel() == ours[0] and len(found) == 2 and found[0] == found[1]
     return squeezed[0] != squeezed[1] and not flat and not index
+
+
+def _foreign(x: Tensor, ours: Tensor) -> bool:
+    """Whether a tensor of floats comes as something else: integers, which would have a scale, or sparse."""
+    return ours.is_floating_point() and (x.layout != torch.strided or not x.is_floating_point())
 
 
 ADVICE = "Another class count, other channels or another size of image: say so by nclasses, inchannels or imsize."

@@ -3,7 +3,10 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
+from math import isqrt
+from operator import mul
 from typing import Any
 
 import torch
@@ -106,14 +109,23 @@ class Model(Chain):
     def reset_classifier(self, nclasses: int) -> None:
         """Replaces the head, and auxiliary ones, by a fresh layer for `nclasses` classes; by none for 0.
 
-        Without a head the model gives the features that the head would get.
+        Without a head the model gives the features that the head would get. The labels of published weights, which
+        were the old head's, go with it.
+
+        Raises:
+            ValueError: the number is negative, or there is no head: the model is a pyramid of features.
         """
+        if nclasses < 0:
+            raise ValueError(f"nclasses={nclasses} must be at least 0, for no head")
+        if self._taps:
+            raise ValueError("a pyramid of features has no head: reset that of the model before features_only")
         for path in self._heads:
             parent, _, name = path.rpartition(".")
             old: Any = self.get_submodule(path)
             nin, like = old.nin if isinstance(old, NoHead) else old.weight.shape[1], next(self.parameters())
             new = self.plan.make(nin, nclasses).to(like.device, like.dtype) if nclasses else NoHead(nin)
             setattr(self.get_submodule(parent), name, new.train(self.training))
+        self.weights = self.weights and replace(self.weights, labels=())
 
 
 class NoHead(nn.Module):
@@ -170,10 +182,10 @@ def features_only(model: Model, out_indices: Sequence[int] | None = None) -> Mod
 
     Returns:
         A model without a head; its `channels` and `reductions` say, level by level, how many channels the maps have
-        and how many times smaller than the image they are.
+        and how many pixels of the image one of their steps is.
 
     Raises:
-        ValueError: there is no such level.
+        ValueError: there is no such level, or none is chosen.
 
     >>> from metalhead import create_model
     >>> pyramid = features_only(create_model("resnet18"), out_indices=(1, -1))
@@ -183,7 +195,9 @@ def features_only(model: Model, out_indices: Sequence[int] | None = None) -> Mod
     layers = _row(model.values()[: model.keys().index(model.plan.ends) + 1])
     shapes = _shapes(model)
     levels = _levels(shapes, layers)
-    chosen = range(len(levels)) if out_indices is None else out_indices
+    chosen = range(len(levels)) if out_indices is None else list(out_indices)
+    if not chosen:
+        raise ValueError("out_indices chooses no level: name one, or leave it out for all")
     if wrong := [i for i in chosen if not -len(levels) <= i < len(levels)]:
         raise ValueError(f"no level {wrong} of features: this model has {len(levels)}, 0 to {len(levels) - 1}")
     view = rebuild(model, {})
@@ -192,8 +206,14 @@ def features_only(model: Model, out_indices: Sequence[int] | None = None) -> Mod
     for name in view._modules.keys() - set(view._fields):
         del view._modules[name]
     view.channels = [shapes[i][1 if len(shapes[i]) == 4 else -1] for i in view._taps]
-    view.reductions = [round(model.plan.imsize / _side(shapes[i])) for i in view._taps]
+    steps = _steps([model.plan.imsize, *(_side(shapes[i]) for i in levels)])
+    view.reductions = [steps[i] for i in chosen]
     return view
+
+
+def _steps(sides: list[int]) -> list[int]:
+    """How many pixels of the first map one step on each next one is, whatever was lost or added at the rims."""
+    return list(accumulate((round(a / b) for a, b in pairwise(sides)), mul))
 
 
 def _shapes(model: Model) -> list[tuple[int, ...]]:
@@ -208,9 +228,9 @@ def _shapes(model: Model) -> list[tuple[int, ...]]:
         return [tuple((x := layer(x)).shape) for layer in _row(twin.values()[:cut])]
 
 
-def _side(shape: tuple[int, ...]) -> float:
-    """How long a map's side is; tokens lie in a square."""
-    return shape[2] if len(shape) == 4 else shape[1] ** 0.5
+def _side(shape: tuple[int, ...]) -> int:
+    """How long a map's side is; tokens lie in a square, behind one for the class."""
+    return shape[2] if len(shape) == 4 else isqrt(shape[1])
 
 
 def _levels(shapes: list[tuple[int, ...]], layers: list[Any]) -> list[int]:
@@ -218,7 +238,7 @@ def _levels(shapes: list[tuple[int, ...]], layers: list[Any]) -> list[int]:
 
     A map that loses only its rim, as Inception's do, is of the same resolution.
     """
-    sides = [*map(_side, shapes), 0.0]
+    sides = [*map(_side, shapes), 0]
     ends = [i for i in range(len(shapes)) if sides[i + 1] < 0.75 * sides[i]]
     most = Counter(type(layer) for layer in layers if isinstance(layer, nn.Module)).most_common(1)[0][0]
     return ends if len(ends) > 1 else [i for i, layer in enumerate(layers) if type(layer) is most]

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ._image import DEEP, WHITE, Image
+from ._image import DEEP, Image
 from ._read import expanded, load, read_orientation
 from ._resize import FILTERS, centre, centre_crop, normalise, resize, target_size
 
@@ -69,7 +69,8 @@ class Preprocess:
         if self.reducing_gap is None:
             return self.finished(self.cut(image))
         image = self._coloured(image)
-        return self._quickly(image) if image.colour in ("L", "RGB") else self.finished(self.cut(image))
+        quick = image.colour in ("L", "RGB") and image.white == 255
+        return self._quickly(image) if quick else self.finished(self.cut(image))
 
     def cut(self, image: Any) -> Image:
         """The resized middle of any image but a tensor, in the colours that the model takes: what the model sees."""
@@ -80,10 +81,11 @@ class Preprocess:
         return self._normalised(image.values(), image.known_white())
 
     def _coloured(self, image: Any) -> Image:
-        """Upright and in the colours that the model takes; deep images are gray until they are tensors."""
+        """Upright and in the colours that the model takes; what is gray stays so until it is a tensor."""
         shorter = None if self.reducing_gap is None else math.ceil(self.size * self.reducing_gap)
         image = as_image(image, shorter).upright()
-        return image if image.colour in DEEP else image.to("L" if len(self.mean) == 1 else "RGB", self.background)
+        gray = image.colour in DEEP or (image.channels == 1 and image.icc is None)
+        return image if gray else image.to("L" if len(self.mean) == 1 else "RGB", self.background)
 
     def _quickly(self, image: Image) -> Tensor:
         """With PyTorch's kernel for bytes, which differs from Pillow's by 1 of 255 here and there; large images are
@@ -131,10 +133,11 @@ def as_image(image: Any, draft: int | None = None) -> Image:
 
 
 def _of_pillow(image: PIL.Image.Image) -> Image:
-    """A Pillow image with what Pillow still knows of it."""
+    """A Pillow image with what Pillow still knows of it, once it is read: a TIFF turns itself upright then."""
+    image.load()
     orientation = read_orientation(image)
     if orientation != 1 and image.format is None:
         advice = "use PIL.ImageOps.exif_transpose first, or give the file"
         raise ValueError(f"the image's EXIF says that it is turned, but it was changed since it was read: {advice}")
     pixels = expanded(image, "the image")
-    return Image(pixels, WHITE.get(pixels.mode, 255.0), orientation, image.info.get("icc_profile"))
+    return Image(pixels, None, orientation, image.info.get("icc_profile"))

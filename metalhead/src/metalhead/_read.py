@@ -10,7 +10,7 @@ from typing import Any
 import PIL
 import PIL.Image
 
-from ._image import DEEP, WHITE, Image
+from ._image import DEEP, Image
 
 __all__ = ["load"]
 
@@ -48,7 +48,8 @@ def load(source: Source, *, bits: int | None = None, frame: int = 0, draft: int 
         raise ValueError(f"bits must be 8 or None, not {bits!r}")
     name = f"{len(source)} bytes" if isinstance(source, bytes) else os.fspath(source)
     with _opened(source, name) as file:
-        if not 0 <= frame < (frames := _frames(file)):
+        frames = _frames(file)
+        if not 0 <= frame < frames:
             raise ValueError(f"{name} has {frames} frames, there is none of index {frame}")
         if frame:
             file.seek(frame)
@@ -58,7 +59,7 @@ def load(source: Source, *, bits: int | None = None, frame: int = 0, draft: int 
         file.load()
         pixels = expanded(file, name)
         orientation, icc = read_orientation(file), file.info.get("icc_profile")
-    image = Image(pixels, WHITE.get(pixels.mode, 255.0), orientation, icc, frames, name, extent)
+    image = Image(pixels, None, orientation, icc, frames, name, extent)
     return image.eight_bits() if bits == 8 and image.colour in DEEP else image
 
 

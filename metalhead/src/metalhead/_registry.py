@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from ._init import drawing_from
-from ._loading import load_weights, sizes
+from ._loading import load_weights, origin, sizes
 from ._model import Model, features_only
 from ._weights import Weights, given_tensors
 
@@ -72,6 +72,19 @@ def list_models(*patterns: str) -> list[str]:
     return sorted(name for name in _ENTRIES if not patterns or any(fnmatchcase(name, p) for p in patterns))
 
 
+# What timm and torchvision call it.
+ELSEWHERE = {
+    "num_classes": "nclasses",
+    "in_chans": "inchannels",
+    "img_size": "imsize",
+    "image_size": "imsize",
+    "pretrained": "weights",
+    "checkpoint_path": "weights",
+    "features_only": "features",
+    "out_indices": "features",
+}
+
+
 def create_model(
     name: str,
     nclasses: int | None = None,
@@ -96,6 +109,7 @@ def create_model(
 
     Raises:
         ValueError: there is no such model (the error names the nearest), or the weights don't fit.
+        TypeError: the builder has no such option.
 
     >>> from metalhead import create_model
     >>> create_model("resnet18", nclasses=10)(torch.zeros(2, 3, 64, 64)).shape
@@ -106,9 +120,10 @@ def create_model(
     """
     build, tensors = entry(name).build, None
     adapt: list[str] = []
+    if foreign := [f"{option} is called {ELSEWHERE[option]} here" for option in options if option in ELSEWHERE]:
+        raise TypeError("; ".join(foreign))
     if (nclasses is not None and nclasses < 0) or (inchannels is not None and inchannels < 1):
         raise ValueError(f"nclasses={nclasses} and inchannels={inchannels} must be at least 0 and 1")
-    published = weights if isinstance(weights, Weights) else None
     if weights is not None:
         tensors = _tensors_for(name, weights)
         with torch.device("meta"):
@@ -118,11 +133,10 @@ def create_model(
     with drawing_from(generator):
         size = 1000 if nclasses is None else nclasses or 1
         model = build(nclasses=size, inchannels=inchannels or 3, **options)
-    model.name, model.weights = name, published
+    model.name = name
     if tensors is not None:
-        load_weights(
-            model, tensors, adapt=[*adapt, "positions"] if "imsize" in options else adapt, eps_known="eps" in options
-        )
+        fitted = [*adapt, "positions"] if "imsize" in options else adapt
+        model.weights = origin(weights, load_weights(model, tensors, adapt=fitted, eps_known="eps" in options))
     if nclasses == 0:
         model.reset_classifier(0)
     return features_only(model, None if features is True else features) if features is not False else model

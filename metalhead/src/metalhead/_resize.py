@@ -49,9 +49,9 @@ def resize(image: Picture, size: int | tuple[int, int], interpolation: str = "bi
         raise ValueError(f"interpolation must be one of {', '.join(FILTERS)}, not {interpolation!r}")
     if isinstance(image, Tensor):
         return _resized(image, target, interpolation)
-    if interpolation != "nearest":  # which Pillow takes for bits, and for depths of which it has whole numbers alone
-        image = image.eight_bits() if image.colour == "1" else image
-        image = image.with_(pixels=image.pixels.convert("F")) if image.colour in DEEP else image
+    if interpolation != "nearest":  # which Pillow takes for bits, while it rounds whole numbers, however few there are
+        gray = image.colour in DEEP or (image.colour == "L" and image.white != 255)
+        image = image.with_(pixels=image.pixels.convert("F")) if gray else image.eight_bits()
     height, width = _extent(image)
     pixels = image.pixels.resize(target[::-1], FILTERS[interpolation], box=(0, 0, width, height))
     return image.with_(pixels=pixels, extent=None)

@@ -17,6 +17,8 @@ def warp(x: Tensor, inverse: Tensor, interpolation: str = "bilinear", fill: floa
     """
     if not len(x):
         return x
+    if x.dtype in (torch.float16, torch.bfloat16):  # too coarse for places
+        return warp(x.float(), inverse, interpolation, fill).to(x.dtype)
     height, width = x.shape[-2:]
     to_unit = x.new_tensor([[2 / width, 0, -1], [0, 2 / height, -1], [0, 0, 1]])
     below = x.new_tensor([0, 0, 1]).expand(len(x), 1, 3)
@@ -27,6 +29,7 @@ def warp(x: Tensor, inverse: Tensor, interpolation: str = "bilinear", fill: floa
 
 def rotation(degrees: Tensor, height: int, width: int) -> Tensor:
     """The inverse map of turning images counterclockwise about their centre."""
+    degrees = degrees.to(torch.promote_types(degrees.dtype, torch.float32))
     angle, centre = degrees.deg2rad(), degrees.new_tensor([width / 2, height / 2])
     cos, sin = angle.cos(), angle.sin()
     turn = torch.stack([torch.stack([cos, -sin], -1), torch.stack([sin, cos], -1)], -2)

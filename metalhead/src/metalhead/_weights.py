@@ -88,7 +88,8 @@ class Weights:
         with open(path, "rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
         if not found.startswith(self.sha256):
-            raise ValueError(f"{path} ({self.url}) has the SHA-256 {found}, {self.name} has {self.sha256}: delete it")
+            where, advice = (f"{path} ({self.url})", "delete it") if path == self.path else (self.url, "it isn't kept")
+            raise ValueError(f"{where} has the SHA-256 {found}, {self.name} has {self.sha256}: {advice}")
 
 
 def _folder() -> Path:
@@ -101,16 +102,19 @@ def _folder() -> Path:
 def read_weights(path: str | os.PathLike[str]) -> Tensors:
     """The tensors of a file by name: safetensors, or what `torch.save` wrote, read with `weights_only=True`.
 
-    A checkpoint that has the weights under "state_dict", "model" or the like is looked into, and what wrappers put in
-    front of the names ("module.", "_orig_mod.") is taken away.
+    A checkpoint that has the weights under "state_dict", "model" or the like is looked into, first for their moving
+    average ("state_dict_ema", "model_ema"), as timm does. What wrappers put in front of the names ("module.",
+    "_orig_mod.") is taken away, and so is the count of an average.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: it is cut short, is of neither format, or holds something else than named tensors.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"weights are a file, a dict of tensors or an entry of published ones, not {path!r}")
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"no weights at {path}")
+        raise FileNotFoundError(f"no weights at {path}; published ones are given as an entry, published(name)")
     try:
         content = _read(path)
     except Exception as error:
@@ -128,16 +132,17 @@ def _read(path: Path) -> Any:
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
-WRAPPED = ("state_dict", "model_state_dict", "model_state", "model_ema", "model", "net")
+WRAPPED = ("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model_state", "model", "net")
 
 
 def _tensors(content: Any, name: str) -> Tensors:
-    while isinstance(content, Mapping) and (inside := next((content[k] for k in WRAPPED if k in content), None)):
-        content = inside
+    for key in WRAPPED if isinstance(content, Mapping) else ():
+        if isinstance(content.get(key), Mapping):
+            return _tensors(content[key], name)
     if not isinstance(content, Mapping) or not all(isinstance(x, Tensor) for x in content.values()):
         raise ValueError(f"{name} holds no tensors by name, but a {type(content).__name__}; give a state_dict")
     prefix = re.compile(r"^(module\.|_orig_mod\.)+")
-    return {prefix.sub("", key): x for key, x in content.items()}
+    return {prefix.sub("", key): x for key, x in content.items() if key != "n_averaged"}
 
 
 def given_tensors(source: Any) -> Tensors:

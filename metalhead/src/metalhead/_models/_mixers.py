@@ -149,7 +149,7 @@ def mixer(
     return Model(
         Plan("norm", "head", make, inchannels, imsize),
         stem=Chain(proj=conv(patch, inchannels, n, stride=patch, pad=0, bias=True, init=lecun)),
-        tokens=tokens,
+        tokens=partial(tokens, imsize // patch),
         blocks=Chain(*(block((imsize // patch) ** 2, n) for _ in range(depth))),
         norm=last(n),
         mean=partial(torch.mean, dim=1),

@@ -33,7 +33,7 @@ class Basic:
 
     expansion = 1
 
-    def __init__(self, nin: int, n: int, stride: int = 1, *, gate: Gate = ungated, **_: Any) -> None:
+    def __init__(self, nin: int, n: int, stride: int = 1, *, gate: Gate = ungated) -> None:
         self.conv1, self.bn1 = conv(3, nin, n, stride=stride), BatchNorm(n, relu)
         self.conv2, self.bn2 = conv(3, n, n), BatchNorm(n)
         self.se = gate(n)

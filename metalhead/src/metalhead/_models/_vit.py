@@ -87,15 +87,12 @@ class Encoder(Chain):
 
 def add_positions(embedding: Tensor, x: Tensor) -> Tensor:
     """x: (batch, positions, n) plus (1, positions, n)."""
-    if x.shape[1] != embedding.shape[1]:
-        given, expected = x.shape[1] - 1, embedding.shape[1] - 1
-        raise ValueError(f"{given} patches for {expected} positions; make the model with the images' size as imsize")
     return x + embedding
 
 
 def prepend(token: Tensor, x: Tensor) -> Tensor:
     """x: (batch, tokens, n) behind a token of its own."""
-    return torch.cat([token.expand(len(x), -1, -1), x], 1)
+    return torch.cat([token.expand(x.shape[0], -1, -1), x], 1)
 
 
 def first(x: Tensor) -> Tensor:
@@ -147,7 +144,7 @@ def vit(
         n,
         Plan("encoder", "heads.head", make, inchannels, imsize),
         conv_proj=conv(patch, inchannels, n, stride=patch, pad=0, bias=True, init=partial(truncated, std=std)),
-        tokens=tokens,
+        tokens=partial(tokens, imsize // patch),
         encoder=Encoder((imsize // patch) ** 2 + 1, n, dropout, Chain(**blocks)),
         first=first,
         heads=Chain(head=make(n, nclasses)),
