@@ -93,6 +93,8 @@ def times(given: Any, name: str, like: Tensor, sign: int, samples: int | None) -
 def _stacked(given: Any, name: str, like: Tensor) -> Tensor:
     """Several numbers, or tensors that may be differentiable, as one tensor."""
     try:
+        if not len(given):
+            return like.new_zeros(0)
         return torch.stack([torch.as_tensor(t, dtype=like.dtype, device=like.device) for t in given])
     except (TypeError, ValueError, RuntimeError):
         raise TypeError(f"{name} is {given!r}: pass the times as a tensor or a sequence of numbers") from None
