@@ -36,7 +36,12 @@ class Jumps:
         """The slopes of steps that begin at `t` (rows,): the one at a jump is the limit from within the step."""
         piece = torch.as_tensor(np.searchsorted(self.numbers, t, side="right"), device=self.after.device)
         low, high = self.after[piece], self.before[piece]
-        return lambda t, y: slope(torch.minimum(torch.maximum(t, low), high), y)
+
+        def within(t: Tensor, y: Tensor) -> Tensor:
+            moved = torch.minimum(torch.maximum(t, low), high) - t
+            return slope(t + moved.detach(), y)  # the derivative by the time, which Rosenbrock's methods take, stays
+
+        return within
 
 
 @dataclass
