@@ -7,6 +7,7 @@ import torch
 from torch.func import jacfwd, jvp
 
 from torchflux_diffeq import (
+    FFJORD,
     PID,
     SDE,
     Backsolve,
@@ -16,11 +17,15 @@ from torchflux_diffeq import (
     Event,
     Fixed,
     Forward,
+    HamiltonianNN,
+    Hutchinson,
+    LagrangianNN,
     Milstein,
     NeuralODE,
     Rodas5P,
     Rosenbrock23,
     SaveAt,
+    SciPy,
     solve,
 )
 from torchflux_zygote import native
@@ -216,6 +221,50 @@ def test_args_that_should_be_marked_are_named():
         solve(decay, torch.ones(2, 1), (0.0, 1.0), rates[1:], batched=True)
 
 
+NET = torch.nn.Sequential(torch.nn.Linear(2, 4), torch.nn.Softplus(), torch.nn.Linear(4, 2)).to(DTYPE)
+
+
+def energy(x):
+    return NET(x).square().sum(1) + x[:, 1] ** 2
+
+
+def flow(x, **options):
+    found = FFJORD(NET, 2, **options)(x, generator=torch.Generator().manual_seed(0))
+    return torch.cat([part.flatten() for part in found])
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        flow,
+        lambda x: flow(x, trace=Hutchinson()),
+        lambda x: FFJORD(NET, 2).log_prob(x),
+        HamiltonianNN(energy),
+        LagrangianNN(energy),
+        lambda x: solve(lambda t, y, args: NET(y), x, (0.0, 1.0), solver=Rodas5P(), batched=True).ys,
+        lambda x: solve(lambda t, y, args: -1e5 * y + NET(y), x, (0.0, 1.0), solver=SciPy("BDF"), batched=True).ys,
+    ],
+    ids=["ffjord", "hutchinson", "density", "hamiltonian", "lagrangian", "rodas", "scipy"],
+)
+@pytest.mark.parametrize("of_inference", [False, True])
+def test_inference_mode_takes_nothing_away(f, of_inference):
+    """In it `enable_grad` makes no tape: traces and forces were zero, without an error."""
+    x = torch.tensor([[0.3, -0.4], [1.2, 0.7]], dtype=DTYPE)
+    due = f(x).detach()
+    with torch.inference_mode():
+        given = x.clone() if of_inference else x
+        found = f(given)
+    assert torch.allclose(found, due, rtol=1e-9)
+    with torch.no_grad():
+        assert torch.allclose(f(given), due, rtol=1e-9)
+
+
+@pytest.mark.parametrize("options", [{"controller": PID(jump_ts=[])}, {"callbacks": Callback((), decay)}], ids=str)
+def test_no_jumps_and_no_doses(options):
+    ones = torch.ones(1)
+    assert torch.equal(solve(decay, ones, (0.0, 1.0), 1.0, **options).ys, solve(decay, ones, (0.0, 1.0), 1.0).ys)
+
+
 def test_no_samples():
     net = torch.nn.Linear(2, 2)
     solution = solve(lambda t, y, args: net(y), torch.zeros(0, 2), (0.0, 0.5, 1.0), batched=True)
@@ -224,6 +273,7 @@ def test_no_samples():
     x = torch.zeros(0, 2, requires_grad=True)
     NeuralODE(net)(x).sum().backward()
     assert x.grad.shape == (0, 2)
+    assert solve(native_decay, torch.zeros(0, 1), (0.0, 0.5, 1.0), 1.0, batched=True).ys.shape == (3, 0, 1)
     with pytest.raises(ValueError, match="no samples"):
         solve(lambda t, y, args: -y, torch.zeros(0, 2), (0.0, 1.0), batched=True, saveat=SaveAt(dense=True))
 

@@ -4,6 +4,8 @@ import pytest
 import torch
 from diffeq_problems import DTYPE, RATES, lotka_volterra, tensor, turning
 from torch.autograd import gradcheck, gradgradcheck
+from torch.autograd.functional import hessian as hessian_of
+from torch.autograd.functional import jacobian
 from torch.autograd.gradcheck import GradcheckError
 from torch.func import grad, hessian, jacfwd, jvp, vmap
 
@@ -221,6 +223,19 @@ def test_what_is_made_of_a_parameter_counts_once_beside_it(adjoint):
     y = solve(f, Y, (0.0, 1.0), controller=Fixed(0.05), adjoint=adjoint).ys[-1].sum()
     due = -8 * 0.5**3 * Y.sum() * torch.exp(tensor(-2 * 0.5**4))
     assert torch.allclose(torch.autograd.grad(y, rate)[0], due, rtol=1e-6)
+
+
+@pytest.mark.parametrize("adjoint", REPLAY, ids=str)
+def test_what_the_first_states_are_made_of_counts_once(adjoint):
+    """With a gradient that will be differentiated, too: of `args`, of which `y0` is a part, or of `y0` in `f`."""
+    given = lambda v: solve(lotka_volterra, v[4:], TS, v[:4], adjoint=adjoint).ys[1:].square().sum()
+    within = lambda v: solve(lotka_volterra, v[4:], TS, v, adjoint=adjoint).ys[1:].square().sum()
+    once = lambda y0: solve(lambda t, y, args: -y * y0**2, y0, TS, adjoint=adjoint).ys.square().sum()
+    apart = lambda y0: (y0**2 * torch.exp(-2 * y0**2 * TS[:, None])).sum()
+    for f, due, x, atol in ((within, given, torch.cat([P, Y]), 1e-10), (once, apart, Y, 1e-4)):
+        assert torch.allclose(jacobian(f, x), jacobian(due, x), rtol=1e-5, atol=atol)
+        assert torch.allclose(jacobian(f, x, create_graph=True), jacobian(due, x), rtol=1e-5, atol=atol)
+        assert torch.allclose(hessian_of(f, x), hessian_of(due, x), rtol=1e-4, atol=10 * atol)
 
 
 @pytest.mark.parametrize("adjoint", REPLAY, ids=str)

@@ -402,6 +402,7 @@ def test_what_the_native_route_can_not_do_goes_by_torch(plain):
         (lambda t, y, a: y, y0, TIMES, None, {}, "decorate it"),
         (f, y0, TIMES.clone().requires_grad_(), p, {}, "ts requires a gradient"),
         (f, y0, TIMES, p, {"adjoint": Discrete(replay=True)}, "adjoint"),
+        (f, y0, TIMES, per_sample(p[None]), {}, "without batched=True"),
         (tree, y0[None], TIMES, None, {}, "one axis"),
         (tree, y0.to(torch.complex128), TIMES, None, {}, "complex128"),
         (native(lambda t, y, a: y * 2.0), y0, TIMES, {"rate": 1.0}, {}, "tensors, arrays and numbers in tuples"),

@@ -1,5 +1,6 @@
 """Mistakes that show only on the way, and parameters that get no gradient: each is named. (Others: test_solve.)"""
 
+import math
 import warnings
 
 import pytest
@@ -9,8 +10,12 @@ from torch import nn
 
 from torchflux import Chain, Dense
 from torchflux_diffeq import (
+    PID,
     Backsolve,
+    BrownianTree,
+    Callback,
     Discrete,
+    Event,
     Fixed,
     Forward,
     HamiltonianNN,
@@ -19,12 +24,18 @@ from torchflux_diffeq import (
     SolveError,
     UnreachedWarning,
     odeint,
+    odeint_event,
+    per_sample,
     solve,
     unreached,
 )
 
 Y = tensor(1.0, -0.5)
 MATRIX = tensor(1.0, 2.0, 3.0, 4.0, 5.0, 6.0).view(3, 2)
+
+
+def decay(t, y, args):
+    return -y
 
 
 @pytest.mark.parametrize(
@@ -43,6 +54,37 @@ def test_a_slope_that_is_another_one_later(y0, later, error, message):
     same = lambda y: tuple(-x for x in y) if isinstance(y, tuple) else -y
     with pytest.raises(error, match=message):
         solve(lambda t, y, args: same(y) if t < 0.5 else later(y), y0, (0.0, 1.0))
+
+
+def test_misuse_is_named_at_once():
+    wrong = [
+        (lambda: solve(decay, Y.bfloat16(), (0.0, 1.0)), TypeError, "bfloat16.*y0.float"),
+        (lambda: solve(decay, MATRIX, tensor(0.0, 1.0).expand(3, 2), batched=True), ValueError, "all samples share"),
+        (lambda: Event(lambda t, y, args: y[0], direction="up"), ValueError, r"Event\(direction='up'\)"),
+        (lambda: Callback(lambda t, y, args: y[0], decay, math.nan), ValueError, r"Callback\(direction=nan\)"),
+        (lambda: PID(dtmax=-1.0), ValueError, r"PID\(dtmax=-1\.0\)"),
+        (lambda: PID(safety=math.nan), ValueError, r"PID\(safety=nan\)"),
+        (lambda: PID(factor_min=2.0), ValueError, "factors below and above 1"),
+        (lambda: PID(factor_max=0.5), ValueError, "factors below and above 1"),
+        (lambda: BrownianTree(1.5, 0.0, 1.0), ValueError, r"seed=1\.5"),
+    ]
+    for call, error, message in wrong:
+        with pytest.raises(error, match=message):
+            call()
+
+
+@pytest.mark.parametrize("shape", [(), (1, 1), (4, 1)])
+def test_per_sample_has_the_samples_of_the_state(shape):
+    """One row would do for all samples until the first of them ends, and of four the first three would be taken."""
+    args = {"rate": per_sample(torch.ones(shape))}
+    with pytest.raises(ValueError, match=r"args\['rate'\] is per_sample and has the shape .*, for 3 samples"):
+        solve(lambda t, y, args: -args["rate"] * y, torch.ones(3, 1), (0.0, 1.0), args, batched=True)
+
+
+def test_an_event_within_rounding_of_the_start():
+    fall = lambda t, y: torch.stack((y[1], torch.full_like(y[1], -9.8)))
+    with pytest.raises(ValueError, match=r"-1e-06 at the start, t = 3, .* rounding of torch.float32"):
+        odeint_event(fall, torch.tensor([-1e-6, 10.0]), torch.tensor(3.0), event_fn=lambda t, y: y[0])
 
 
 def test_which_number_is_not_finite():

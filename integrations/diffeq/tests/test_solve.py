@@ -9,6 +9,7 @@ from diffeq_problems import DTYPE, RATES, lotka_volterra, tensor, turning, van_d
 from torchflux_diffeq import (
     PID,
     RK4,
+    Callback,
     Dopri8,
     Euler,
     Fixed,
@@ -70,6 +71,15 @@ def test_trees():
     assert torch.allclose(solution.ys["vw"][1][:, 0, 0], TS)
     many = {"x": Y, "vw": [Y, torch.zeros(3, 2, 2, dtype=DTYPE)]}
     assert solve(g, many, TS, batched=True).ys["vw"][1].shape == (11, 3, 2, 2)
+
+
+def test_a_dict_in_another_order():
+    f = lambda t, y, args: {"v": -y["x"], "x": y["v"]}
+    dose = Callback((0.5,), lambda t, y, args: {"v": y["v"], "x": y["x"] + 1.0})
+    ys = solve(f, {"x": tensor(1.0), "v": tensor(0.0)}, (0.0, 0.5), batched=False).ys
+    assert torch.allclose(ys["x"][-1], torch.cos(tensor(0.5)), atol=1e-6)
+    ys = solve(f, {"x": tensor(1.0), "v": tensor(0.0)}, (0.0, 1.0), callbacks=dose).ys
+    assert torch.allclose(ys["x"][-1], torch.cos(tensor(1.0)) + torch.cos(tensor(0.5)), atol=1e-5)
 
 
 def test_complex_states():

@@ -13,7 +13,7 @@ import torch
 from diffeq_problems import DTYPE, tensor, van_der_pol
 from scipy.integrate import solve_ivp
 
-from torchflux_diffeq import PID, ImplicitEuler, Rodas5P, Rosenbrock23, Status, Tsit5, per_sample, solve
+from torchflux_diffeq import PID, Fixed, ImplicitEuler, Rodas5P, Rosenbrock23, Status, Tsit5, per_sample, solve
 
 
 def robertson(t, y, rates):
@@ -164,3 +164,16 @@ def test_each_sample_has_steps_of_its_own():
     assert whole.stats.steps.tolist() == [x.steps for x in alone]
     assert whole.stats.evaluations.tolist() == [x.evaluations for x in alone]
     assert alone[1].steps < alone[0].steps / 5
+
+
+@pytest.mark.parametrize("solver", [Rodas5P(), Rosenbrock23()], ids=repr)
+def test_a_jump_leaves_the_derivative_by_the_time(solver):
+    """A step at a jump that isn't any is the same step, where the slope depends on the time; so is its gradient."""
+    f = lambda t, y, rate: -rate * y + torch.cos(5.0 * t)
+    rate = tensor(3.0).requires_grad_()
+    found = [
+        solve(f, torch.ones(1, dtype=DTYPE), (0.0, 1.0), rate, solver=solver, controller=Fixed(0.1, jump_ts=jumps)).ys
+        for jumps in (None, [0.5])
+    ]
+    assert torch.allclose(*found, rtol=1e-12)
+    assert torch.allclose(*[torch.autograd.grad(ys.sum(), rate)[0] for ys in found], rtol=1e-10)

@@ -29,6 +29,8 @@ def check_state(y0: Tree, batched: bool) -> None:
             raise ValueError(f"{name} has the shape {tuple(x.shape)}: a state has one number at least")
         if not (x.is_floating_point() or x.is_complex()):
             raise TypeError(f"{name} is {x.dtype}: a state changes continuously, so pass floats")
+        if x.dtype == torch.bfloat16:
+            raise TypeError(f"{name} is {x.dtype}, which is too coarse for a step's error: pass y0.float()")
         infinite = greatest((~x.isfinite()).int())
         if infinite.any():
             wrong = np.argwhere(infinite)
@@ -52,6 +54,11 @@ def times_of(ts: Any, y0: Tree) -> Tensor:
         times = torch.stack([torch.as_tensor(t, dtype=real, device=like.device) for t in ts])
     else:
         times = torch.tensor(list(ts), dtype=real, device=like.device)
+    if times.dim() > 1:
+        raise ValueError(
+            f"ts has the shape {tuple(times.shape)}: it is one axis of times that all samples share; for times of each "
+            "sample's own, hand f the time scaled by a factor that is per_sample"
+        )
     if times.dim() != 1 or len(times) < 2:
         raise ValueError(f"ts has the shape {tuple(times.shape)}: pass at least the first and the last time")
     if has_lanes(times):

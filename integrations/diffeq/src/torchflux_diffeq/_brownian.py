@@ -52,7 +52,7 @@ class BrownianTree:
     """
 
     def __init__(self, seed: int, t0: float, t1: float, tol: float | None = None) -> None:
-        if not 0 <= seed < 2**64:
+        if not (isinstance(seed, int | np.integer) and 0 <= seed < 2**64):
             raise ValueError(f"BrownianTree(seed={seed!r}): a seed is an integer from 0 to 2**64 - 1")
         if not (math.isfinite(t0) and math.isfinite(t1) and t0 < t1):
             raise ValueError(f"BrownianTree(t0={t0!r}, t1={t1!r}): the first time is before the last")

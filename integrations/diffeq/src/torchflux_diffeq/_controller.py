@@ -69,6 +69,12 @@ class PID:
                 raise ValueError(f"PID({name}={value!r}): a tolerance is a number that isn't negative")
         if self.rtol == 0.0 and self.atol == 0.0:
             raise ValueError("PID(rtol=0, atol=0): one of the tolerances has to be positive")
+        for name in ("safety", "factor_min", "dtmax"):
+            if not getattr(self, name) > 0.0:
+                raise ValueError(f"PID({name}={getattr(self, name)!r}): it is positive")
+        if not (self.factor_min <= 1.0 <= self.factor_max and self.factor_max > 1.0):
+            given = f"factor_min={self.factor_min!r}, factor_max={self.factor_max!r}"
+            raise ValueError(f"PID({given}): a step gets shorter and longer, by factors below and above 1")
 
     def tolerances(self, dtype: torch.dtype) -> tuple[float, float]:
         """`rtol` and `atol` for states of a dtype."""

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ._lanes import transformed
+from ._lanes import differentiable, transformed
 
 __all__ = ["Divergence", "ExactTrace", "Hutchinson", "Trace"]
 
@@ -96,8 +96,8 @@ def pullback(f: Callable[[Tensor], Tensor], y: Tensor) -> tuple[Tensor, Callable
     if transformed() or (taped and not y.requires_grad):  # whose tape would lead to a copy of y
         value, pull, *_ = torch.func.vjp(f, y)
         return value, lambda v: pull(v)[0]
-    with torch.enable_grad():
-        x = y if taped else y.detach().requires_grad_()
+    with differentiable():
+        x = y if taped else (y.clone() if y.is_inference() else y.detach()).requires_grad_()
         value = f(x)
 
     def product(v: Tensor) -> Tensor:

@@ -47,7 +47,7 @@ class Event:
     direction: float = 0
 
     def __post_init__(self) -> None:
-        _check_condition("Event", "f", self.f, self.terminal)
+        _check_condition("Event", "f", self.f, self.terminal, self.direction)
 
 
 @dataclass(frozen=True)
@@ -81,15 +81,17 @@ class Callback:
         if not callable(self.affect):
             raise TypeError(f"Callback(affect={self.affect!r}): pass a function affect(t, y, args) of the new state")
         if callable(self.condition):
-            _check_condition("Callback", "condition", self.condition, self.terminal)
+            _check_condition("Callback", "condition", self.condition, self.terminal, self.direction)
 
 
-def _check_condition(owner: str, name: str, f: Any, terminal: Any) -> None:
-    """Refuses what is no function, and an end at no crossing."""
+def _check_condition(owner: str, name: str, f: Any, terminal: Any, direction: Any) -> None:
+    """Refuses what is no function, an end at no crossing, and a direction that is none."""
     if not callable(f):
         raise TypeError(f"{owner}({name}={f!r}): pass a function {name}(t, y, args) of a number")
     if not isinstance(terminal, bool) and not (isinstance(terminal, int) and terminal >= 0):
         raise ValueError(f"{owner}(terminal={terminal!r}): it is True, False, or the number of the crossing that ends")
+    if not isinstance(direction, int | float) or direction != direction:
+        raise ValueError(f"{owner}(direction={direction!r}): it is 1, -1, or 0 for both")
 
 
 @dataclass(frozen=True)

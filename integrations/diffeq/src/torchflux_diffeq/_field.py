@@ -46,13 +46,26 @@ class Field:
         self.parts = [(path, x) for path, x in leaves(y0) if isinstance(x, Tensor)]
         self.shapes = [tuple(x.shape[batched:]) for _, x in self.parts]
         self.sizes = [x.shape[batched:].numel() for _, x in self.parts]
-        self.marked = any(isinstance(x, PerSample) for _, x in leaves(args))
+        marked = [(path, x.value) for path, x in leaves(args) if isinstance(x, PerSample)]
+        self.marked = bool(marked)
+        for path, x in marked if batched else []:
+            if not x.dim() or len(x) != len(self.parts[0][1]):
+                raise ValueError(
+                    f"args{f'[{path!r}]' if path else ''} is per_sample and has the shape {tuple(x.shape)}, for "
+                    f"{len(self.parts[0][1])} samples: its leading axis is the batch"
+                )
         self.checked = False
 
     def ravel(self, tree: Tree, rows: int) -> Tensor:
         """A state as rows of numbers, shape (rows, n)."""
         flat = lambda x: x.reshape(rows, -1 if rows else x.shape[1:].numel())
-        return flat(tree) if isinstance(tree, Tensor) else torch.cat([flat(x) for x in _tensors(tree)], -1)
+        return flat(tree) if isinstance(tree, Tensor) else torch.cat([flat(x) for x in self.ordered(tree)], -1)
+
+    def ordered(self, tree: Tree) -> list[Tensor]:
+        """The parts of a state in the order of `y0`'s: a dict's may be in another one."""
+        found = {path: x for path, x in leaves(tree) if isinstance(x, Tensor)}
+        paths = [path for path, _ in self.parts]
+        return [found[path] for path in paths] if found.keys() == set(paths) else list(found.values())
 
     def unravel(self, y: Tensor, *lead: int) -> Tree:
         """Rows of numbers (..., n) as states, whose tensors have `lead` in front of a sample's shape."""
@@ -123,13 +136,14 @@ class Field:
 
     def check(self, given: Tree, rows: int, f: str = "f", what: str = "slope") -> None:
         """Compares what a function gave with the state that it is the slope of, or a change of."""
-        found = [(path, x) for path, x in leaves(given) if isinstance(x, Tensor)]
-        if [path for path, _ in found] != [path for path, _ in self.parts]:
+        found = {path: x for path, x in leaves(given) if isinstance(x, Tensor)}
+        if found.keys() != {path for path, _ in self.parts}:
             raise TypeError(
                 f"{f} returned {_described(given)} for a state that is {_described(self.y0)}: return the {what} of "
                 "every part of the state, nested in the same way"
             )
-        for (path, k), (_, y) in zip(found, self.parts, strict=True):
+        for path, y in self.parts:
+            k = found[path]
             due = (rows, *y.shape[1:]) if self.batched else tuple(y.shape)
             name = f"{f}'s {what}{f' of {path!r}' if path else ''}"
             if tuple(k.shape) != due:
@@ -142,10 +156,6 @@ class Field:
 def _alike(x: Any, y: Tensor) -> bool:
     """Whether it is a tensor of the same shape and dtype."""
     return isinstance(x, Tensor) and x.shape == y.shape and x.dtype == y.dtype
-
-
-def _tensors(tree: Tree) -> list[Tensor]:
-    return [x for _, x in leaves(tree) if isinstance(x, Tensor)]
 
 
 def _described(tree: Tree) -> str:

@@ -11,7 +11,7 @@ from torch.func import vjp
 
 from torchflux import leaves
 
-from ._lanes import aligned, transformed
+from ._lanes import aligned, differentiable, transformed
 from ._solver import Slope
 
 __all__ = ["factored", "linearized", "only_real"]
@@ -90,8 +90,9 @@ def _backward(slope: Slope, t: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """The derivatives of each number of the slope; a checkpoint around it doesn't learn of the tape."""
     tape = torch.is_grad_enabled()
     keep = lambda x: x
-    with torch.enable_grad(), saved_tensors_hooks(keep, keep):
+    with differentiable(), saved_tensors_hooks(keep, keep):
         # the slope gets `t` and `y` under new names, as one may depend on the other
+        t, y = (x.clone() if x.is_inference() else x for x in (t, y))
         inputs = [x.view_as(x) if tape and x.requires_grad else x.detach().requires_grad_() for x in (t, y)]
         k = slope(*inputs)
         if not k.requires_grad:

@@ -1,5 +1,7 @@
-"""What `torch.func`'s transforms take: numbers out of tensors, and tangents of one dtype."""
+"""What `torch.func`'s transforms take: numbers out of tensors, and tangents of one dtype; and what hides a tape."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -8,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch._C import _functorch as functorch
 
-__all__ = ["aligned", "greatest", "has_lanes", "transformed"]
+__all__ = ["aligned", "differentiable", "greatest", "has_lanes", "transformed"]
 
 
 def transformed() -> bool:
@@ -43,3 +45,13 @@ def greatest(x: Tensor) -> NDArray[Any]:
         x = functorch.get_unwrapped(x)
         x = x if lane is None or lane < 0 else x.movedim(lane, 0)
     return np.asarray(x.detach().cpu().reshape(-1, *shape).amax(0).tolist())  # which has no numpy()
+
+
+@contextmanager
+def differentiable() -> Iterator[None]:
+    """While it is active there is a tape, also where the user asked for none: in `no_grad` and in `inference_mode`.
+
+    In the latter nothing has a tape, whatever `enable_grad` says, and a derivative would be zero without an error.
+    """
+    with torch.inference_mode(False), torch.enable_grad():
+        yield

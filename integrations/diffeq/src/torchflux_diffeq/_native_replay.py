@@ -27,6 +27,8 @@ class OnTensors:
         self.f, self.batched, self.dims = f, batched, (0, 0, None if args is None else marks)
 
     def __call__(self, t: Tensor, y: Any, args: Any) -> Any:
+        if self.batched and not len(t):  # vmap wants to call it once at least
+            return fmap(torch.zeros_like, y, ties=False)
         return vmap(self.one, self.dims)(t, y, args) if self.batched else self.one(t, y, args)
 
     def one(self, t: Tensor, y: Any, args: Any) -> Any:

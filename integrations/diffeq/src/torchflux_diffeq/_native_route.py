@@ -136,7 +136,7 @@ def _check(y0: Any, times: Tensor, method: Method, batched: bool) -> None:
     if y0.dtype not in DTYPES or not y0.is_cpu or not y0.numel():
         raise NotNative(f"the state is {y0.dtype} on {y0.device}, of {y0.numel()} numbers: it takes floats on the CPU")
     if not isinstance(solver, ExplicitRungeKutta) or type(solver).step is not ExplicitRungeKutta.step:
-        raise NotNative(f"{solver} is not an explicit Runge-Kutta method")
+        raise NotNative(f"{solver} is no explicit Runge-Kutta method that is all in its tableau, like Tsit5()")
     if type(controller) not in (PID, Fixed) or getattr(controller, "jump_ts", None) is not None:
         raise NotNative(f"the controller is {controller}, more than PID or Fixed")
     if isinstance(controller, PID) and not solver.estimates:

@@ -69,8 +69,9 @@ class OfFunction(NativeSource):
         self.whole = whole = y0.dim() == batched
         self.n, self.leaves, self.key = 1 if whole else y0.shape[-1], form.leaves, (whole, form)
         if form.own:
-            samples = len(y0) if batched else 1
-            if any(leaf.own and len(x) != samples for leaf, x in zip(form.leaves, self.params, strict=True)):
+            if not batched:
+                raise NotNative("args holds what per_sample marks, and without batched=True there are no samples")
+            if any(leaf.own and x.shape[:1] != y0.shape[:1] for leaf, x in zip(form.leaves, self.params, strict=True)):
                 raise NotNative("what per_sample marks in args has another number of samples than y0")
 
     def code(self, backward: bool) -> SlopeCode:

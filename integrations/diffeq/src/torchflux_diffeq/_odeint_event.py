@@ -30,6 +30,11 @@ def until(way: Way, f: Callable[..., Tree], y0: Tree, t: Tensor, event_fn: Any) 
         if value(t[0], y0) == 0.0:
             return t[0].detach(), _map(lambda x: torch.stack([x, x]), y0)
         event = way.event(f, y0, t.detach(), value).to(t)
+        if event == t[0]:
+            raise ValueError(
+                f"event_fn is {float(event_fn(t[0], y0).flatten()[0]):g} at the start, t = {float(t[0]):g}, and "
+                f"becomes zero within the rounding of {t.dtype}: let the state begin further away, or pass float64"
+            )
     return event, way.states(f, y0, torch.stack([t[0], event]), beyond=True)
 
 

@@ -17,7 +17,7 @@ from ._backsolve import Back, Backsolved, Sums
 from ._captures import Noted, independent
 from ._controller import Numbers
 from ._foreign import Foreign, ended, tolerances
-from ._lanes import greatest
+from ._lanes import differentiable, greatest
 from ._march import March, Status, tensor
 from ._methods import Bosh3, Dopri5
 from ._replay import replay
@@ -249,8 +249,8 @@ def _numbers(x: Tensor) -> Numbers:
 
 def _jacobian(slope: Any, t: float, y: Numbers, like: Tensor) -> NDArray[np.float64]:
     """The derivatives of a slope by the state, shape (n, n)."""
-    at, state = _at(t, y, like)
-    with torch.enable_grad():
+    with differentiable():
+        at, state = _at(t, y, like)
         k = slope(at, state.requires_grad_())
         if not k.requires_grad:
             return np.zeros((len(y), len(y)))

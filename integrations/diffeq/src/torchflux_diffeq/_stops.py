@@ -36,7 +36,12 @@ class Jumps:
         """The slopes of steps that begin at `t` (rows,): the one at a jump is the limit from within the step."""
         piece = torch.as_tensor(np.searchsorted(self.numbers, t, side="right"), device=self.after.device)
         low, high = self.after[piece], self.before[piece]
-        return lambda t, y: slope(torch.minimum(torch.maximum(t, low), high), y)
+
+        def within(t: Tensor, y: Tensor) -> Tensor:
+            moved = torch.minimum(torch.maximum(t, low), high) - t
+            return slope(t + moved.detach(), y)  # the derivative by the time, which Rosenbrock's methods take, stays
+
+        return within
 
 
 @dataclass
@@ -93,6 +98,8 @@ def times(given: Any, name: str, like: Tensor, sign: int, samples: int | None) -
 def _stacked(given: Any, name: str, like: Tensor) -> Tensor:
     """Several numbers, or tensors that may be differentiable, as one tensor."""
     try:
+        if not len(given):
+            return like.new_zeros(0)
         return torch.stack([torch.as_tensor(t, dtype=like.dtype, device=like.device) for t in given])
     except (TypeError, ValueError, RuntimeError):
         raise TypeError(f"{name} is {given!r}: pass the times as a tensor or a sequence of numbers") from None

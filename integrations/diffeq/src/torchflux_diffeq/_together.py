@@ -150,6 +150,24 @@ class _Solved(torch.autograd.Function):
         return None, None, None, *(next(found) if needed else None for needed in wanted)
 
 
+class _Apart(torch.autograd.Function):
+    """The identity, through which no gradient comes until `passed` has something in it.
+
+    What `f` uses may have made the first states, too, and the gradient by it is the one with those held.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, y0: Tensor, passed: list[bool]) -> Tensor:
+        """The same."""
+        ctx.passed = passed
+        return y0.view_as(y0)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        """The same, or nothing."""
+        return g if ctx.passed else None, None
+
+
 @dataclass(frozen=True)
 class _Whole:
     """All of a solution: its steps, the slopes of all of them with their tape, and the way to make it again.
@@ -176,14 +194,19 @@ class _Whole:
 
     def taped(self, y0: Tensor, inputs: list[Tensor], end: Tensor, saved: Tensor) -> list[Any]:
         """The same, differentiable."""
-        last, states = self.replay(y0)
+        passed: list[bool] = []
+        begin = _Apart.apply(y0, passed)
+        wanted = [begin if x is y0 else x for x in inputs]
+        last, states = self.replay(begin)
         results, cotangents = [last], [end]
         if states:
             order = torch.cat([x.places for x in states]).argsort()
             results.append(torch.cat([x.states for x in states])[order])
             cotangents.append(saved[self.places.argsort()])
         with unhooked(inputs):
-            return list(torch.autograd.grad(results, inputs, cotangents, create_graph=True, allow_unused=True))
+            found = torch.autograd.grad(results, wanted, cotangents, create_graph=True, allow_unused=True)
+        passed.append(True)
+        return list(found)
 
 
 def together(
