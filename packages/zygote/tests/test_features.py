@@ -1213,6 +1213,35 @@ def loop_over_pairs_with_else(s):
     return y
 
 
+# Lists that are added to themselves.
+
+
+@feature([1.4, 3.1])
+def list_added_to_itself(xs):
+    xs += xs
+    xs.extend(xs)
+    xs[:0] = xs
+    return xs[0] * xs[2] ** 2 * xs[5] * xs[15] ** 3
+
+
+@feature([1.4, 3.1])
+def list_put_into_itself(xs):
+    a, _ = xs
+    xs[1:1] = xs
+    xs[::2] = [x * 2 for x in xs[::2]]
+    xs[3:] = xs
+    xs.extend(reversed(xs))
+    return a * xs[0] * xs[1] ** 2 * xs[2] * xs[-1] * xs[5]
+
+
+@feature([1.4, 3.1])
+def list_of_what_is_drawn_from_it(xs):
+    xs.extend(v * v for v in list(xs))
+    xs[1:2] = zip(xs, xs, strict=True)
+    xs[:] = xs[::-1]
+    return xs[-1] * xs[-2][1] * xs[-3][0] * xs[0]
+
+
 @pytest.mark.parametrize("name", FEATURES)
 def test_derivatives_are_finite_differences(name):
     f, args, options = FEATURES[name]

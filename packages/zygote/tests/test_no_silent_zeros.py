@@ -303,7 +303,7 @@ NOT_BY = {
     "__getattribute__": lambda x: Looks(x).v,
     "as_integer_ratio": lambda x: float(x.as_integer_ratio()[0]) * x,
     "hex": lambda x: float.fromhex(x.hex()),
-    "interp": lambda x: np.interp(x, [0.0, 1.0, 2.0], [0.0, 2.0, 8.0]),
+    "percentile": lambda x: np.percentile(np.array([x, 1.0, 3.0]), 30.0),
     "np.logspace": lambda x: np.logspace(x, 2.0, 4).sum(),
     "Generator.normal": lambda x: float(np.random.default_rng(0).normal(x, 1e-9)),
     "register_buffer": lambda x: Gate()(T * x).sum(),

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from torchflux_zygote import adjoint, gradient, hessian
+from torchflux_zygote import adjoint, gradient, hessian, pushforward
 
 from .derivatives import check, close, differences
 
@@ -231,6 +231,42 @@ def test_modules_of_ones_own():
     model(T).backward()
     for path, p in model.named_parameters():
         torch.testing.assert_close(grads[path], p.grad)
+
+
+class Counting(torch.nn.Module):
+    """A module whose calls change its buffers."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = torch.nn.BatchNorm1d(3, dtype=torch.float64)
+        self.register_buffer("count", torch.zeros((), dtype=torch.float64))
+
+    def forward(self, x):
+        self.count += 1
+        return (self.norm(x) ** 2 * self.count * torch.arange(3.0)).sum()
+
+
+def test_forward_mode_runs_modules_once():
+    model, twin = Counting(), Counting()
+    direction = torch.ones_like(T) + T.cos()
+    for _ in range(2):
+        y = T.clone().requires_grad_()
+        twin(y).backward()
+        tangent = pushforward(model, T)(direction)
+        torch.testing.assert_close(tangent, (y.grad * direction).sum())
+    for name, x in twin.named_buffers():
+        torch.testing.assert_close(model.get_buffer(name), x)
+
+
+def test_forward_mode_of_options_in_place_and_of_lists():
+    def f(t):
+        t = t.clone()
+        t.addcmul_(t, t, value=0.5)
+        t.clamp_(min=0.3, max=2.0)
+        a, b = t[0].tolist()[:2]
+        return (t * t).sum() + a * b * torch.arange(3).tolist()[2]
+
+    check(f, T)
 
 
 def test_ties_are_those_of_pytorch():

@@ -229,5 +229,5 @@ def sign(x: Any, size: Any) -> Any:
     if isinstance(x, Tensor):
         return torch.sgn(x)
     if isinstance(x, np.ndarray | np.generic):
-        return np.sign(x)
+        return x / np.where(x == 0, 1.0, size) if np.iscomplexobj(x) else np.sign(x)
     return (x / size if isinstance(x, complex) else math.copysign(1.0, x)) if x != 0 else 0.0

@@ -10,7 +10,8 @@ from typing import Any
 from torch import nn
 
 from . import _arithmetic, _elementwise, _entries, _in_place  # noqa: F401 - their rules come first
-from ._cotangent import accum, value
+from ._arithmetic import by_method
+from ._cotangent import value
 from ._elements import elements
 from ._kinds import fit, is_numeric
 from ._lists import ordering
@@ -49,20 +50,24 @@ def _float(x: Any = 0.0) -> Pulled:
 
 
 @raw(complex)
-def _complex(re: Any = 0.0, im: Any = 0.0) -> Pulled:
-    y = complex(re, im)
-    return y, lambda ȳ: NONES[2] if ȳ is None else (fit(ȳ, re), fit(-1j * ȳ, im))
+def _complex(real: Any = 0.0, imag: Any = None) -> Pulled:
+    y = complex(real) if imag is None else complex(real, imag)
+    return y, lambda ȳ: NONES[2] if ȳ is None else (fit(ȳ, real), fit(-1j * ȳ, imag))
 
 
 @raw(round)
-def _round(x: Any, *digits: Any) -> Pulled:
-    if isinstance(getattr(type(x), "__round__", None), FunctionType):
-        return pull(type(x).__round__, x, *digits)
-    return round(x, *digits), none(1 + len(digits))
+def _round(number: Any, ndigits: Any = None) -> Pulled:
+    given = () if ndigits is None else (ndigits,)
+    if isinstance(getattr(type(number), "__round__", None), FunctionType):
+        y, back = pull(type(number).__round__, number, *given)
+        return y, lambda ȳ: (*back(ȳ), None)
+    return round(number, *given), none(2)
 
 
 @raw(divmod)
 def _divmod(a: Any, b: Any) -> Pulled:
+    if not (is_numeric(a) and is_numeric(b)):
+        return by_method(divmod, "divmod", a, b)
     quotient, _ = pull(operator.floordiv, a, b)
     rest, back_r = pull(operator.mod, a, b)
     return (quotient, rest), lambda ȳ: back_r(None if ȳ is None else value(ȳ)[1])
@@ -116,14 +121,6 @@ def _hypot(*xs: Any) -> Pulled:
     return y, lambda ȳ: NONES[len(xs)] if ȳ is None else tuple(fit(ȳ * x / y, x) if y else 0.0 for x in xs)
 
 
-def squares(*xs: Any) -> Any:
-    """The sum of squares."""
-    total = 0.0
-    for x in xs:
-        total = total + x * x
-    return total
-
-
 @raw(max)
 def _max(*args: Any, **options: Any) -> Pulled:
     return _extreme(max, args, options)
@@ -174,14 +171,13 @@ def _partial(f: Any, *args: Any, **kwargs: Any) -> Pulled:
 
     def back(_: Any) -> tuple[Any, ...]:
         sweep = STATE.sweep
-        whole = value(sweep.take(y, "args")) or (None,) * len(y.args)  # where its attributes were read
-        held = [accum(sweep.take(y, i), bar) for i, bar in enumerate(whole)]
-        named = {name: accum(sweep.take(y, name), sweep.take(y.keywords, name)) for name in y.keywords}
-        for i in range(at):  # a partial of a partial holds what that one held
-            sweep.give(f, i, held[i])
+        held = value(sweep.take(y, "args")) or (None,) * len(y.args)
+        named = {name: sweep.take(y.keywords, name) for name in y.keywords}
+        if any(bar is not None for bar in held[:at]):  # a partial of a partial holds what that one held
+            sweep.give(f, "args", held[:at])
         for name in y.keywords:
             if name not in kwargs:
-                sweep.give(f, name, named[name])
+                sweep.give(f.keywords, name, named[name])
         return (None, *held[at:], *(named[name] for name in kwargs))
 
     return y, back

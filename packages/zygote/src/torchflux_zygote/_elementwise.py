@@ -341,7 +341,7 @@ constant(
     *(math.floor, math.ceil, math.trunc, math.isnan, math.isinf, math.isfinite, math.isclose, math.gcd, math.lcm),
     *(math.factorial, math.comb, math.perm, math.isqrt),
     *(cmath.isnan, cmath.isinf, cmath.isfinite, cmath.isclose),
-    *(np.floor, np.ceil, np.trunc, np.rint, np.sign, np.isnan, np.isinf, np.isfinite, np.signbit),
+    *(np.floor, np.ceil, np.trunc, np.rint, np.isnan, np.isinf, np.isfinite, np.signbit),
     *(torch.floor, torch.ceil, torch.trunc, torch.round, torch.sign, torch.isnan, torch.isinf, torch.isfinite),
     *(Tensor.floor, Tensor.ceil, Tensor.trunc, Tensor.round, Tensor.sign, Tensor.isnan, Tensor.isinf, Tensor.isfinite),
     *(sign_of,),

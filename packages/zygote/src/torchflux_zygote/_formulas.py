@@ -74,7 +74,7 @@ def pow_growth(a: Any, b: Any, y: Any) -> Any:
         a = torch.as_tensor(a, dtype=y.dtype)
         return torch.where(a == 0, torch.zeros_like(y), y * torch.log(a))
     a = np.asarray(a)
-    return np.where(a == 0, 0.0 * y, y * np.log(np.where(a == 0, 1.0, a), dtype=np.asarray(y).dtype))
+    return np.where(a == 0, 0.0 * y, y * np.log(np.where(a == 0, 1.0, a).astype(np.asarray(y).dtype)))
 
 
 def matmul_formula(a: Any, b: Any, y: Any, ȳ: Any) -> tuple[Any, Any]:

@@ -109,7 +109,8 @@ def change_in_place(push: Any, act: Any, same: Any, args: Any, dots: Any, names:
         _, new = push(same, (copied(x), *args[1:]), dots, names)
         part = change_memory(push, x, dots[0])
         part[...] = 0 if new is None else new
-    act(*args)
+    count = len(args) - len(names)
+    act(*args[:count], **{names[i]: args[count + i] for i in range(len(names))})
     return x, None
 
 

@@ -249,7 +249,7 @@ def attempts(op: Any, a: Any, b: Any) -> list[tuple[Any, bool]]:
     from ._formulas import BINARY
 
     found = []
-    for x, _, dunder, swapped in attempts(BINARY[op][0], a, b):
+    for x, _, dunder, swapped in attempts(BINARY[op][0] if op in BINARY else op.__name__, a, b):
         method = getattr(type(x), dunder, None)
         plain = not isinstance(method, FunctionType)
         if plain and (is_numeric(x) or isinstance(x, str | list | tuple)):

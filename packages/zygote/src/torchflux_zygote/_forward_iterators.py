@@ -6,7 +6,6 @@ import math
 import operator
 from typing import Any
 
-from . import _builtins
 from ._registry import PUSH, constant, pushes
 from ._streams import (
     ChainStream,
@@ -20,7 +19,7 @@ from ._streams import (
     pairs_of,
     steps_of,
 )
-from ._yields import delegated, returned
+from ._yields import delegated, returned, thrown
 
 __all__: list[str] = []
 
@@ -42,8 +41,9 @@ def _fsum(push: Any, args: Any, dots: Any, names: Any) -> Any:
 
 @pushes(math.hypot)
 def _hypot(push: Any, args: Any, dots: Any, names: Any) -> Any:
-    squares, dot = push(_builtins.squares, args, dots)
-    return push(math.sqrt, (squares,), (dot,))
+    y = math.hypot(*args)
+    parts = [args[i] / y * dots[i] for i in range(len(args)) if dots[i] is not None and y != 0]
+    return y, sum(parts) if len(parts) > 0 else None
 
 
 @pushes(math.pow)
@@ -128,7 +128,7 @@ def _send(push: Any, args: Any, dots: Any, names: Any) -> Any:
 def _throw(push: Any, args: Any, dots: Any, names: Any) -> Any:
     if args[0].delegates:
         raise delegated("throw")
-    return args[0].throw(args[1])
+    return args[0].throw(thrown(*args[1:]))
 
 
 @pushes(YieldStream.close)
@@ -142,7 +142,7 @@ def _returned(push: Any, args: Any, dots: Any, names: Any) -> Any:
     return args[0].returned if isinstance(args[0], YieldStream) else (None, None)
 
 
-constant(delegated)
+constant(delegated, thrown)
 
 
 @pushes(itertools.chain)
@@ -160,14 +160,12 @@ def _partial(push: Any, args: Any, dots: Any, names: Any) -> Any:
     count = len(args) - len(names)
     options = {names[i]: args[count + i] for i in range(len(names))}
     y = functools.partial(*args[:count], **options)
-    offset = len(y.args) - (count - 1)
-    if isinstance(args[0], functools.partial):
-        for i in range(offset):
-            push.give(y, i, push.field(args[0], i))
-        for name in args[0].keywords:
-            push.give(y, name, push.field(args[0], name))
-    for i in range(1, count):
-        push.give(y, offset + i - 1, dots[i])
+    inner, given = args[0], tuple(dots[1:count])
+    if isinstance(inner, functools.partial):
+        given = (*(push.field(inner, "args") or (None,) * len(inner.args)), *given)
+        for name in inner.keywords:
+            push.give(y.keywords, name, push.field(inner.keywords, name))
+    push.give(y, "args", given)
     for i in range(len(names)):
-        push.give(y, names[i], dots[count + i])
+        push.give(y.keywords, names[i], dots[count + i])
     return y, None

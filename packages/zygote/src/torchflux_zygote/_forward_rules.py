@@ -239,8 +239,9 @@ def _float(push: Any, args: Any, dots: Any, names: Any) -> Any:
 
 @pushes(complex)
 def _complex(push: Any, args: Any, dots: Any, names: Any) -> Any:
-    y = complex(*args)
-    parts = [None if dots[i] is None else dots[i] * (1.0, 1.0j)[i] for i in range(len(args))]
+    spots = [*range(len(args) - len(names)), *[("real", "imag").index(name) for name in names]]
+    y = complex(*[args[spots.index(i)] if i in spots else 0.0 for i in range(2 if 1 in spots else len(spots))])
+    parts = [None if dots[i] is None else dots[i] * (1.0, 1.0j)[spots[i]] for i in range(len(args))]
     return y, total(y, parts)
 
 
@@ -258,5 +259,9 @@ def _power(push: Any, args: Any, dots: Any, names: Any) -> Any:
 
 @pushes(divmod)
 def _divmod(push: Any, args: Any, dots: Any, names: Any) -> Any:
+    if not (is_numeric(args[0]) and is_numeric(args[1])):
+        from ._forward_containers import of_sequences
+
+        return of_sequences(push, divmod, args, dots)
     rest, dot = push(operator.mod, args, dots)
     return (args[0] // args[1], rest), (None, dot)

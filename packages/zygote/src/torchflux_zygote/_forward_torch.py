@@ -123,6 +123,18 @@ def _where(push: Any, args: Any, dots: Any, names: Any) -> Any:
     )
 
 
+@pushes(Tensor.tolist)
+def _tolist(push: Any, args: Any, dots: Any, names: Any) -> Any:
+    return push(_torch_made._tolist, args, dots) if carries(args[0]) else (to_list(args[0]), None)
+
+
+def to_list(x: Any) -> Any:
+    return x.tolist()
+
+
+constant(to_list)
+
+
 @pushes(torch.full, torch.full_like)
 def _full(push: Any, args: Any, dots: Any, names: Any) -> Any:
     y = applied(torch.full_like if is_tensor(args[0]) else torch.full, args, names)
@@ -157,6 +169,7 @@ def _row(push: Any, x: Any, dot: Any, options: Any, names: Any) -> Any:
     return dot
 
 
+linear_functions(float.conjugate, complex.conjugate)
 linear_functions(*(ATTRIBUTES[name] for name in ("T", "mT", "H", "mH", "real", "imag")))
 
 
@@ -370,7 +383,8 @@ class ModuleCall:
         self.m = m
 
     def __call__(self, parameters: dict[str, Tensor], *args: Any, **kwargs: Any) -> Any:
-        return torch.func.functional_call(self.m, parameters, args, kwargs)
+        kept = {name: x.clone() for name, x in self.m.named_buffers()}  # it has run already: its statistics are done
+        return torch.func.functional_call(self.m, {**kept, **parameters}, args, kwargs)
 
 
 constant(parameters_of, ModuleCall)

@@ -115,33 +115,47 @@ def attribute(x: Any, path: str) -> Any:
 
 
 def method(names: Any, x: Any) -> Any:
-    """`operator.methodcaller(name, *args)(x)`."""
+    """`operator.methodcaller(name, *args)(x)`, of what was made outside of differentiated code."""
     return getattr(x, names[0])(*names[1:])
+
+
+def named_method(made: Any, x: Any) -> Any:
+    """The same with keywords: `made` is a `partial` of the class, and the other arguments."""
+    f, args = made
+    return getattr(x, f.args[0])(*args, **f.keywords)
+
+
+@substitute(operator.methodcaller)
+def methodcaller(name: str, /, *args: Any, **options: Any) -> Any:
+    """`operator.methodcaller`."""
+    return lambda x: getattr(x, name)(*args, **options)
 
 
 GETTERS: dict[type, Any] = {operator.itemgetter: items, operator.attrgetter: attributes, operator.methodcaller: method}
 """By class of C functions that are made of names: the same in Python, of these names and the argument."""
 
 
-def names_of(f: Any) -> tuple[Any, ...]:
-    """What a getter was made of."""
-    made: tuple[Any, ...] = f.__reduce__()[1]
-    return made
+def getter_of(f: Any) -> tuple[Any, Any]:
+    """What a getter does, as Python, and what it was made of."""
+    made = f.__reduce__()
+    return (named_method, made) if isinstance(made[0], partial) else (GETTERS[type(f)], made[1])
 
 
 def _pull_getter(f: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Pulled:
-    y, back = pull_function(GETTERS[type(f)], (names_of(f), *args), kwargs)
+    getter, names = getter_of(f)
+    y, back = pull_function(getter, (names, *args), kwargs)
     return y, lambda ȳ: back(ȳ)[1:]
 
 
 def _getter_of(f: Any, args: Any) -> Any:
     def pushed(push: Any, args: Any, dots: Any, names: Any) -> Any:
-        return push(GETTERS[type(f)], (names_of(f), *args), (None, *dots))
+        getter, made = getter_of(f)
+        return push(getter, (made, *args), (None, *dots))
 
     return pushed
 
 
-constant(names_of, operator.itemgetter, operator.attrgetter, operator.methodcaller)
+constant(getter_of, operator.itemgetter, operator.attrgetter)
 KINDS.insert(0, (tuple(GETTERS), _pull_getter))
 _KINDS.insert(0, (tuple(GETTERS), _getter_of))
 

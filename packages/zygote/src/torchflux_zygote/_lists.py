@@ -227,7 +227,7 @@ def _set_slice(xs: list[Any], where: slice, v: Any) -> Pulled:
     spots = range(start, start + len(parts)) if step == 1 else range(start, stop, step)
 
     def mirror(bars: list[Any]) -> tuple[list[Any], Any]:
-        rest = give([bars[i] for i in spots])
+        rest = [bars[i] for i in spots]
         bars = list(bars)
         if step == 1:
             bars[start : start + len(parts)] = [None] * max(stop - start, 0)
@@ -236,7 +236,7 @@ def _set_slice(xs: list[Any], where: slice, v: Any) -> Pulled:
         return bars, rest
 
     back = replace(xs, new, mirror)
-    return None, lambda _: (None, None, back(None))
+    return None, lambda _: (None, None, give(back(None)))
 
 
 def del_item(xs: list[Any], where: Any) -> Pulled:
@@ -311,8 +311,8 @@ def _pop(xs: list[Any], *where: int) -> Pulled:
 def _extend(xs: list[Any], more: Any) -> Pulled:
     parts, give = elements(more)
     length = len(xs)
-    back = replace(xs, xs + parts, lambda bars: (bars[:length], give(bars[length:])))
-    return None, lambda _: (None, back(None))
+    back = replace(xs, xs + parts, lambda bars: (bars[:length], bars[length:]))
+    return None, lambda _: (None, give(back(None)))  # afterwards: what was added may be `xs` itself
 
 
 def extend_in_place(xs: list[Any], more: Any) -> Pulled:

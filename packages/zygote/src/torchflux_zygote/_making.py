@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from types import FunctionType
+from types import FunctionType, MethodType, SimpleNamespace
 from typing import Any
 
 from torch import Tensor
@@ -12,7 +12,7 @@ from ._cotangent import accum, value
 from ._kinds import carries, inert, is_parameter
 from ._pull import KINDS, library, pull
 from ._refuse import Refused, describe
-from ._registry import NONES, none
+from ._registry import NONES, none, raw
 from ._run import STATE, born, changed
 from ._unruled import as_constants, plain_numbers
 
@@ -171,6 +171,20 @@ def _compile_init(cls: Any, parameters: list[str], lines: list[str], bindings: A
     linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
     exec(compile(ast.parse(text, file), file, "exec"), namespace)
     return namespace["__init__"]
+
+
+@raw(MethodType)
+def _method(f: Any, x: Any) -> Pulled:
+    y = born(MethodType(f, x))
+    return y, lambda _: (None, STATE.sweep.take(y, "__self__"))
+
+
+@raw(SimpleNamespace)
+def _namespace(*source: Any, **fields: Any) -> Pulled:
+    if source:
+        raise Refused("making a types.SimpleNamespace of a mapping", "write **mapping")
+    y = born(SimpleNamespace(**fields))
+    return y, lambda _: tuple([STATE.sweep.take(y, name) for name in fields])
 
 
 KINDS.insert(0, (type, _pull_class))

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from . import _numpy_arrays, _numpy_linalg, _numpy_shapes  # noqa: F401 - their rules, which come first
+from . import _numpy_arrays, _numpy_functions, _numpy_linalg, _numpy_shapes  # noqa: F401 - their rules, which come first
 from ._forward_rules import spread
 from ._kinds import fit, inert
-from ._pull import LIBRARIES, library, without_rule
+from ._pull import LIBRARIES, library, pull_function, without_rule
 from ._refuse import Refused, describe
-from ._registry import FORWARD_LIBRARIES, PULL, PUSH, _constant, constant, finish, none
+from ._registry import FORWARD_LIBRARIES, PULL, PUSH, SUBSTITUTES, _constant, constant, finish, none
 from ._torch import same_as
 from ._unruled import no_rule, plain_numbers
 
@@ -50,7 +50,11 @@ def _of_numpy(f: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Pulled:
 
 
 def _without_numbers(args: Any, kwargs: Any) -> bool:
-    return all(inert(x) or (isinstance(x, list) and all(inert(part) for part in x)) for x in (*args, *kwargs.values()))
+    return _numberless((*args, *kwargs.values()))
+
+
+def _numberless(x: Any) -> bool:
+    return all(_numberless(part) if isinstance(part, list | tuple | deque) else inert(part) for part in x)
 
 
 LIBRARIES["numpy"] = _of_numpy
@@ -106,7 +110,7 @@ for _kind in (np.float64, np.float32):
 def _no_lists(f: Any, *args: Any) -> None:
     """Refuses lists and tuples of numbers with derivatives."""
     for x in args:
-        if isinstance(x, list | tuple | deque) and not inert(tuple(x)):
+        if isinstance(x, list | tuple | deque) and not _numberless(x):
             raise Refused(f"{describe(f)} of a {type(x).__name__}", "make an array of it first, by np.array(...)")
 
 
@@ -115,17 +119,73 @@ constant(_no_lists)
 
 def _pull_arrays(f: Any, known: Any, *args: Any, **kwargs: Any) -> Pulled:
     _no_lists(f, *args, *kwargs.values())
-    return known(*args, **kwargs)
+    return _pull_with_options(f, known, *args, **kwargs)
+
+
+def check_options(f: Any, error: TypeError, args: Any, kwargs: Any) -> None:
+    """Refuses the options of a function that its rule, which raised an error, doesn't know."""
+    if "argument" in str(error):
+        f(*args, **kwargs)  # for its own error
+        raise with_options(f) from error
+
+
+def with_options(f: Any) -> Refused:
+    return Refused(f"{describe(f)} with these options", "leave them out, and apply them by separate functions")
+
+
+constant(check_options, with_options)
+
+
+def _pull_with_options(f: Any, known: Any, *args: Any, **kwargs: Any) -> Pulled:
+    """What is known of a function, if that knows of its options, too."""
+    try:
+        return known(*args, **kwargs)
+    except TypeError as error:
+        check_options(f, error, args, kwargs)
+        raise
+
+
+def _pull_substitute(f: Any, *args: Any, **kwargs: Any) -> Pulled:
+    return pull_function(SUBSTITUTES[f], args, kwargs)
+
+
+def _push_substitute(f: Any, push: Any, args: Any, dots: Any, names: Any) -> Any:
+    return push(substitute_of(f), args, dots, names)
+
+
+def substitute_of(f: Any) -> Any:
+    return SUBSTITUTES[f]
+
+
+constant(substitute_of)
+for _f in [f for f in SUBSTITUTES if (library(f) or library(type(f))) == "numpy"]:
+    PULL[_f], PUSH[_f] = partial(_pull_substitute, _f), partial(_push_substitute, _f)
 
 
 def _push_arrays(f: Any, known: Any, push: Any, args: Any, dots: Any, names: Any) -> Any:
     _no_lists(f, *args)
-    return known(push, args, dots, names)
+    return _push_with_options(f, known, push, args, dots, names)
 
 
-_OF_LISTS = (np.array, np.asarray, np.concatenate, np.stack)
+def _push_with_options(f: Any, known: Any, push: Any, args: Any, dots: Any, names: Any) -> Any:
+    if "out" in names or "initial" in names or "where" in names:
+        raise with_options(f)
+    try:
+        return known(push, args, dots, names)
+    except TypeError as error:
+        count = len(args) - len(names)
+        check_options(f, error, args[:count], {names[i]: args[count + i] for i in range(len(names))})
+        raise
+
+
+_OF_LISTS: tuple[Any, ...] = (
+    *(np.array, np.asarray, np.asanyarray, np.concatenate, np.stack, np.hstack, np.vstack, np.column_stack, np.dstack),
+    *(np.linalg.multi_dot, np.select, np.interp),
+)
 for _f in [f for f in PULL if (library(f) or library(type(f))) == "numpy" and f not in _OF_LISTS]:
     if getattr(PULL[_f], "func", None) is not _constant:
         PULL[_f] = partial(_pull_arrays, _f, PULL[_f])
         if _f in PUSH:
             PUSH[_f] = partial(_push_arrays, _f, PUSH[_f])
+for _f in _OF_LISTS:
+    PULL[_f], PUSH[_f] = partial(_pull_with_options, _f, PULL[_f]), partial(_push_with_options, _f, PUSH[_f])

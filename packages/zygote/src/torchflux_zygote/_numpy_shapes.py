@@ -9,8 +9,8 @@ import numpy as np
 from ._forward_rules import spread
 from ._forward_torch import applied, linear_functions
 from ._kinds import carries, fit
-from ._refuse import Refused
-from ._registry import PULL, finish, pushes, rule
+from ._refuse import Refused, describe
+from ._registry import PULL, PUSH, constant, finish, pushes, rule
 
 __all__: list[str] = []
 
@@ -50,6 +50,47 @@ def _cumsum(a: Any, axis: Any = None) -> Pulled:
     return y, back
 
 
+@rule(np.max, np.amax, Array.max)
+def _max(a: Any, axis: Any = None, *, keepdims: bool = False) -> Pulled:
+    return _extreme(np.max, a, axis, keepdims)
+
+
+@rule(np.min, np.amin, Array.min)
+def _min(a: Any, axis: Any = None, *, keepdims: bool = False) -> Pulled:
+    return _extreme(np.min, a, axis, keepdims)
+
+
+def _extreme(f: Any, a: Any, axis: Any, keepdims: bool) -> Pulled:
+    y = f(a, axis=axis, keepdims=keepdims)
+    return y, lambda ȳ: (fit(_opened(ȳ, a, axis, keepdims) * shares(f, a, axis), a),)
+
+
+def shares(f: Any, a: Any, axis: Any) -> Any:
+    """What each element has in the greatest (or least) one: ties share alike."""
+    a = np.asarray(a)
+    y = f(a, axis=axis, keepdims=True)
+    chosen = (a == y) | ((a != a) & (y != y))
+    return (chosen / chosen.sum(axis=axis, keepdims=True)).astype(a.dtype)
+
+
+constant(shares)
+
+
+def _push_extreme(f: Any, push: Any, args: Any, dots: Any, names: Any) -> Any:
+    y = applied(f, args, names)
+    if dots[0] is None:
+        return y, None
+    count = len(args) - len(names)
+    axis = args[1] if count > 1 else {names[i]: args[count + i] for i in range(len(names))}.get("axis")
+    return y, applied(np.sum, (dots[0] * shares(f, args[0], axis), *args[1:]), names)
+
+
+for _f in (np.max, np.amax, Array.max):
+    PUSH[_f] = partial(_push_extreme, np.max)
+for _f in (np.min, np.amin, Array.min):
+    PUSH[_f] = partial(_push_extreme, np.min)
+
+
 # Shapes.
 
 
@@ -62,12 +103,29 @@ def shape_rule(*functions: Any) -> None:
 
 def _reshaped(f: Any, x: Any, *args: Any, **kwargs: Any) -> Pulled:
     y = f(x, *args, **kwargs)
-    shape = np.shape(x)
-    return y, partial(finish, lambda ȳ: (fit(ȳ.reshape(shape), x),), (x, *args, *kwargs.values()), y)
+    check_order(f, (*args, *kwargs.values()))
+    shape, order = np.shape(x), "F" if any(isinstance(o, str) and o == "F" for o in (*args, *kwargs.values())) else "C"
+    return y, partial(finish, lambda ȳ: (fit(ȳ.reshape(shape, order=order), x),), (x, *args, *kwargs.values()), y)
+
+
+def check_order(f: Any, options: Any) -> None:
+    """Refuses the orders of elements that depend on how an array lies in memory."""
+    if any(isinstance(x, str) and x in ("A", "K") for x in options):
+        raise Refused(f"{describe(f)} in the order of memory (A, K)", "use order C or F")
+
+
+constant(check_order)
+
+
+def _push_reshaped(f: Any, known: Any, push: Any, args: Any, dots: Any, names: Any) -> Any:
+    check_order(f, args[1:])
+    return known(push, args, dots, names)
 
 
 shape_rule(np.reshape, Array.reshape, np.ravel, Array.ravel, Array.flatten, np.squeeze, Array.squeeze, np.expand_dims)
-shape_rule(np.atleast_1d, np.atleast_2d)
+shape_rule(np.atleast_1d, np.atleast_2d, np.ascontiguousarray)
+for _g in (np.reshape, Array.reshape, np.ravel, Array.ravel, Array.flatten):
+    PUSH[_g] = partial(_push_reshaped, _g, PUSH[_g])
 
 
 @rule(np.transpose, Array.transpose)
@@ -106,15 +164,20 @@ def _broadcast_to(array: Any, shape: Any) -> Pulled:
 
 @rule(np.diag)
 def _diag(v: Any, k: int = 0) -> Pulled:
-    def back(ȳ: Any) -> tuple[Any, ...]:
-        if v.ndim == 1:
-            return (np.diag(ȳ, k).copy(),)
-        total = np.zeros_like(v)
-        rows = np.arange(len(ȳ)) + max(-k, 0)
-        total[rows, rows + k] = ȳ
-        return (total,)
+    return np.diag(v, k), lambda ȳ: (np.diag(ȳ, k) if v.ndim == 1 else _on_diagonal(ȳ, v, k, 0, 1),)
 
-    return np.diag(v, k).copy(), back
+
+@rule(np.diagonal, Array.diagonal)
+def _diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Pulled:
+    return np.diagonal(a, offset, axis1, axis2), lambda ȳ: (_on_diagonal(ȳ, a, offset, axis1, axis2),)
+
+
+def _on_diagonal(ȳ: Any, a: Any, offset: int, axis1: int, axis2: int) -> Any:
+    """Zeros like a, with ȳ on a diagonal of two of its axes."""
+    total = np.zeros_like(a)
+    rows = np.arange(ȳ.shape[-1]) + max(-offset, 0)
+    np.moveaxis(total, (axis1, axis2), (-2, -1))[..., rows, rows + offset] = ȳ
+    return total
 
 
 @rule(np.tril)
@@ -128,23 +191,25 @@ def _triu(m: Any, k: int = 0) -> Pulled:
 
 
 @rule(np.repeat, Array.repeat)
-def _repeat(a: Any, repeats: int, axis: int = 0) -> Pulled:
-    if not isinstance(repeats, int) or (axis == 0 and np.ndim(a) > 1):
-        raise Refused("np.repeat with an array of counts or without an axis", "use a number and an axis")
+def _repeat(a: Any, repeats: int, axis: int | None = None) -> Pulled:
+    if not isinstance(repeats, int):
+        raise Refused("np.repeat with an array of counts", "use a number")
     y = np.repeat(a, repeats, axis)
 
     def back(ȳ: Any) -> tuple[Any, ...]:
-        shape = list(np.shape(a))
-        at = axis % len(shape)
+        shape = [np.size(a)] if axis is None else list(np.shape(a))
+        at = 0 if axis is None else axis % len(shape)
         shape[at : at + 1] = [shape[at], repeats]
-        return (ȳ.reshape(shape).sum(at + 1),)
+        return (fit(ȳ.reshape(shape).sum(at + 1).reshape(np.shape(a)), a),)
 
     return y, back
 
 
 linear_functions(np.sum, Array.sum, np.mean, Array.mean, np.cumsum, Array.cumsum, np.transpose, Array.transpose)
 linear_functions(np.swapaxes, Array.swapaxes, np.moveaxis, np.flip, np.roll, np.broadcast_to, np.diag, np.tril, np.triu)
-linear_functions(np.repeat, Array.repeat, np.real, np.imag, np.conj, Array.conj, Array.conjugate)
+linear_functions(
+    np.diagonal, Array.diagonal, np.repeat, Array.repeat, np.real, np.imag, np.conj, Array.conj, Array.conjugate
+)
 linear_functions(Array.copy, np.copy, Array.item, np.generic.item)
 
 

@@ -8,6 +8,7 @@ a closure captures lies in cells, which are references.
 
 import functools
 import inspect
+import os
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -134,12 +135,21 @@ def _pull_python(f: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple
         package = library(f)
         if package in LIBRARIES:
             return LIBRARIES[package](f, args, kwargs)
-        if package in STANDARD and inert(args) and inert(tuple(kwargs.values())):
+        if package in STANDARD and is_standard(f) and inert(args) and inert(tuple(kwargs.values())):
             return f(*args, **kwargs), none(len(args) + len(kwargs))
     return pull_function(code, args, kwargs)
 
 
 STANDARD = sys.stdlib_module_names
+_STANDARD_FOLDER = os.path.dirname(os.__file__) + os.sep
+
+
+def is_standard(f: FunctionType) -> bool:
+    """Whether a function is the standard library's, and no closure: that may hold anything, a callback for example."""
+    file = f.__code__.co_filename
+    return f.__closure__ is None and file.startswith(("<frozen ", _STANDARD_FOLDER))
+
+
 TRANSFORM: list[Function] = []
 """What generates the pullback of a function. Filled in by the module that does."""
 LIBRARIES: dict[str, Function] = {}
@@ -270,11 +280,11 @@ def _pull_partial(f: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tupl
 
     def arrange(bars: tuple[Any, ...]) -> tuple[Any, ...]:
         sweep, by_name = STATE.sweep, dict(zip(named, bars[given:], strict=True))
-        for i, bar in enumerate(bars[:held]):
-            sweep.give(f, i, bar)
+        if any(bar is not None for bar in bars[:held]):
+            sweep.give(f, "args", bars[:held])
         for name in f.keywords:
             if name not in kwargs:
-                sweep.give(f, name, by_name[name])
+                sweep.give(f.keywords, name, by_name[name])
         return (*bars[held:given], *(by_name[name] for name in kwargs))
 
     return adapted(f.func, (*f.args, *args), named, args, tuple(kwargs), arrange)

@@ -9,7 +9,7 @@ transformed in turn: that is how derivatives nest.
 import inspect
 from collections.abc import Callable
 from functools import partial
-from types import FunctionType, MethodType
+from types import FunctionType, MethodType, SimpleNamespace
 from typing import Any
 
 from ._custom import carried
@@ -19,7 +19,7 @@ from ._memory import home, is_array
 from ._method import Method
 from ._pull import C_FUNCTIONS, KINDS, library
 from ._refuse import Refused, describe
-from ._registry import FORWARD_LIBRARIES, PUSH, SUBSTITUTES, constant
+from ._registry import FORWARD_LIBRARIES, PUSH, SUBSTITUTES, constant, pushes
 from ._streams import Stream
 from ._unruled import check_constants, check_still, no_rule, plain_numbers
 
@@ -230,10 +230,10 @@ def _partial_of(f: Any, args: tuple[Any, ...]) -> Function:
 def _push_partial(f: Any, push: Any, args: Any, dots: Any, names: Any) -> Pushed:
     """A call of a `functools.partial`."""
     count = len(args) - len(names)
-    options, option_dots = dict(f.keywords), {name: push.field(f, name) for name in f.keywords}
+    options, option_dots = dict(f.keywords), {name: push.field(f.keywords, name) for name in f.keywords}
     for i, name in enumerate(names):
         options[name], option_dots[name] = args[count + i], dots[count + i]
-    held = tuple([push.field(f, i) for i in range(len(f.args))])
+    held = push.field(f, "args") or (None,) * len(f.args)
     all_args = (*f.args, *args[:count], *options.values())
     all_dots = (*held, *dots[:count], *option_dots.values())
     return push(f.func, all_args, all_dots, tuple(options))
@@ -284,13 +284,38 @@ def new_object(cls: Any, *args: Any) -> Any:
     return cls.__new__(cls, *args)
 
 
+@pushes(SimpleNamespace)
+def _push_namespace(push: Any, args: Any, dots: Any, names: Any) -> Pushed:
+    if len(args) > len(names):
+        raise Refused("making a types.SimpleNamespace of a mapping", "write **mapping")
+    y = new_namespace({names[i]: args[i] for i in range(len(names))})
+    for i in range(len(names)):
+        push.give(y, names[i], dots[i])
+    return y, None
+
+
+def new_namespace(fields: dict[str, Any]) -> Any:
+    return SimpleNamespace(**fields)
+
+
+@pushes(MethodType)
+def _push_method_type(push: Any, args: Any, dots: Any, names: Any) -> Pushed:
+    y = new_method(*args)
+    push.give(y, "__self__", dots[1])
+    return y, None
+
+
+def new_method(f: Any, x: Any) -> Any:
+    return MethodType(f, x)
+
+
 def _push_exception_init(f: Any, push: Any, args: Any, dots: Any, names: Any) -> Pushed:
     f(*args)
     push.give(args[0], "args", dots[1:])
     return None, None
 
 
-constant(new_object)
+constant(new_object, new_namespace, new_method)
 
 _KINDS: list[tuple[Any, Function]] = [
     (type, _class_of),

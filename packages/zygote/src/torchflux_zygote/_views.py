@@ -70,9 +70,9 @@ def _conjugate(x: Any) -> Pulled:
     return conj(x), lambda ȳ: (conj(ȳ),)
 
 
-@rule(torch.angle, np.angle, Tensor.angle)
+@rule(torch.angle, Tensor.angle)
 def _angle(x: Any) -> Pulled:
-    y = torch.angle(x) if isinstance(x, Tensor) else np.angle(x)
+    y = torch.angle(x)
     if not _is_complex(x):
         return y, lambda ȳ: (None,)
     size = (x * conj(x)).real

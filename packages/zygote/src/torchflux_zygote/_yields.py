@@ -161,10 +161,17 @@ def _send(steps: Yields, x: Any) -> Pulled:
 
 
 @raw(Yields.throw)
-def _throw(steps: Yields, error: Any) -> Pulled:
+def _throw(steps: Yields, *error: Any) -> Pulled:
     if steps.kind.delegates:
         raise delegated("throw")
-    return _resumed(steps, partial(steps.steps.throw, error), (error,))
+    return _resumed(steps, partial(steps.steps.throw, thrown(*error)), error)
+
+
+def thrown(kind: Any, value: Any = None, traceback: Any = None) -> Any:
+    """The exception that `throw(kind, value, traceback)` raises: contextlib's own way before Python 3.12."""
+    if value is not None and not isinstance(value, BaseException):
+        raise Refused("throw(kind, value)", "write throw(kind(value))")
+    return kind if value is None else value
 
 
 @raw(Yields.close)
@@ -173,14 +180,19 @@ def _close(steps: Yields) -> Pulled:
 
 
 def _resumed(steps: Yields, go: Callable[[], Any], given: tuple[Any, ...]) -> Pulled:
-    """Resumes a generator with some arguments, the last of which may have a cotangent."""
+    """Resumes a generator with some arguments, the first of which may have a cotangent."""
     try:
         y, back = steps.resume(go)
     except BaseException as error:
         undo = left(error)
-        STATE.interrupted = ((steps, *given), (), lambda _: (None, *[undo(None)][: len(given)]))
+        STATE.interrupted = ((steps, *given), (), lambda _: (None, *_first(undo(None), given)))
         raise
-    return y, lambda bar: (None, *[back(bar)][: len(given)])
+    return y, lambda bar: (None, *_first(back(bar), given))
+
+
+def _first(bar: Any, given: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The cotangents of what was given: of the first, if there is one."""
+    return (bar, *NONES[len(given)])[: len(given)]
 
 
 def delegated(name: str) -> Refused:
