@@ -239,6 +239,8 @@ REFUSED = {
     "initial": (lambda a: np.sum(a, initial=2.0), "numpy.sum with these options"),
     "out of a join": (lambda a: np.concatenate([a, a], out=np.empty(6))[0], "numpy.concatenate with these options"),
     "out": (lambda a: np.cumsum(a, out=np.empty(3))[0], "numpy.cumsum with these options"),
+    "out by position": (lambda a: np.sum(a, 0, None, np.empty(())), "numpy.sum with these options"),
+    "out of a method": (lambda a: a.mean(0, None, np.empty(())), "with these options"),
     "options": (lambda a: np.std(a, dtype=float), "numpy.std with these options"),
     "options of a method": (lambda a: a.max(initial=0.0), "with these options"),
     "mode": (lambda a: np.take(a, [7], mode="clip")[0], "numpy.take with these options"),

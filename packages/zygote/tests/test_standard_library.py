@@ -7,6 +7,7 @@ import math
 import operator
 import sys
 import types
+from collections import OrderedDict
 
 import pytest
 
@@ -94,6 +95,14 @@ def namespace(x):
     return o.a * o.b[0] + o.b[1]["c"]
 
 
+def ordered(x):
+    d = OrderedDict(a=x, b=x * x, c=x**3)
+    d.move_to_end("a")
+    d.move_to_end("c", last=False)
+    first, last = d.popitem(last=False), d.popitem()
+    return first[1] * last[1] ** 2 * d["b"] * len(first[0] + last[0])
+
+
 def method(x):
     f = types.MethodType(lambda self, c: self.a * c * x, Pair(x, 2.0))
     return f(x) * f.__self__.a
@@ -145,7 +154,18 @@ def thrown(x):
     "f",
     [
         *(methodcaller, methodcaller_from_outside, partial_fields, partial_with_names_of_its_own, partial_of_partial),
-        *(complex_numbers, rounded, divided, hypotenuse, namespace, method, exit_stack, context_manager, thrown),
+        *(
+            complex_numbers,
+            rounded,
+            divided,
+            hypotenuse,
+            namespace,
+            ordered,
+            method,
+            exit_stack,
+            context_manager,
+            thrown,
+        ),
     ],
 )
 def test_functions(f):

@@ -106,12 +106,29 @@ def _pop(d: Any, key: Any, *default: Any) -> Pulled:
 
 
 @raw(dict.popitem)
-def _popitem(d: Any) -> Pulled:
-    key = next(reversed(d), ABSENT)
+def _popitem(d: Any, last: bool = True) -> Pulled:
+    key = next(reversed(d) if last else iter(d), ABSENT)
     if key is ABSENT:
         raise KeyError("popitem(): dictionary is empty")
     y, back = remove(d, key)
-    return (key, y), lambda ȳ: (back(None if ȳ is None else value(ȳ)[1]),)
+    return (key, y), lambda ȳ: (back(None if ȳ is None else value(ȳ)[1]), None)
+
+
+@raw(collections.OrderedDict.move_to_end)
+def _move_to_end(d: Any, key: Any, last: bool = True) -> Pulled:
+    order = list(d)
+    d.move_to_end(key, last)
+    changed(d)
+
+    def put_back() -> None:
+        for name in order:
+            d.move_to_end(name)
+
+    def back(_: Any) -> tuple[Any, ...]:
+        undo(put_back, lambda: d.move_to_end(key, last))
+        return NONES[3]
+
+    return None, back
 
 
 @raw(dict.get)

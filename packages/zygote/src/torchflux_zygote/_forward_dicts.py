@@ -38,7 +38,7 @@ def _pop_key(push: Any, args: Any, dots: Any, names: Any) -> Any:
 
 @pushes(dict.popitem)
 def _popitem(push: Any, args: Any, dots: Any, names: Any) -> Any:
-    key, v = args[0].popitem()
+    key, v = args[0].popitem(*args[1:])
     dot = push.mirror(args[0]).pop(key, None) if has(push, args[0]) else None
     return (key, v), (None, dot)
 
@@ -49,6 +49,19 @@ def items_in(push: Any, source: Any, dot: Any) -> list[tuple[Any, Any, Any]]:
         return [(key, source[key], push.field(source, key)) for key in source]
     values, parts = pairs_of(push, source, dot)
     return [(values[i][0], values[i][1], split(parts[i], 2)[1]) for i in range(len(values))]
+
+
+def move_to_end(d: Any, key: Any, last: bool = True) -> None:
+    d.move_to_end(key, last)
+
+
+@pushes(collections.OrderedDict.move_to_end)
+def _move_to_end(push: Any, args: Any, dots: Any, names: Any) -> Any:
+    move_to_end(*args)
+    return None, None
+
+
+constant(move_to_end)
 
 
 @pushes(dict.update)

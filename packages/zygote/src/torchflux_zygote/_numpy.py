@@ -3,10 +3,11 @@
 The element-wise functions are in `_elementwise`, what can be said in other functions in `_numpy_functions`.
 """
 
+import inspect
 import operator
 from collections import deque
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -133,7 +134,18 @@ def with_options(f: Any) -> Refused:
     return Refused(f"{describe(f)} with these options", "leave them out, and apply them by separate functions")
 
 
-constant(check_options, with_options)
+@cache
+def before_out(f: Any) -> int:
+    """How many arguments a function takes by position before `out`; a method has those of the function of its name."""
+    try:
+        parameters = inspect.signature(getattr(np, f.__name__, f)).parameters
+    except (TypeError, ValueError):  # it has no signature
+        return 99
+    by_position = "out" in parameters and parameters["out"].kind is not inspect.Parameter.KEYWORD_ONLY
+    return list(parameters).index("out") if by_position else 99
+
+
+constant(check_options, with_options, before_out)
 
 
 def _pull_with_options(f: Any, known: Any, *args: Any, **kwargs: Any) -> Pulled:
@@ -168,7 +180,7 @@ def _push_arrays(f: Any, known: Any, push: Any, args: Any, dots: Any, names: Any
 
 
 def _push_with_options(f: Any, known: Any, push: Any, args: Any, dots: Any, names: Any) -> Any:
-    if "out" in names or "initial" in names or "where" in names:
+    if "out" in names or "initial" in names or "where" in names or len(args) - len(names) > before_out(f):
         raise with_options(f)
     try:
         return known(push, args, dots, names)
