@@ -259,7 +259,9 @@ def test_inference_mode_takes_nothing_away(f, of_inference):
         assert torch.allclose(f(given), due, rtol=1e-9)
 
 
-@pytest.mark.parametrize("options", [{"controller": PID(jump_ts=[])}, {"callbacks": Callback((), decay)}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{"controller": PID(jump_ts=[])}, {"callbacks": Callback((), decay)}], ids=["jump_ts", "callbacks"]
+)
 def test_no_jumps_and_no_doses(options):
     ones = torch.ones(1)
     assert torch.equal(solve(decay, ones, (0.0, 1.0), 1.0, **options).ys, solve(decay, ones, (0.0, 1.0), 1.0).ys)
