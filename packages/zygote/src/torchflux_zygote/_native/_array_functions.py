@@ -77,6 +77,9 @@ def constant_axis(r: Any, axis: Entry, value: Value) -> int:
 def mean(r: Any, x: Entry, axis: Entry = None) -> Entry:
     """The mean, of all elements or along an axis."""
     value = r.array(array_of(r, x))
+    if value.type.dtype == INT:  # as floats, of which the sum can't wrap around
+        x = r.entry(r.w.cast(value, Array(F64, rank(value))))
+        value = r.array(x)
     whole = axis is None or (isinstance(axis, Static) and axis.value is None)
     n = r.size(value) if whole else r.w.shape(value, constant_axis(r, axis, value))
     return r.elementwise("div", total(r, x, axis), r.w.op("float", n))

@@ -1,10 +1,11 @@
 """How arrays and numbers are read: operators, indices, attributes, iteration."""
 
 import ast
+import operator
 from collections.abc import Callable
 from typing import Any
 
-from ._entries import ArrayRef, Listed, Range, Static, View, Zipped
+from ._entries import ArrayRef, Listed, Message, Range, Static, View, Zipped
 from ._ir import BOOL, INT, Array, Scalar, Value
 from ._writer import Path, Writer, literal, rank
 
@@ -17,6 +18,11 @@ OPERATORS = {
     ast.FloorDiv: "floordiv",
     ast.BitAnd: "bitand", ast.BitOr: "bitor", ast.BitXor: "bitxor", ast.LShift: "lshift", ast.RShift: "rshift",
 }  # fmt: skip
+EXACT: dict[str, Callable[..., int]] = {
+    "add": operator.add, "sub": operator.sub, "mul": operator.mul, "neg": operator.neg, "pow": operator.pow,
+    "lshift": operator.lshift,
+}  # fmt: skip
+"""What may give a larger integer than it is given."""
 
 
 def part_type(type: Any, path: Path) -> Any:
@@ -94,13 +100,19 @@ class ArrayReader:
         if isinstance(entry, tuple):
             return literal(bool(entry))
         if isinstance(entry, Static):
-            return literal(bool(entry.value))
+            return literal(bool(self.known_text(entry)))
         value = self.as_value(entry)
         if isinstance(value.type, Array):
             raise self.refuse("an array as a condition", "write (x > 0).all() or .any()")
         if value.type == BOOL:
             return value
         return self.w.op("ne", value, literal(0) if value.type.kind != "f" else literal(0.0))
+
+    def known_text(self, entry: Static) -> Any:
+        """What something of Python is, if all of it is known."""
+        if isinstance(entry.value, Message):
+            raise self.refuse("a text that is put together as the function runs", "use it for messages only")
+        return entry.value
 
     def binary(self, kind: type[ast.operator], a: Entry, b: Entry) -> Entry:
         """A binary operator."""
@@ -112,8 +124,10 @@ class ArrayReader:
             return a * b.const
         if kind is ast.Mult and isinstance(b, tuple):
             return self.binary(kind, b, a)
-        if isinstance(a, Static) and isinstance(a.value, str):
-            return Static(a.value)  # a message that is put together
+        if isinstance(a, Static) and isinstance(a.value, str) and kind in (ast.Add, ast.Mod):
+            if kind is ast.Add and isinstance(b, Static) and isinstance(b.value, str):
+                return Static(type(a.value)(a.value + b.value))
+            return Static(Message(a.value))
         return self.elementwise(OPERATORS[kind], a, b)
 
     def elementwise(self, name: str, *entries: Entry) -> Entry:
@@ -124,9 +138,23 @@ class ArrayReader:
         self.arithmetic(name, values)
         if name in ("bitand", "bitor", "bitxor") and any(value.floats for value in values):
             raise self.refuse("a bit operation on floats", "use integers")
-        if name == "pow" and not values[0].floats and not values[1].floats:
-            self.natural(values[1])
+        if name in ("pow", "lshift", "rshift") and not any(value.floats for value in values):
+            self.natural(name, values[1])
+        truths = all(self.scalar_of(value) == BOOL for value in values)
+        if name in ("sub", "neg") and truths and any(value.is_array for value in values):
+            raise self.refuse("- of arrays of bools", "write ^ or ~, or make them int64")
+        if all(type(value.const) is int for value in values):
+            self.small(name, [value.const for value in values])
         return self.entry(self.w.op(name, *values, place=self.place()))
+
+    def small(self, name: str, numbers: list[int]) -> None:
+        """Refuses arithmetic of known integers that needs more than 64 bits."""
+        if name not in EXACT or (name in ("pow", "lshift") and numbers[1] > 64 and abs(numbers[0]) > 1):
+            found = 0 if name not in EXACT else 2**64
+        else:
+            found = EXACT[name](*numbers)
+        if not -(2**63) <= found < 2**63:
+            raise self.refuse("an integer of more than 64 bits", "make one of the numbers a float, as 2.0**70")
 
     def nonzero(self, b: Value) -> None:
         """Checks an integer that is divided by."""
@@ -134,17 +162,19 @@ class ArrayReader:
             return
         self.check(self.w.op("ne", b, literal(0)), "ZeroDivisionError", f"{self.place()}: integer division by zero")
 
-    def natural(self, b: Value) -> None:
-        """Checks an integer that is an exponent."""
+    def natural(self, name: str, b: Value) -> None:
+        """Checks integers that are exponents, or say how far to shift."""
+        what, advice = "an integer to a negative power", "make the base a float"
+        if name != "pow":
+            what, advice = "negative shift count", "shift the other way"
         if b.const is not None:
             if b.const < 0:
-                raise self.refuse("an integer to a negative power", "make the base a float")
+                raise self.refuse(what, advice)
             return
-        self.check(
-            self.w.op("ge", b, literal(0)),
-            "ValueError",
-            f"{self.place()}: an integer to a negative power; make the base a float",
-        )
+        holds = self.w.op("ge", b, literal(0))
+        if b.is_array:
+            holds = self.w.emit("all", BOOL, holds)
+        self.check(holds, "ValueError", f"{self.place()}: {what}; {advice}")
 
     def matmul(self, a: Entry, b: Entry) -> Entry:
         """`a @ b`."""

@@ -102,8 +102,14 @@ class Calling(Recursing):
         function = _structured(f)
         self.reads.attributes[id(f), "__code__"] = f, "__code__", f.__code__
         frame = Frame(function, None, function.definition, function.file, self.reads)
+        if not self.stack:  # the function that is compiled: where to place what is found behind its body
+            self.frame.file, self.node = function.file, function.definition
+        for part in ("__defaults__", "__kwdefaults__"):
+            self.reads.attributes[id(f), part] = f, part, getattr(f, part)
         defaults = [self.enter(x) for x in f.__defaults__ or ()]
         kwdefaults = {name: self.enter(x) for name, x in (f.__kwdefaults__ or {}).items()}
+        for name, x in (f.__kwdefaults__ or {}).items():
+            self.reads.globals[id(f.__kwdefaults__), name] = f.__kwdefaults__, name, x
         self.bind(function.definition.args, defaults, kwdefaults, args, keywords, frame, f.__name__)
         if self.being_read(f.__code__):
             return self.call_itself(f.__code__, f, frame)

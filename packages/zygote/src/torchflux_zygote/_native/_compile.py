@@ -70,7 +70,7 @@ def cache_folder() -> Path:
 def _kept(text: str, path: Path) -> Path | None:
     """The file that holds a text, if it can be written."""
     try:
-        if not path.exists():
+        if not path.exists() or path.read_text(encoding="utf-8") != text:  # or one that was cut short
             path.parent.mkdir(parents=True, exist_ok=True)
             handle, temporary = tempfile.mkstemp(dir=path.parent)
             with os.fdopen(handle, "w", encoding="utf-8") as file:

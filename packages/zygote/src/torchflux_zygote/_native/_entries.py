@@ -17,6 +17,7 @@ __all__ = [
     "Listed",
     "Manager",
     "Maybe",
+    "Message",
     "Raised",
     "Range",
     "Refused",
@@ -35,6 +36,10 @@ class Static:
     """Something of Python that is known when a function is read: a function, a module, a string, None."""
 
     value: Any
+
+
+class Message(str):
+    """A text of which not all is known when a function is read, for an exception to say."""
 
 
 @dataclass(eq=False)

@@ -46,8 +46,13 @@ def table() -> list[str]:
 
 
 def _elementwise(name: str) -> Rule:
-    """The rule of an element-wise operation."""
-    return lambda r, *args: r.elementwise(name, *args)
+    """The rule of an element-wise operation, of as many arguments as it has derivatives."""
+    rules: dict[int, Rule] = {
+        1: lambda r, a, /: r.elementwise(name, a),
+        2: lambda r, a, b, /: r.elementwise(name, a, b),
+        3: lambda r, a, b, c, /: r.elementwise(name, a, b, c),
+    }
+    return rules[len(DERIVATIVES[name])]
 
 
 SAME = [

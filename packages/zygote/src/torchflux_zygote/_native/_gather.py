@@ -34,7 +34,7 @@ def take_at(r: Any, entry: ArrayRef | View, entries: list[Any]) -> ArrayRef:
 
 def put_at(r: Any, entry: ArrayRef | View, entries: list[Any], value: Value) -> None:
     """`entry[index] = value`: of several for one place the last stays."""
-    value = r.unshared(value)
+    value = r.unshared(entry if isinstance(entry, ArrayRef) else entry.base, (), value)
     part, where = _places(r, entry, entries)
     dtype = r.array(part).type.dtype
     if value.is_array:

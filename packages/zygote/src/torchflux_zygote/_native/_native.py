@@ -14,7 +14,7 @@ from ._derivatives import hessian_blocks, hessian_product, jacobian_blocks, pull
 from ._emit import source
 from ._in_graph import in_graph
 from ._kinds import kind_of
-from ._operation import Mode, checked_mode
+from ._operation import Mode, apart, checked_mode
 from ._specialised import Specialised
 from ._torch import call, plain
 
@@ -74,6 +74,9 @@ class Native:
 
     def __repr__(self) -> str:
         return f"native({self.function!r})"
+
+    def __reduce__(self) -> str:
+        return str(self.function.__qualname__)  # a copy is the same one, as of functions, and it is pickled by its name
 
     def __get__(self, owner: Any, kind: Any = None) -> Any:
         return self if owner is None else functools.partial(self, owner)
@@ -152,10 +155,12 @@ class Native:
     def pullback(self, *args: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
         """The value, and the function from a cotangent in its form to one gradient for every argument."""
         special, flat = self.specialised(_kept(args))
+        constants = apart(special.constants)  # as they are now: the way back comes later
         value = special.formed(list(special.operation(special.inputs(flat))))
 
         def back(cotangent: Any) -> tuple[Any, ...]:
-            return special.layout(pull(special.operation, special.inputs(flat), special.cotangents(cotangent)))
+            values = [*special.inputs(flat)[: len(flat)], *constants]
+            return special.layout(pull(special.operation, values, special.cotangents(cotangent)))
 
         return value, back
 

@@ -1,5 +1,6 @@
 """Functions of numbers that native code knows: conversions, rounding, angles, entries."""
 
+import functools
 import math
 import operator
 from typing import Any
@@ -82,6 +83,21 @@ def _degrees(r: Any, x: Entry) -> Entry:
 def _radians(r: Any, x: Entry) -> Entry:
     """An angle in radians."""
     return r.elementwise("mul", x, literal(math.pi / 180.0))
+
+
+@known(math.log)
+def _log(r: Any, x: Entry, base: Entry = None, /) -> Entry:
+    """A logarithm."""
+    log = r.elementwise("log", x)
+    return log if base is None else r.elementwise("div", log, r.elementwise("log", base))
+
+
+@known(math.hypot)
+def _hypot(r: Any, *parts: Entry) -> Entry:
+    """The length of a vector."""
+    if len(parts) < 2:
+        return r.elementwise("abs", *parts or [literal(0.0)])
+    return functools.reduce(lambda a, b: r.elementwise("hypot", a, b), parts)
 
 
 @known(operator.not_)

@@ -6,7 +6,7 @@ place. Tuples, functions, modules and strings exist only here.
 """
 
 import ast
-from collections.abc import Callable
+import types
 from typing import Any
 
 from . import _array_functions, _constants, _gather, _number_functions, _python_functions, _shapes  # noqa: F401  # rules
@@ -51,8 +51,10 @@ class Reader(Statements):
         self.sent, self.joined, self.tied = [], [], {}
         self.versions[CODE] = CLEAR
 
-    def program(self, f: Callable[..., Any], entries: list[Entry], params: list[Value]) -> tuple[Program, Entry]:
+    def program(self, f: Any, entries: list[Entry], params: list[Value]) -> tuple[Program, Entry]:
         """The program of `f` called with these arguments, and the form of its result."""
+        if isinstance(f, types.MethodType):
+            f, entries = f.__func__, [self.enter(f.__self__), *entries]
         result = self.call_python(f, entries, {})
         assert not self.guards
         flat: list[Entry] = []
@@ -73,6 +75,7 @@ class Reader(Statements):
         if isinstance(entry, tuple):
             return type(entry)(self.flatten(part, flat) for part in entry)
         if isinstance(entry, Static):
+            self.known_text(entry)
             return entry
         if isinstance(entry, Value):
             flat.append(entry)

@@ -7,8 +7,8 @@ import numpy as np
 
 from ._arrays import Bound
 from ._collected import append
-from ._entries import ArrayRef, Found, Listed, Maybe, Range, Static, View
-from ._ir import Array, Value
+from ._entries import ArrayRef, Found, Listed, Maybe, Message, Range, Static, View
+from ._ir import BOOL, Array, Value
 from ._kinds import DTYPES
 from ._stores import Storing
 from ._writer import literal
@@ -52,14 +52,22 @@ class Expressions(Storing):
     def enter(self, x: Any) -> Entry:
         """Something of Python as an entry: numbers, tuples and arrays become values."""
         if isinstance(x, bool | int | float):
-            return literal(x)
+            return self.known_number(x)
         if isinstance(x, tuple):
             return tuple(self.enter(part) for part in x)
         if isinstance(x, np.number | np.bool_):
+            if str(x.dtype) not in DTYPES:
+                raise self.refuse(f"a number of {x.dtype}", f"convert it to one of {', '.join(DTYPES)}")
             return literal(x.item())
         if isinstance(x, np.ndarray):
             return self.constant_array(x)
         return Static(x)
+
+    def known_number(self, x: bool | int | float) -> Value:
+        """A number that is known when the function is read."""
+        if isinstance(x, int) and not -(2**63) <= x < 2**63:
+            raise self.refuse(f"the integer {x}, of more than 64 bits", "write it as a float")
+        return literal(x)
 
     def constant_array(self, x: np.ndarray) -> Entry:
         """A captured array: part of the program, as it is now."""
@@ -79,7 +87,7 @@ class Expressions(Storing):
 
     def eval_Constant(self, node: ast.Constant) -> Entry:
         """A literal."""
-        return literal(node.value) if isinstance(node.value, bool | int | float) else Static(node.value)
+        return self.known_number(node.value) if isinstance(node.value, bool | int | float) else Static(node.value)
 
     def eval_BinOp(self, node: ast.BinOp) -> Entry:
         """A binary operator."""
@@ -87,13 +95,22 @@ class Expressions(Storing):
 
     def eval_UnaryOp(self, node: ast.UnaryOp) -> Entry:
         """A unary operator."""
+        known = node.operand.value if isinstance(node.operand, ast.Constant) else None
+        if isinstance(node.op, ast.USub) and type(known) is int:
+            return self.known_number(-known)
         entry = self.atom(node.operand)
         if isinstance(node.op, ast.Not):
             return self.w.op("not", self.truth(entry))
         value = self.as_value(entry)
         if isinstance(node.op, ast.UAdd):
-            return self.entry(value)
-        return self.entry(self.w.op("neg" if isinstance(node.op, ast.USub) else "invert", value, place=self.place()))
+            return self.entry(self.w.op("int", value) if value.type == BOOL else value)
+        if isinstance(node.op, ast.USub):
+            return self.elementwise("neg", entry)
+        if value.floats or value.type == BOOL:
+            raise self.refuse(
+                f"~ of {self.describe(entry)}", "write `not`; or ~ of an int or of a whole array of bools"
+            )
+        return self.entry(self.w.op("invert", value, place=self.place()))
 
     def eval_Compare(self, node: ast.Compare) -> Entry:
         """A comparison, decided here if it can be."""
@@ -129,7 +146,7 @@ class Expressions(Storing):
                 same = self.w.op("and", same, self.w.op("eq", self.as_value(x), self.as_value(y)))
             return same if kind is ast.Eq else self.w.op("not", same)
         if isinstance(a, Static) and isinstance(b, Static) and kind in (ast.Eq, ast.NotEq):
-            return literal((a.value == b.value) == (kind is ast.Eq))
+            return literal((self.known_text(a) == self.known_text(b)) == (kind is ast.Eq))
         if kind in (ast.In, ast.NotIn) and isinstance(b, tuple):
             found = literal(False)
             for x in b:
@@ -168,9 +185,19 @@ class Expressions(Storing):
         raise self.refuse(f"{self.describe(entry)}, taken apart", "only tuples have a length that is known beforehand")
 
     def eval_JoinedStr(self, node: ast.JoinedStr) -> Entry:
-        """A message that is put together: its constant parts."""
-        text = "".join(str(part.value) if isinstance(part, ast.Constant) else "{...}" for part in node.values)
-        return Static(text)
+        """A text that is put together: of a message, what is known."""
+        parts = [self.piece(part) for part in node.values]
+        text = "".join("{...}" if part is None else str(part) for part in parts)
+        return Static(Message(text) if None in parts or any(isinstance(p, Message) for p in parts) else text)
+
+    def piece(self, part: ast.expr) -> str | None:
+        """A part of a text, if it is known."""
+        if isinstance(part, ast.Constant):
+            return str(part.value)
+        assert isinstance(part, ast.FormattedValue)
+        entry = self.eval(part.value)
+        plain = part.conversion == -1 and part.format_spec is None
+        return entry.value if plain and isinstance(entry, Static) and isinstance(entry.value, str) else None
 
     def eval_Subscript(self, node: ast.Subscript) -> Entry:
         """An element, or a part of an array."""

@@ -5,9 +5,9 @@ from typing import Any
 
 from ._entries import ArrayRef, Closure, Conflict, Maybe, Static, View
 from ._gather import chosen, put_at
-from ._ir import Value
+from ._ir import Array, Value
 from ._read_expressions import Expressions
-from ._writer import literal
+from ._writer import literal, rank
 
 __all__ = ["Statements"]
 
@@ -96,6 +96,7 @@ class Statements(Expressions):
         old, change = self.settle(self.frame.find(node.target.id)), self.atom(node.value)
         if isinstance(old, ArrayRef | View):
             whole = (("s000",) * self.array_type(old).ndim,)
+            self.in_place(self.array_type(old), change)
             if isinstance(node.op, ast.Add):
                 self.store(old, whole, (), self.as_value(change), "accum")
             else:
@@ -105,6 +106,16 @@ class Statements(Expressions):
             node.target,
             self.binary(type(node.op), old if not isinstance(old, Static) else self.enter(old.value), change),
         )
+
+    def in_place(self, type: Array, change: Entry) -> None:
+        """Refuses what NumPy can't put into an array in place: more dimensions, or numbers of another kind."""
+        value = self.as_value(change)
+        if value.is_array and rank(value) > type.ndim:
+            raise self.refuse(f"{self.describe(change)} into one of {type.ndim} in place", "make a new array")
+        if "bif".index(self.scalar_of(value).kind) > "bif".index(type.dtype.kind):
+            raise self.refuse(
+                f"{self.describe(change)} into an array of {type.dtype} in place", f"make the array one of {value.type}"
+            )
 
     def exec_Expr(self, node: ast.Expr) -> None:
         """An expression whose value isn't used."""

@@ -96,7 +96,7 @@ class Specialised:
         """An operation's results from `first` on, and the way back from their cotangent to the parameters."""
         values = [
             *(plain(x) for x in flat[: len(self.params)]),
-            *self.constants,
+            *apart(self.constants),  # as they are now: the way back comes later
             *(plain(x) for x in flat[len(self.params) :]),
         ]
         results = list(operation(values))

@@ -40,7 +40,7 @@ class Storing(Calling):
             raise self.refuse("a store of floats into an array of integers", "make the array one of floats")
         if isinstance(value.type, Scalar):
             value = self.w.cast(value, old.type.dtype)
-        value = self.unshared(value)
+        value = self.unshared(base, steps + path, value)
         if value.is_array and self.caught(ValueError) and name in ("store", "accum"):
             self.fits(self.at(entry, path, args), value)
         out = Value(old.type, old.name)
@@ -67,11 +67,18 @@ class Storing(Calling):
                 return
         self.store(base, path, args, value)
 
-    def unshared(self, value: Value) -> Value:
-        """What is to be stored: a copy of an array that was just taken out of another one, which it may overlap."""
+    def unshared(self, base: ArrayRef, path: Path, value: Value) -> Value:
+        """What is to be stored: a copy of an array that may overlap with where it goes, other than element by element.
+
+        That is one that was just taken out of another one, all of it into a part, or an argument into another one.
+        """
         if not value.is_array:
             return value
         taken = any(isinstance(op, Op) and op.out is value and op.name == "load" for op in self.w.block.items)
+        if value is self.version(base):
+            taken = path != (("s000",) * rank(value),)
+        elif base in self.given:
+            taken = taken or any(value is self.version(ref) for ref in self.given)
         return self.w.emit("copy", value.type, value) if taken else value
 
     def held(self) -> set[ArrayRef]:

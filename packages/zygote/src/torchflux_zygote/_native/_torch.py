@@ -35,8 +35,14 @@ def call(operation: AnyOperation, values: list[Any]) -> tuple[Any, ...]:
 
 def _run(operation: AnyOperation, values: list[Any]) -> tuple[Tensor, ...]:
     """The operation on tensors' own memory."""
-    found = operation([plain(x) for x in values])
+    given = [plain(x) for x in values]
+    found = [_own(x, given) if isinstance(x, np.ndarray) else x for x in operation(given)]
     return tuple(as_tensor(x, t) for x, t in zip(found, operation.results, strict=True))
+
+
+def _own(x: np.ndarray, given: list[Any]) -> np.ndarray:
+    """A result in memory of its own: PyTorch wouldn't know that it shares that of an argument."""
+    return x.copy() if any(isinstance(y, np.ndarray) and np.may_share_memory(x, y) for y in given) else x
 
 
 def plain(x: Any) -> Any:
@@ -49,7 +55,7 @@ def plain(x: Any) -> Any:
 def as_tensor(x: Any, t: Type) -> Tensor:
     """A result as a tensor."""
     if isinstance(x, np.ndarray):
-        return torch.from_numpy(x)
+        return torch.from_numpy(x if min(x.strides, default=0) >= 0 else x.copy())
     return torch.scalar_tensor(x, dtype=_TENSOR_TYPES[t])
 
 
