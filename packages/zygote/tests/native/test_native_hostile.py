@@ -185,3 +185,45 @@ def test_a_cached_text_that_was_cut_short_is_written_again(tmp_path, monkeypatch
     for path in tmp_path.rglob("*.py"):
         path.write_text("")
     assert native(lambda x: x * 123.0)(1.0) == 123.0
+
+
+@pytest.mark.parametrize("f", [lambda a, b: a >> b, lambda a, b: a << b, lambda a, b: (a >> 64) + (a << 64)])
+def test_shifts_by_all_bits(f):
+    wrapped = lambda n: (n + 2**63) % 2**64 - 2**63
+    for a in (5, -5, 1000):
+        for b in (0, 3, 62, 63, 64, 70, 1000):
+            assert native(f)(a, b) == wrapped(f(a, b))
+    found = native(f)(np.array([5, -5, 1000]), np.array([1, 64, 70]))
+    assert found.tolist() == [wrapped(f(a, b)) for a, b in ((5, 1), (-5, 64), (1000, 70))]
+
+
+def test_large_integers_in_a_compiled_graph():
+    last = native(lambda x, n: x * (n % 10))
+    graph = torch.compile(lambda x: last(x, 2**60 + 7), backend="eager")
+    assert graph(torch.tensor([1.0])).item() == last(torch.tensor([1.0]), 2**60 + 7).item() == (2**60 + 7) % 10
+
+
+def first_twice(a, b):
+    a[0] = b[1] * 2.0
+    return a[0] * b[0] + b[1]
+
+
+@pytest.mark.parametrize("derivative", ["gradient", "pullback", "pushforward", "withgradient", "jacobian"])
+def test_derivatives_refuse_arguments_that_share_memory(derivative):
+    f, x = native(first_twice), np.array([1.0, 3.0, 2.0])
+    with pytest.raises(ValueError, match="stores into an argument, and two of its arrays share memory"):
+        getattr(f, derivative)(x[:2], x[1:])
+    getattr(f, derivative)(x[:2], x[1:].copy())
+    assert x.tolist() == [1.0, 3.0, 2.0]
+
+
+def scaled_by_a_table(a):
+    return (TABLE * a * a).sum() * a[0]
+
+
+def test_gradients_of_pushforwards_with_captured_arrays():
+    from torchflux_zygote import gradient, pushforward
+
+    f, x, direction = native(scaled_by_a_table), np.array([1.0, 2.0, 4.0]), np.array([0.5, 1.0, 2.0])
+    second = [gradient(lambda a, g=g: pushforward(g, a)(direction), x)[0] for g in (f, scaled_by_a_table)]
+    np.testing.assert_allclose(*second, rtol=1e-14)

@@ -145,7 +145,16 @@ class ArrayReader:
             raise self.refuse("- of arrays of bools", "write ^ or ~, or make them int64")
         if all(type(value.const) is int for value in values):
             self.small(name, [value.const for value in values])
+        if name in ("lshift", "rshift"):
+            return self.entry(self.shifted(name, *values))
         return self.entry(self.w.op(name, *values, place=self.place()))
+
+    def shifted(self, name: str, a: Value, b: Value) -> Value:
+        """A shift, also by 64 bits and more, of which processors take the remainder."""
+        if b.const is not None and b.const < 64:
+            return self.w.op(name, a, b, place=self.place())
+        found = self.w.op(name, a, self.w.op("min", b, literal(63)) if b.const is None else literal(63))
+        return found if name == "rshift" else self.w.op("where", self.w.op("lt", b, literal(64)), found, literal(0))
 
     def small(self, name: str, numbers: list[int]) -> None:
         """Refuses arithmetic of known integers that needs more than 64 bits."""

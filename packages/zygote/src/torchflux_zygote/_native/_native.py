@@ -135,7 +135,7 @@ class Native:
 
     def pull(self, *args: Any, **kwargs: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
         """The value, and the function from its cotangent to those of the arguments as given: one larger program."""
-        special, flat = self.specialised(_kept(self.arguments(args, kwargs)))
+        special, flat = self.specialised(self.arguments(args, kwargs))
         special.pure("a part of a larger differentiated program")
         names = list(self.signature.parameters)
         places = [*range(len(args)), *(names.index(name) for name in kwargs)]
@@ -154,22 +154,22 @@ class Native:
 
     def pullback(self, *args: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
         """The value, and the function from a cotangent in its form to one gradient for every argument."""
-        special, flat = self.specialised(_kept(args))
-        constants = apart(special.constants)  # as they are now: the way back comes later
+        special, flat = self.specialised(args)
+        values = apart(special.inputs(flat))  # as they are now: the way back comes later
         value = special.formed(list(special.operation(special.inputs(flat))))
 
         def back(cotangent: Any) -> tuple[Any, ...]:
-            values = [*special.inputs(flat)[: len(flat)], *constants]
-            return special.layout(pull(special.operation, values, special.cotangents(cotangent)))
+            return special.layout(pull(special.operation, special.unchanged(values), special.cotangents(cotangent)))
 
         return value, back
 
     def pushforward(self, *args: Any) -> Callable[..., Any]:
         """The function from a tangent for every argument (`None`: zero) to the tangent of the value."""
-        special, flat = self.specialised(_kept(args))
+        special, flat = self.specialised(args)
+        values = apart(special.inputs(flat))
 
         def forward(*tangents: Any) -> Any:
-            found = push(special.operation, special.inputs(flat), special.tangents(tangents))
+            found = push(special.operation, special.unchanged(values), special.tangents(tangents))
             return special.formed([found.get(k, 0) for k in range(len(special.operation.results))])
 
         return forward
@@ -204,13 +204,6 @@ class Native:
         if mode not in ("value", "reverse", "forward"):
             raise ValueError(f"mode={mode!r}: choose value, reverse or forward")
         return source(special.program_of(mode))
-
-
-def _kept(x: Any) -> Any:
-    """Arguments that stay as they are, whatever becomes of the caller's."""
-    if isinstance(x, tuple):
-        return tuple(map(_kept, x))
-    return x.copy() if isinstance(x, np.ndarray) else x.detach().clone() if isinstance(x, torch.Tensor) else x
 
 
 class Tangent:

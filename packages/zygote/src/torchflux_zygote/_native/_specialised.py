@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -94,11 +95,8 @@ class Specialised:
         self, operation: Operation, flat: list[Any], first: int = 0
     ) -> tuple[Any, Callable[[Any], dict[int, Any]]]:
         """An operation's results from `first` on, and the way back from their cotangent to the parameters."""
-        values = [
-            *(plain(x) for x in flat[: len(self.params)]),
-            *apart(self.constants),  # as they are now: the way back comes later
-            *(plain(x) for x in flat[len(self.params) :]),
-        ]
+        given = len(self.params) - len(self.constants)
+        values = apart([plain(x) for x in (*flat[:given], *self.constants, *flat[given:])])  # the way back comes later
         results = list(operation(values))
         wrapped = [self.as_given(x, t) for x, t in zip(results, operation.results, strict=True)]
 
@@ -142,6 +140,17 @@ class Specialised:
     def inputs(self, flat: list[Any]) -> list[Any]:
         """What the derivatives take: numbers and arrays, captured ones too. They leave the arguments as they are."""
         values = [*(plain(x) for x in flat), *self.constants]
+        if self.program.effects:
+            arrays = [x for x in values if isinstance(x, np.ndarray)]
+            if any(np.shares_memory(x, y) for x, y in combinations(arrays, 2)):
+                raise ValueError(
+                    f"{self.name} stores into an argument, and two of its arrays share memory, through which "
+                    "derivatives don't see: pass a copy of one"
+                )
+        return self.unchanged(values)
+
+    def unchanged(self, values: list[Any]) -> list[Any]:
+        """The values; copies of the arrays, if the program stores into some."""
         return apart(values) if self.program.effects else values
 
     def cotangents(self, given: Any) -> list[Any]:

@@ -74,31 +74,32 @@ def _number(operation: AnyOperation) -> int:
 
 
 @torch.library.custom_op("torchflux_zygote::native", mutates_args=())
-def _native(number: int, tensors: list[Tensor], numbers: list[float], order: str) -> list[Tensor]:
+def _native(number: int, tensors: list[Tensor], floats: list[float], ints: list[int], order: str) -> list[Tensor]:
     """The operation as PyTorch's compiler calls it."""
     operation = _operations[number]
     return [
-        x.clone() if any(x is y for y in tensors) else x for x in _run(operation, _ordered(tensors, numbers, order))
+        x.clone() if any(x is y for y in tensors) else x
+        for x in _run(operation, _ordered(tensors, floats, ints, order))
     ]
 
 
-def _ordered(tensors: list[Tensor], numbers: list[float], order: str) -> list[Any]:
+def _ordered(tensors: list[Tensor], floats: list[float], ints: list[int], order: str) -> list[Any]:
     """The arguments in order, from tensors and numbers."""
-    first, second = iter(tensors), iter(numbers)
+    first, second, third = iter(tensors), iter(floats), iter(ints)
     kinds = {
         "t": lambda: next(first),
         "f": lambda: next(second),
-        "i": lambda: int(next(second)),
-        "b": lambda: bool(next(second)),
+        "i": lambda: next(third),
+        "b": lambda: bool(next(third)),
     }
     return [kinds[c]() for c in order]
 
 
 @_native.register_fake
-def _(number: int, tensors: list[Tensor], numbers: list[float], order: str) -> list[Tensor]:
+def _(number: int, tensors: list[Tensor], floats: list[float], ints: list[int], order: str) -> list[Tensor]:
     """Results of the right shapes, of no content."""
     operation = _operations[number]
-    values = _ordered(tensors, numbers, order)
+    values = _ordered(tensors, floats, ints, order)
     return [
         torch.empty(shape, dtype=DTYPES[str(_scalar_type(t))])
         for t, shape in zip(operation.results, shapes(operation, values), strict=True)
@@ -178,9 +179,10 @@ class _Sizes:
 def _opaque(operation: AnyOperation, values: tuple[Any, ...]) -> tuple[Tensor, ...]:
     """The operation as PyTorch's compiler sees it."""
     tensors = [x for x in values if isinstance(x, Tensor)]
-    numbers = [float(x) for x in values if not isinstance(x, Tensor)]
+    floats = [x for x in values if isinstance(x, float)]
+    ints = [int(x) for x in values if isinstance(x, int)]
     order = "".join("t" if isinstance(x, Tensor) else {float: "f", int: "i", bool: "b"}[type(x)] for x in values)
-    return tuple(_native(_number(operation), tensors, numbers, order))
+    return tuple(_native(_number(operation), tensors, floats, ints, order))
 
 
 class _Call(torch.autograd.Function):
