@@ -9,9 +9,11 @@ import sys
 import types
 from collections import OrderedDict
 
+import numpy as np
 import pytest
+import torch
 
-from torchflux_zygote import Refused, gradient
+from torchflux_zygote import Refused, gradient, pushforward
 
 from .derivatives import check
 
@@ -150,10 +152,32 @@ def thrown(x):
     return a * b * it.throw(ValueError)
 
 
+def keys_that_change_what_they_see(x):
+    total = [0.0]
+
+    def key(v):
+        total[0] += v * v
+        return -v
+
+    xs = [x * x, x, 2.0 * x]
+    greatest, least = max(xs, key=key), min(x, 3.0 * x, key=key)
+    ordered = sorted(xs, key=key)
+    xs.sort(key=key, reverse=True)
+    rest = max([], key=lambda v: v, default=x)
+    return total[0] * greatest * least**2 + ordered[0] * ordered[1] ** 2 * xs[0] ** 3 * rest
+
+
 @pytest.mark.parametrize(
     "f",
     [
-        *(methodcaller, methodcaller_from_outside, partial_fields, partial_with_names_of_its_own, partial_of_partial),
+        *(
+            keys_that_change_what_they_see,
+            methodcaller,
+            methodcaller_from_outside,
+            partial_fields,
+            partial_with_names_of_its_own,
+            partial_of_partial,
+        ),
         *(
             complex_numbers,
             rounded,
@@ -191,3 +215,35 @@ def test_a_module_called_like_one_of_the_standard_library(tmp_path, monkeypatch)
         return module.scaled(3)
 
     assert gradient(f, 2.0) == (12.0,)
+
+
+@pytest.mark.parametrize("dtype", [None, torch.float64, torch.float32])
+def test_as_tensor_stays_the_same_tensor(dtype):
+    """Only another dtype makes a copy."""
+
+    def f(t):
+        u = t * 1
+        v = torch.as_tensor(u, dtype=dtype) if dtype else torch.as_tensor(u)
+        v[0] = v[0] * 3
+        return u.sum() + 2 * v.sum()
+
+    t = torch.tensor([1.0, 2.0], dtype=torch.float64)
+    due = [7.0, 3.0] if dtype is torch.float32 else [9.0, 3.0]
+    assert gradient(f, t)[0].tolist() == due
+    assert pushforward(f, t)(torch.ones_like(t)).item() == sum(due)
+
+
+def test_as_tensor_of_an_array_is_refused_where_it_changes():
+    def f(a):
+        v = torch.as_tensor(a * 1)
+        return (v * v).sum()
+
+    def changed(a):
+        u = a * 1
+        v = torch.as_tensor(u)
+        v[0] = v[0] * 3
+        return u.sum()
+
+    assert gradient(f, np.array([1.0, 2.0]))[0].tolist() == [2.0, 4.0]
+    with pytest.raises(NotImplementedError, match="looked at as"):
+        gradient(changed, np.array([1.0, 2.0]))

@@ -14,7 +14,7 @@ from ._arithmetic import by_method
 from ._cotangent import value
 from ._elements import elements
 from ._kinds import fit, is_numeric
-from ._lists import ordering
+from ._ordering import by_key, chosen, chosen_by, ordering, sorted_by
 from ._parts import take_slots
 from ._pull import pull, pull_function
 from ._registry import NONES, PULL, constant, finish, none, raw
@@ -134,12 +134,20 @@ def _min(*args: Any, **options: Any) -> Pulled:
 def _extreme(which: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Pulled:
     """The gradient goes to the element that was chosen, the first of equal ones."""
     several = len(args) > 1
+    if by_key(options):
+        y, back_by_key = pull_function(chosen_by, (which, args if several else args[0]), options)
+
+        def back_all(ȳ: Any) -> tuple[Any, ...]:
+            _, bar, *others = back_by_key(ȳ)
+            return (*((bar or NONES[len(args)]) if several else (bar,)), *others)
+
+        return y, back_all
     parts, give = (list(args), tuple) if several else elements(args[0])
     key, rest = options.get("key"), len(options)
     if not parts and "default" in options:
         spot = list(options).index("default")
         return options["default"], lambda ȳ: (give([]), *(ȳ if i == spot else None for i in range(rest)))
-    at = which(range(len(parts)), key=[x if key is None else key(x) for x in parts].__getitem__)
+    at = chosen(which, parts, key)
 
     def back(ȳ: Any) -> tuple[Any, ...]:
         bars = [ȳ if i == at else None for i in range(len(parts))]
@@ -151,6 +159,8 @@ def _extreme(which: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Pull
 
 @raw(sorted)
 def _sorted(xs: Any, **how: Any) -> Pulled:
+    if by_key(how):
+        return pull_function(sorted_by, (xs,), how)
     parts, give = elements(xs)
     order = ordering(parts, **how)
     y = born([parts[i] for i in order])

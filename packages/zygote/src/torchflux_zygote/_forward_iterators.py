@@ -6,6 +6,7 @@ import math
 import operator
 from typing import Any
 
+from ._ordering import by_key, chosen, chosen_by
 from ._registry import PUSH, constant, pushes
 from ._streams import (
     ChainStream,
@@ -54,6 +55,14 @@ def _math_pow(push: Any, args: Any, dots: Any, names: Any) -> Any:
 def _extreme(which: Any, push: Any, args: Any, dots: Any, names: Any) -> Any:
     count = len(args) - len(names)
     options = {names[i]: args[count + i] for i in range(len(names))}
+    if by_key(options):
+        one = count == 1
+        return push(
+            chosen_by,
+            (which, args[0] if one else tuple(args[:count]), *args[count:]),
+            (None, dots[0] if one else tuple(dots[:count]), *dots[count:]),
+            names,
+        )
     if count > 1:
         values, parts = list(args[:count]), list(dots[:count])
     else:
@@ -64,13 +73,6 @@ def _extreme(which: Any, push: Any, args: Any, dots: Any, names: Any) -> Any:
     return values[at], parts[at]
 
 
-def chosen(which: Any, values: list[Any], key: Any) -> int:
-    """The index of the least or greatest value."""
-    keys = values if key is None else [key(x) for x in values]
-    return which(range(len(values)), key=keys.__getitem__)
-
-
-constant(chosen)
 PUSH[max], PUSH[min] = functools.partial(_extreme, max), functools.partial(_extreme, min)
 
 

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from . import _lists
-from ._registry import constant, pushes
+from ._lists import sort_by
+from ._ordering import by_key, ordering, sorted_by
+from ._registry import pushes
 from ._streams import dots_in, each_pair, has, pairs_of
 
 __all__: list[str] = []
@@ -67,19 +68,14 @@ def _remove(push: Any, args: Any, dots: Any, names: Any) -> Any:
 
 @pushes(list.sort)
 def _sort(push: Any, args: Any, dots: Any, names: Any) -> Any:
-    xs = args[0]
-    order = order_of(list(xs), dict(zip(names, args[1:])))  # noqa: B905
+    xs, how = args[0], dict(zip(names, args[1:]))  # noqa: B905
+    if by_key(how):
+        return push(sort_by, args, dots, names)
+    order = ordering(list(xs), **how)
     mirror = push.mirror(xs)
     mirror[:] = [mirror[i] for i in order]
     xs[:] = [xs[i] for i in order]
     return None, None
-
-
-def order_of(parts: list[Any], how: dict[str, Any]) -> list[int]:
-    return _lists.ordering(parts, **how)
-
-
-constant(order_of)
 
 
 @pushes(list.copy)
@@ -108,8 +104,11 @@ def _tuple(push: Any, args: Any, dots: Any, names: Any) -> Any:
 
 @pushes(sorted)
 def _sorted(push: Any, args: Any, dots: Any, names: Any) -> Any:
+    how = dict(zip(names, args[1:]))  # noqa: B905
+    if by_key(how):
+        return push(sorted_by, args, dots, names)
     values, parts = pairs_of(push, args[0], dots[0])
-    order = order_of(values, dict(zip(names, args[1:])))  # noqa: B905
+    order = ordering(values, **how)
     y = [values[i] for i in order]
     push.fill(y, [parts[i] for i in order])
     return y, None

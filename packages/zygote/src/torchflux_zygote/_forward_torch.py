@@ -148,7 +148,16 @@ def is_tensor(x: Any) -> bool:
 constant(is_tensor)
 
 
-@pushes(torch.tensor, torch.as_tensor)
+@pushes(torch.as_tensor)
+def _as_tensor(push: Any, args: Any, dots: Any, names: Any) -> Any:
+    if not hasattr(args[0], "__array__"):
+        return push(torch.tensor, args, dots, names)
+    y = applied(torch.as_tensor, args, names)
+    note_view(push, y, args[0], dots[0])
+    return y, None if dots[0] is None else spread(dots[0], y)
+
+
+@pushes(torch.tensor)
 def _tensor(push: Any, args: Any, dots: Any, names: Any) -> Any:
     y = applied(torch.tensor, args, names)
     if isinstance(args[0], list | tuple | deque):

@@ -11,7 +11,9 @@ from typing import Any
 from ._cotangent import Entry, accum, value
 from ._elements import elements
 from ._kinds import SEQUENCES, carries
+from ._ordering import by_key, ordering, sorted_by
 from ._parts import give_slots, take_slots, tuple_bar
+from ._pull import pull_function
 from ._refuse import Refused
 from ._registry import NONES, none, raw
 from ._run import STATE, born, changed
@@ -337,15 +339,15 @@ def _remove(xs: list[Any], v: Any) -> Pulled:
     return _keep(xs, [i for i in range(len(xs)) if i != at], 2)
 
 
-def ordering(parts: list[Any], key: Any = None, reverse: bool = False) -> list[int]:
-    """The order in which the parts are sorted."""
-    keys = parts if key is None else [key(x) for x in parts]
-    return sorted(range(len(parts)), key=keys.__getitem__, reverse=reverse)
-
-
 @raw(list.sort)
 def _sort(xs: list[Any], **how: Any) -> Pulled:
+    if by_key(how):
+        return pull_function(sort_by, (xs,), how)
     return _keep(xs, ordering(xs, **how), 1 + len(how))
+
+
+def sort_by(xs: Any, key: Any, reverse: bool = False) -> None:
+    xs[:] = sorted_by(xs, key, reverse)
 
 
 @raw(list.copy)

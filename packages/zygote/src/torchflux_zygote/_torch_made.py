@@ -21,9 +21,20 @@ Back = Callable[[Any], tuple[Any, ...]]
 Pulled = tuple[Any, Back]
 
 
-@raw(torch.tensor, torch.as_tensor)
+@raw(torch.tensor)
 def tensor(data: Any, **kwargs: Any) -> Pulled:
     return tensor_of(data, kwargs)
+
+
+@raw(torch.as_tensor)
+def as_tensor(data: Any, *dtype: Any, **kwargs: Any) -> Pulled:
+    """What is a tensor stays itself, or is copied into another one; an array lends its memory."""
+    if not hasattr(data, "__array__"):  # as tensors have, too
+        y, back = tensor_of(data, {**dict(zip(("dtype", "device"), dtype, strict=False)), **kwargs})
+        return y, lambda ȳ: (back(ȳ)[0], *NONES[len(dtype) + len(kwargs)])
+    y = torch.as_tensor(data, *dtype, **kwargs)
+    options = (*dtype, *kwargs.values())
+    return y, partial(finish, lambda ȳ: (fit(ȳ, data), *NONES[len(options)]), (data, *options), y)
 
 
 def tensor_of(data: Any, kwargs: dict[str, Any]) -> Pulled:
