@@ -26,7 +26,7 @@ from torchflux import Adam, Chain, OptimiserChain, WeightDecay, back, hook, igno
 from torchflux import logitbinarycrossentropy as loss
 from torchflux_lab import Checkpoint, Metrics
 
-TOLERANCES = {"*": 0.06}  # of a reproduction: rounded elsewhere, shares differed by up to 2 %
+TOLERANCES = {"*": 0.1}  # of a reproduction: on another processor, shares differed by up to 7 %
 
 
 @dataclass
