@@ -83,6 +83,7 @@ def wider_numbers(a, x):
         (lambda a: a * 2, ("a",), "a number or an array is due"),
         (lambda n: f"{n}" == "3", (3,), "a text that is put together"),
         (lambda n: (n, f"{n}"), (3,), "a text that is put together"),
+        (lambda n: "n = " + f"{n}" == "n = 3", (3,), "a text that is put together"),
     ],
 )
 def test_refused(f, args, message):

@@ -126,7 +126,8 @@ class ArrayReader:
             return self.binary(kind, b, a)
         if isinstance(a, Static) and isinstance(a.value, str) and kind in (ast.Add, ast.Mod):
             if kind is ast.Add and isinstance(b, Static) and isinstance(b.value, str):
-                return Static(type(a.value)(a.value + b.value))
+                known = not isinstance(a.value, Message) and not isinstance(b.value, Message)
+                return Static(a.value + b.value if known else Message(a.value + b.value))
             return Static(Message(a.value))
         return self.elementwise(OPERATORS[kind], a, b)
 
@@ -158,11 +159,10 @@ class ArrayReader:
 
     def small(self, name: str, numbers: list[int]) -> None:
         """Refuses arithmetic of known integers that needs more than 64 bits."""
-        if name not in EXACT or (name in ("pow", "lshift") and numbers[1] > 64 and abs(numbers[0]) > 1):
-            found = 0 if name not in EXACT else 2**64
-        else:
-            found = EXACT[name](*numbers)
-        if not -(2**63) <= found < 2**63:
+        if name not in EXACT:
+            return
+        vast = name in ("pow", "lshift") and numbers[1] > 64 and abs(numbers[0]) > 1  # takes long to compute
+        if vast or not -(2**63) <= EXACT[name](*numbers) < 2**63:
             raise self.refuse("an integer of more than 64 bits", "make one of the numbers a float, as 2.0**70")
 
     def nonzero(self, b: Value) -> None:

@@ -76,11 +76,7 @@ def _number(operation: AnyOperation) -> int:
 @torch.library.custom_op("torchflux_zygote::native", mutates_args=())
 def _native(number: int, tensors: list[Tensor], floats: list[float], ints: list[int], order: str) -> list[Tensor]:
     """The operation as PyTorch's compiler calls it."""
-    operation = _operations[number]
-    return [
-        x.clone() if any(x is y for y in tensors) else x
-        for x in _run(operation, _ordered(tensors, floats, ints, order))
-    ]
+    return list(_run(_operations[number], _ordered(tensors, floats, ints, order)))
 
 
 def _ordered(tensors: list[Tensor], floats: list[float], ints: list[int], order: str) -> list[Any]:
